@@ -1,0 +1,46 @@
+"""How the arguments of a transform are written in a policy string, and read back."""
+
+import re
+from typing import Any
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_RANGE = re.compile(rf"({_NUMBER})-({_NUMBER})")
+_GRID = re.compile(r"(\d+)x(\d+)")
+_CONSTANTS = {"true": True, "false": False, "none": None}
+
+
+def word_of(cls: type) -> str:
+    """Return the policy word of a transform class: its name in lower case."""
+    return cls.__name__.lower()
+
+
+def normalise(word: str) -> str:
+    """Return a word as policies compare it: case, underscores and hyphens do not count."""
+    return word.strip().lower().replace("_", "").replace("-", "")
+
+
+def format_value(value: Any) -> str:
+    """Write an argument: ``2x3`` for a grid, ``0.3-0.5`` for a range, ``0.1/0.2/0.3`` for other tuples."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if isinstance(value, tuple):
+        if len(value) == 2 and all(isinstance(part, int) for part in value):
+            return f"{value[0]}x{value[1]}"
+        return ("-" if len(value) == 2 else "/").join(repr(part) for part in value)
+    return value if isinstance(value, str) else repr(value)
+
+
+def parse_value(text: str) -> Any:
+    """Read an argument as ``format_value`` writes it; what is no number is a word."""
+    text = text.strip()
+    if text.lower() in _CONSTANTS:
+        return _CONSTANTS[text.lower()]
+    if match := _GRID.fullmatch(text):
+        return int(match[1]), int(match[2])
+    if match := _RANGE.fullmatch(text):
+        return float(match[1]), float(match[2])
+    if "/" in text:
+        return tuple(float(part) for part in text.split("/"))
+    if re.fullmatch(r"[+-]?\d+", text):
+        return int(text)
+    return float(text) if re.fullmatch(_NUMBER, text) else text

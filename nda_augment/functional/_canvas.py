@@ -1,0 +1,78 @@
+"""One view of a batch that all kernels share, and the two ways to fill a new batch: gather rows, or blend.
+
+A canvas is ``(B, P, H, W, S)``, contiguous: ``P`` planes of rows of ``W`` pixels of ``S`` values. A contiguous batch
+has its channels (and frames) as planes and one value per pixel; a channels_last batch has one plane and all channels
+in the pixel. A kernel written for a canvas keeps the memory format, takes clips, and moves whole rows.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def as_canvas(images: Tensor) -> Tensor:
+    """View images ``(B, ..., H, W)`` as a canvas, without a copy for contiguous and channels_last batches."""
+    if images.is_contiguous() or images.ndim != 4 or not images.is_contiguous(memory_format=torch.channels_last):
+        batch, *planes, height, width = images.shape
+        return images.contiguous().view(batch, math.prod(planes), height, width, 1)
+    return images.permute(0, 2, 3, 1).unsqueeze(1)
+
+
+def as_images(canvas: Tensor, like: Tensor) -> Tensor:
+    """View a canvas as images of the shape and memory format of ``like``."""
+    return canvas.view(like.shape) if canvas.shape[-1] == 1 else canvas.squeeze(1).permute(0, 3, 1, 2)
+
+
+def matching_canvas(pool: Tensor, canvas: Tensor, like: Tensor) -> Tensor:
+    """View a pool as a canvas with the layout of ``canvas``, the canvas of ``like``."""
+    layout = torch.contiguous_format if canvas.shape[-1] == 1 else torch.channels_last
+    return as_canvas(pool.contiguous(memory_format=layout)) if pool.ndim == like.ndim == 4 else as_canvas(pool)
+
+
+def gather(source: Tensor, image: Tensor, row: Tensor, segment: Tensor, segments: int) -> Tensor:
+    """Fill a canvas with segments of rows of another: whole rows move, so it runs at the speed of a copy.
+
+    Args:
+        source: Canvas ``(N, P, H, W, S)``; ``segments`` divides ``W``.
+        image: Source image of each segment, broadcastable to ``(B, H', segments)``.
+        row: Source row, likewise.
+        segment: Source segment within the row, likewise.
+        segments: Number of equal segments in a row.
+
+    Returns:
+        Canvas ``(B, P, H', W, S)``.
+    """
+    _, planes, height, width, values = source.shape
+    plane = torch.arange(planes, device=source.device).view(1, planes, 1, 1)
+    index = ((image.unsqueeze(1) * planes + plane) * height + row.unsqueeze(1)) * segments + segment.unsqueeze(1)
+    flat = source.reshape(-1, width // segments * values)
+    return flat.index_select(0, index.flatten()).view(index.shape[0], planes, index.shape[2], width, values)
+
+
+def take(source: Tensor, image: Tensor) -> Tensor:
+    """Copy the images numbered ``image (B,)`` out of a canvas."""
+    row = torch.arange(source.shape[2], device=source.device).view(1, -1, 1)
+    return gather(source, image.view(-1, 1, 1), row, row.new_zeros(1, 1, 1), segments=1)
+
+
+def put(target: Tensor, image: Tensor, values: Tensor) -> None:
+    """Write images into the places ``image (B,)`` of a canvas that is the caller's own."""
+    _, planes, height, width, channels = target.shape
+    line = torch.arange(planes * height, device=target.device)
+    index = (image.view(-1, 1) * (planes * height) + line).flatten()
+    target.view(-1, width * channels).index_copy_(0, index, values.reshape(-1, width * channels))
+
+
+def overlay(mask: Tensor, inside: Tensor, scratch: Tensor) -> Tensor:
+    """``torch.where(mask, inside, scratch)``, written into ``scratch``, a tensor of the kernel's own, when possible."""
+    if _may_write(inside, scratch):
+        return torch.where(mask, inside, scratch, out=scratch)
+    return torch.where(mask, inside, scratch)
+
+
+def _may_write(*tensors: Tensor) -> bool:
+    """Tell whether ``out=`` is allowed: autograd and torch.func refuse it, and a compiler fuses better without."""
+    if torch.compiler.is_compiling() or any(map(torch._C._functorch.is_functorch_wrapped_tensor, tensors)):
+        return False
+    return not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))

@@ -1,0 +1,118 @@
+"""Kernels that join an image with its partner, an image of the batch or of a pool."""
+
+import torch
+from torch import Tensor
+
+from nda_augment.functional._canvas import as_canvas, as_images, matching_canvas, overlay, take
+from nda_augment.functional._checks import check_images, check_parameter, check_pool
+from nda_augment.functional.regions import box_mask
+
+
+def stitch(images: Tensor, partners: Tensor, axis: Tensor, keep: Tensor, *, pool: Tensor | None = None) -> Tensor:
+    """Join one half of every image with the other half of its partner.
+
+    Args:
+        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        partners: int64 ``(B,)``, indices into the pool.
+        axis: int64 ``(B,)``; 0 joins top and bottom halves, 1 joins left and right halves.
+        keep: int64 ``(B,)``; which half the image keeps, 0 the top or left one, 1 the other. The middle line of an
+            odd side belongs to the second half.
+        pool: ``(N, C, H, W)`` images that partners are taken from; the batch itself by default.
+
+    Returns:
+        Tensor like ``images``: same shape, dtype, device and memory format.
+
+    Raises:
+        ValueError: If a shape is wrong or the pool does not match the images.
+        TypeError: If the images are neither floating point nor uint8.
+
+    Example:
+        >>> images = torch.stack([torch.zeros(1, 2, 2), torch.ones(1, 2, 2)])
+        >>> other, down, second = torch.tensor([1, 0]), torch.zeros(2, dtype=torch.long), torch.ones(2).long()
+        >>> stitch(images, other, down, second)[0, 0].tolist()
+        [[1.0, 1.0], [0.0, 0.0]]
+
+    Source: Sinha et al., Negative Data Augmentation, ICLR 2021, "Stitching".
+    """
+    canvas, borrowed = _image_and_partner(images, partners, pool)
+    check_parameter(axis, "axis", partners.shape)
+    check_parameter(keep, "keep", partners.shape)
+    height, width = canvas.shape[2:4]
+    second_rows = torch.arange(height, device=images.device).view(1, -1, 1) >= height // 2
+    second_cols = torch.arange(width, device=images.device).view(1, 1, -1) >= width // 2
+    in_second = torch.where(axis.view(-1, 1, 1) == 0, second_rows, second_cols)
+    own = in_second == (keep.view(-1, 1, 1) == 1)
+    return as_images(overlay(own[:, None, :, :, None], canvas, borrowed), images)
+
+
+def cutmix(images: Tensor, partners: Tensor, boxes: Tensor, *, pool: Tensor | None = None) -> Tensor:
+    """Fill a box of every image from the same place of its partner.
+
+    Args:
+        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        partners: int64 ``(B,)``, indices into the pool.
+        boxes: int64 ``(B, 4)`` of ``(x0, y0, x1, y1)`` in pixels, half-open.
+        pool: ``(N, C, H, W)`` images that partners are taken from; the batch itself by default.
+
+    Returns:
+        Tensor like ``images``: same shape, dtype, device and memory format.
+
+    Raises:
+        ValueError: If a shape is wrong or the pool does not match the images.
+        TypeError: If the images are neither floating point nor uint8.
+
+    Example:
+        >>> images = torch.stack([torch.zeros(1, 2, 2), torch.ones(1, 2, 2)])
+        >>> corner = torch.tensor([[0, 0, 1, 1]]).expand(2, 4)
+        >>> cutmix(images, torch.tensor([1, 0]), corner)[0, 0].tolist()
+        [[1.0, 0.0], [0.0, 0.0]]
+
+    Source: Sinha et al., Negative Data Augmentation, ICLR 2021, "CutMix"; Yun et al., CutMix, ICCV 2019.
+    """
+    canvas, borrowed = _image_and_partner(images, partners, pool)
+    check_parameter(boxes, "boxes", (images.shape[0], 4))
+    return as_images(overlay(~box_mask(boxes, canvas), canvas, borrowed), images)
+
+
+def mixup(images: Tensor, partners: Tensor, weights: Tensor, *, pool: Tensor | None = None) -> Tensor:
+    """Blend every image with its partner: ``weight * image + (1 - weight) * partner``.
+
+    Args:
+        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range; uint8 is computed in
+            float32 and rounded.
+        partners: int64 ``(B,)``, indices into the pool.
+        weights: ``(B,)`` floats in (0, 1), the share of the image itself.
+        pool: ``(N, C, H, W)`` images that partners are taken from; the batch itself by default.
+
+    Returns:
+        Tensor like ``images``: same shape, dtype, device and memory format.
+
+    Raises:
+        ValueError: If a shape is wrong or the pool does not match the images.
+        TypeError: If the images are neither floating point nor uint8.
+
+    Example:
+        >>> images = torch.stack([torch.zeros(1, 1, 1), torch.ones(1, 1, 1)])
+        >>> mixup(images, torch.tensor([1, 0]), torch.tensor([0.25, 0.25])).flatten().tolist()
+        [0.75, 0.25]
+
+    Source: Sinha et al., Negative Data Augmentation, ICLR 2021, "Mixup"; Zhang et al., mixup, ICLR 2018.
+    """
+    canvas, borrowed = _image_and_partner(images, partners, pool)
+    check_parameter(weights, "weights", partners.shape)
+    weights = weights.view(-1, 1, 1, 1, 1)
+    if images.dtype == torch.uint8:
+        blend = borrowed.to(weights.dtype).lerp_(canvas.to(weights.dtype), weights).round_().to(torch.uint8)
+    else:
+        # The borrowed canvas is this kernel's own, and autograd supports this in-place operation.
+        blend = borrowed.lerp_(canvas, weights.to(images.dtype))
+    return as_images(blend, images)
+
+
+def _image_and_partner(images: Tensor, partners: Tensor, pool: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the canvas of the images and a fresh canvas of their partners."""
+    check_images(images)
+    pool = check_pool(pool, images)
+    check_parameter(partners, "partners", (images.shape[0],))
+    canvas = as_canvas(images)
+    return canvas, take(matching_canvas(pool, canvas, images), partners)

@@ -1,0 +1,97 @@
+"""Negatives from a string: ``"jigsaw,stitch:2"``.
+
+A policy is a comma-separated list of negatives. Each may have arguments in parentheses and a weight after a colon:
+``"jigsaw(grid=3x3):2,cutout(side=0.3-0.5)"``. A policy in parentheses is a member itself. ``str`` of a transform or a
+mixture writes the policy it was made from.
+"""
+
+import difflib
+import inspect
+import re
+
+from nda_augment._words import normalise, parse_value
+from nda_augment.registry import ENTRIES
+from nda_augment.transforms import Mixture, NegativeTransform
+
+_ITEM = re.compile(r"(?P<word>[A-Za-z][\w-]*)?\s*(?:\((?P<inside>.*)\))?\s*(?::(?P<weight>[^:()]*))?", re.DOTALL)
+
+
+def from_policy(policy: str) -> Mixture:
+    """Build a :class:`~nda_augment.Mixture` from a policy string.
+
+    Args:
+        policy: Words of :func:`~nda_augment.list_transforms`, as the module describes; case, underscores and hyphens
+            in words do not count. A grid is written ``3x3``, a range ``0.3-0.5``, a colour ``0.1/0.2/0.3``.
+
+    Returns:
+        A mixture of the named transforms; of one, if there is one.
+
+    Raises:
+        ValueError: If a word or an argument is unknown (the message names the nearest known one), or a weight is not
+            a number.
+
+    Example:
+        >>> str(from_policy("jigsaw(grid=3x3):2, stitch"))
+        'jigsaw(grid=3x3):2,stitch'
+    """
+    members: list[NegativeTransform] = []
+    weights: list[float] = []
+    for item in _split(policy, policy):
+        match = _ITEM.fullmatch(item.strip())
+        if match is None or not (match["word"] or match["inside"]):
+            raise ValueError(
+                f"cannot read {item.strip()!r} in policy {policy!r}; write word, word(argument=value) or word:weight"
+            )
+        members.append(_member(match["word"], match["inside"] or "", policy))
+        weights.append(_weight(match["weight"], policy))
+    return Mixture(members, weights)
+
+
+def _member(word: str | None, inside: str, policy: str) -> NegativeTransform:
+    if word is None:
+        return from_policy(inside)
+    known = {normalise(entry.word): entry.cls for entry in ENTRIES}
+    name = _known(word, list(known), f"negative in policy {policy!r}")
+    cls = known[name]
+    parameters = {normalise(name): name for name in inspect.signature(cls).parameters}
+    arguments = {}
+    for text in _split(inside, policy):
+        key, separator, value = text.partition("=")
+        if not separator:
+            raise ValueError(
+                f"cannot read argument {text.strip()!r} of {word!r} in policy {policy!r}; write name=value"
+            )
+        arguments[parameters[_known(key, list(parameters), f"argument of {word!r}")]] = parse_value(value)
+    return cls(**arguments)
+
+
+def _known(word: str, words: list[str], what: str) -> str:
+    if normalise(word) in words:
+        return normalise(word)
+    nearest = difflib.get_close_matches(normalise(word), words, n=1, cutoff=0.0)[0]
+    raise ValueError(f"unknown {what}: {word.strip()!r}; did you mean {nearest!r}? Known are {', '.join(words)}")
+
+
+def _weight(text: str | None, policy: str) -> float:
+    if text is None:
+        return 1.0
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"weight {text.strip()!r} in policy {policy!r} is not a number") from None
+
+
+def _split(text: str, policy: str) -> list[str]:
+    """Split at the commas that stand outside parentheses."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if depth < 0:
+            break
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    if depth:
+        raise ValueError(f"parentheses do not match in policy {policy!r}")
+    return parts if text.strip() else []

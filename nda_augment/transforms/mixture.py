@@ -1,0 +1,170 @@
+"""Several negatives at once, each image getting exactly one of them."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nda_augment import sampling
+from nda_augment.functional._canvas import as_canvas, as_images, put, take
+from nda_augment.transforms.base import NegativeTransform, Params, select
+
+
+class Mixture(NegativeTransform):
+    """Give every image exactly one of several negatives, drawn per image; only that one is computed for it.
+
+    An image gets transform ``k`` with probability ``weights[k]`` exactly. Within a batch the choices are spread
+    evenly: the number of images that get transform ``k`` differs from its share by less than one. Beside the lower
+    variance this bounds every group's size before the draw, so that no device is asked for it.
+
+    Args:
+        transforms: Negative transforms, each with ``p=1``. Names them by position in ``_params``:
+            ``"0.permutation"``.
+        weights: One non-negative number per transform, in any scale; equal by default.
+        p: Probability that an image becomes its negative.
+        same_on_batch: One transform and one draw for the whole batch.
+        keepdim: Return the shape that was given.
+
+    Raises:
+        ValueError: If there is no transform, or the weights are not as many, negative, not finite or all zero, or a
+            transform has ``p`` below 1.
+        TypeError: If a member is not a negative transform of this package (wrap others in ``AsNegative``).
+
+    Shape:
+        ``(B, C, H, W)`` or ``(B, T, C, H, W)`` to the same. Parameters: ``choice``, int64 ``(B,)``, and those of each
+        transform.
+
+    Example:
+        >>> from nda_augment import Jigsaw, Stitch
+        >>> mixture = Mixture([Jigsaw(), Stitch()], weights=[3, 1])
+        >>> negatives = mixture(torch.rand(8, 3, 32, 32))
+        >>> mixture._params["choice"].bincount().tolist()
+        [6, 2]
+    """
+
+    def __init__(
+        self,
+        transforms: Sequence[NegativeTransform],
+        weights: Sequence[float] | None = None,
+        p: float = 1.0,
+        same_on_batch: bool = False,
+        keepdim: bool = True,
+    ) -> None:
+        super().__init__(p=p, same_on_batch=same_on_batch, keepdim=keepdim)
+        _check_members(transforms)
+        self.transforms = nn.ModuleList(transforms)
+        self.weights = _as_weights(weights, len(transforms))
+        self.uses_partners = any(member.uses_partners for member in self.members)
+
+    @property
+    def members(self) -> list[NegativeTransform]:
+        """The transforms, in order."""
+        return list(self.transforms)  # type: ignore[arg-type]  # nn.ModuleList forgets what it holds
+
+    @property
+    def probabilities(self) -> tuple[float, ...]:
+        """The weights, scaled to sum to 1."""
+        return tuple(weight / sum(self.weights) for weight in self.weights)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the constructor's arguments by name."""
+        return {**super().arguments(), "transforms": self.members}
+
+    def __str__(self) -> str:
+        """Return the policy string of this mixture."""
+        members = (f"({member})" if isinstance(member, Mixture) else str(member) for member in self.members)
+        weights = (
+            "" if weight == 1.0 else f":{int(weight) if weight.is_integer() else weight}" for weight in self.weights
+        )
+        return ",".join(map("".join, zip(members, weights, strict=True)))
+
+    def sample(
+        self, batch: int, size: tuple[int, int], *, generator: torch.Generator | None, device: sampling.Device
+    ) -> Params:
+        """Draw the transform of each image."""
+        return {"choice": sampling.stratified_choice(batch, self.probabilities, generator=generator, device=device)}
+
+    def negate(self, images: Tensor, params: Params) -> Tensor:
+        """Apply to each image the transform of its choice."""
+        canvas = as_canvas(images)
+        negatives = torch.empty_like(canvas)
+        for number, (index, chosen) in enumerate(self._groups(params["choice"])):
+            if not len(index):
+                continue
+            own = {"pool": images, **_member_params(params, number)}
+            group = self.members[number].negate(
+                as_images(take(canvas, index), images[: len(index)]), select(own, index)
+            )
+            values = as_canvas(group)
+            if chosen is not None:
+                values = torch.where(chosen.view(-1, 1, 1, 1, 1), values, take(negatives, index))
+            put(negatives, index, values)
+        return as_images(negatives, images)
+
+    def _draw_own(
+        self, batch_shape: tuple[int, ...], pool: Tensor | None, same_on_batch: bool, options: dict[str, Any]
+    ) -> Params:
+        batch, size = batch_shape[0], (batch_shape[-2], batch_shape[-1])
+        drawn = self.sample(min(batch, 1) if same_on_batch else batch, size, **options)
+        params = {"choice": drawn["choice"].expand(batch)}
+        for number, member in enumerate(self.members):
+            own = member._draw_own(batch_shape, pool if member.uses_partners else None, same_on_batch, options)
+            params.update({f"{number}.{name}": value for name, value in own.items()})
+        return params
+
+    def _groups(self, choice: Tensor) -> list[tuple[Tensor, Tensor | None]]:
+        """Return, per transform, the images that chose it.
+
+        On the CPU these are known. Elsewhere, and while compiling, a group is a fixed number of places, at least as
+        many as can have chosen the transform, with a mask of those that did.
+        """
+        order = choice.argsort(stable=True)
+        counts = (choice.unsqueeze(1) == torch.arange(len(self.weights), device=choice.device)).sum(0)
+        if choice.device.type == "cpu" and not torch.compiler.is_compiling():
+            return [(index, None) for index in torch.split(order, counts.tolist())]
+        batch = len(choice)
+        places = [self._largest_group(batch, probability) for probability in self.probabilities]
+        bound = torch.tensor(places).to(choice.device, non_blocking=True)
+        torch._assert_async((counts <= bound).all(), "more images chose one transform than Mixture can have drawn")
+        groups: list[tuple[Tensor, Tensor | None]] = []
+        for number, start in enumerate((counts.cumsum(0) - counts).unbind()):
+            first = start.clamp(max=batch - places[number])
+            index = order[first + torch.arange(places[number], device=choice.device)]
+            groups.append((index, choice[index] == number))
+        return groups
+
+    def _largest_group(self, batch: int, probability: float) -> int:
+        if self.same_on_batch:
+            return batch
+        # One more than systematic sampling gives: the borders between options are rounded.
+        return min(batch, math.ceil(batch * probability) + 1)
+
+
+def _member_params(params: Params, number: int) -> Params:
+    prefix = f"{number}."
+    return {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
+
+
+def _check_members(transforms: Sequence[NegativeTransform]) -> None:
+    if not len(transforms):
+        raise ValueError("a mixture needs at least one transform, got none")
+    for transform in transforms:
+        if not isinstance(transform, NegativeTransform):
+            raise TypeError(
+                f"a mixture is made of negative transforms, got {type(transform).__name__}; "
+                "wrap other transforms in AsNegative"
+            )
+        if transform.p != 1.0:
+            raise ValueError(f"{transform!r} has p={transform.p}; in a mixture the weights say how often, use p=1")
+
+
+def _as_weights(weights: Sequence[float] | None, number: int) -> tuple[float, ...]:
+    if weights is None:
+        return (1.0,) * number
+    if len(weights) != number:
+        raise ValueError(f"{len(weights)} weights for {number} transforms; give one weight per transform")
+    if not all(0.0 <= weight < math.inf for weight in weights) or sum(weights) == 0.0:
+        raise ValueError(f"weights must be finite, not negative and not all zero, got {list(weights)}")
+    return tuple(float(weight) for weight in weights)
