@@ -5,7 +5,7 @@ from torch import Tensor
 
 from nda_augment.functional._canvas import as_canvas, as_images, matching_canvas, overlay, take
 from nda_augment.functional._checks import check_images, check_parameter, check_pool
-from nda_augment.functional.regions import box_mask
+from nda_augment.functional.regions import outside_boxes
 
 
 def stitch(images: Tensor, partners: Tensor, axis: Tensor, keep: Tensor, *, pool: Tensor | None = None) -> Tensor:
@@ -71,7 +71,7 @@ def cutmix(images: Tensor, partners: Tensor, boxes: Tensor, *, pool: Tensor | No
     """
     canvas, borrowed = _image_and_partner(images, partners, pool)
     check_parameter(boxes, "boxes", (images.shape[0], 4))
-    return as_images(overlay(~box_mask(boxes, canvas), canvas, borrowed), images)
+    return as_images(overlay(outside_boxes(boxes, canvas), canvas, borrowed), images)
 
 
 def mixup(images: Tensor, partners: Tensor, weights: Tensor, *, pool: Tensor | None = None) -> Tensor:

@@ -40,7 +40,7 @@ def cutout(images: Tensor, boxes: Tensor, fill: Fill = "patch_mean") -> Tensor:
     check_parameter(boxes, "boxes", (images.shape[0], 4))
     canvas = as_canvas(images)
     colour = _colour(canvas, boxes, check_fill(fill), channels=images.shape[-3])
-    return as_images(torch.where(box_mask(boxes, canvas), colour, canvas), images)
+    return as_images(torch.where(outside_boxes(boxes, canvas), canvas, colour), images)
 
 
 def check_fill(fill: Fill) -> Fill:
@@ -55,10 +55,10 @@ def check_fill(fill: Fill) -> Fill:
     return fill if isinstance(fill, (int, float)) else numbers
 
 
-def box_mask(boxes: Tensor, canvas: Tensor) -> Tensor:
-    """Return bool ``(B, 1, H, W, 1)``, True inside the boxes."""
+def outside_boxes(boxes: Tensor, canvas: Tensor) -> Tensor:
+    """Return bool ``(B, 1, H, W, 1)``, True outside the boxes."""
     rows, cols = _box_sides(boxes, canvas)
-    return (rows.unsqueeze(2) & cols.unsqueeze(1))[:, None, :, :, None]
+    return (~rows.unsqueeze(2) | ~cols.unsqueeze(1))[:, None, :, :, None]
 
 
 def _box_sides(boxes: Tensor, canvas: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,12 +91,15 @@ def _colour(canvas: Tensor, boxes: Tensor, fill: Fill, channels: int) -> Tensor:
 
 
 def _box_mean(canvas: Tensor, boxes: Tensor) -> Tensor:
-    """Return each plane's mean over the box, ``(B, P, 1, 1, S)``, as two products with the box's sides."""
+    """Return each plane's mean over the box, ``(B, P, 1, 1, S)``.
+
+    A product with the box's rows comes first: it reads the images once, at the speed of the memory.
+    """
     dtype = _mean_dtype(canvas)
     rows, cols = (side.to(dtype) for side in _box_sides(boxes, canvas))
-    area = (rows.sum(1) * cols.sum(1)).view(-1, 1, 1)
-    total = torch.einsum("bphws,bw,bh->bps", canvas.to(dtype), cols, rows)
-    return (total / area)[:, :, None, None, :]
+    lines = (rows[:, None, None, :] @ canvas.flatten(3).to(dtype)).view(canvas[:, :, :1].shape)
+    total = (lines * cols[:, None, None, :, None]).sum(dim=3, keepdim=True)
+    return total / (rows.sum(1) * cols.sum(1)).view(-1, 1, 1, 1, 1)
 
 
 def _mean_dtype(canvas: Tensor) -> torch.dtype:

@@ -1,0 +1,52 @@
+"""Run all benchmarks and write their tables beside this file: `python -m benchmarks.run [--rounds N]`."""
+
+import argparse
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import transforms
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15, help="rounds of interleaved calls; medians are reported")
+    rounds = parser.parse_args().rounds
+    torch.set_num_threads(2)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    write("transforms", list(transforms.rows(device, rounds)))
+
+
+def write(name: str, rows: list[dict[str, Any]]) -> None:
+    """Print a table, and keep it as Markdown and JSON."""
+    columns = list(rows[0])
+    cells = [[_text(row[column]) for column in columns] for row in rows]
+    table = Table(*columns, title=name)
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    for line in cells:
+        table.add_row(*line)
+        lines.append("| " + " | ".join(line) + " |")
+    Console().print(table)
+    heading = f"# {name}\n\n{_machine()}\n\n"
+    (HERE / f"{name}.md").write_text(heading + "\n".join(lines) + "\n")
+    (HERE / f"{name}.json").write_text(json.dumps({"machine": _machine(), "rows": rows}, indent=1) + "\n")
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def _machine() -> str:
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    return f"{device}, {torch.get_num_threads()} CPU threads, torch {torch.__version__}; medians of interleaved calls."
+
+
+if __name__ == "__main__":
+    main()
