@@ -6,7 +6,6 @@ mixture writes the policy it was made from.
 """
 
 import difflib
-import inspect
 import re
 
 from nda_augment._words import normalise, parse_value
@@ -53,7 +52,7 @@ def _member(word: str | None, inside: str, policy: str) -> NegativeTransform:
     known = {normalise(entry.word): entry.cls for entry in ENTRIES}
     name = _known(word, list(known), f"negative in policy {policy!r}")
     cls = known[name]
-    parameters = {normalise(name): name for name in inspect.signature(cls).parameters}
+    parameters = {normalise(name): name for name in cls.defaults()}
     arguments = {}
     for text in _split(inside, policy):
         key, separator, value = text.partition("=")

@@ -4,9 +4,10 @@ Both return the five negatives by name. The paper uses one of them at a time, wi
 CIFAR-100) and the hinge loss; ``nda_augment.Mixture(list(paper().values()))`` draws from all five.
 """
 
-import torch
+from typing import Unpack
 
 from nda_augment import sampling
+from nda_augment.sampling import Source
 from nda_augment.transforms import CutMix, Cutout, Jigsaw, Mixup, NegativeTransform, Stitch
 from nda_augment.transforms.base import Params
 
@@ -62,8 +63,6 @@ def reference() -> dict[str, NegativeTransform]:
 class _UniformAreaCutMix(CutMix):
     """CutMix with the box of Yun et al.: uniform area, the image's aspect, centred anywhere, clipped at the border."""
 
-    def sample(
-        self, batch: int, size: tuple[int, int], *, generator: torch.Generator | None, device: sampling.Device
-    ) -> Params:
+    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one box per image."""
-        return {"boxes": sampling.clipped_boxes(batch, size, generator=generator, device=device)}
+        return {"boxes": sampling.clipped_boxes(shape[0], (shape[-2], shape[-1]), **source)}

@@ -10,11 +10,20 @@ value back from the device.
 """
 
 import math
+from typing import TypedDict
 
 import torch
 from torch import Tensor
 
 Device = torch.device | str | None
+
+
+class Source(TypedDict):
+    """Where draws come from and where they go, as keywords of the functions here."""
+
+    generator: torch.Generator | None
+    device: Device
+
 
 # 20! is the largest factorial below 2**63: up to here a permutation is drawn by its rank.
 _LARGEST_RANKED = 20
@@ -162,10 +171,7 @@ def derangement(batch: int, *, generator: torch.Generator | None = None, device:
         >>> derangement(2).tolist()
         [1, 0]
     """
-    if batch == 1:
-        raise ValueError(
-            "a batch of one image has no partner in it; pass `pool=` (a tensor of other images) or a larger batch"
-        )
+    _check_company(batch)
     circle = uniform(batch, generator=generator, device=device).argsort()
     return torch.empty_like(circle).scatter_(0, circle, circle.roll(-1))
 
@@ -199,14 +205,133 @@ def partners(
         False
     """
     if pool_size is not None:
-        if pool_size < 1:
-            raise ValueError("the pool is empty; pass a pool of at least one image")
+        _check_pool_size(pool_size)
         draws = integers(0, pool_size, 1 if same_on_batch else batch, generator=generator, device=device)
         return draws.expand(batch)
     if same_on_batch and batch > 1:
         shift = integers(1, batch, 1, generator=generator, device=device)
         return (torch.arange(batch, device=shift.device) + shift) % batch
     return derangement(batch, generator=generator, device=device)
+
+
+def other_images(
+    batch: int,
+    parts: int,
+    pool_size: int | None = None,
+    *,
+    same_on_batch: bool = False,
+    generator: torch.Generator | None = None,
+    device: Device = None,
+) -> Tensor:
+    """Draw one source image for every part of every image, never the image itself.
+
+    Args:
+        batch: Number of images.
+        parts: Number of parts of an image.
+        pool_size: Number of images in the pool; ``None`` means the batch is the pool.
+        same_on_batch: One draw for the whole batch: the same images of the pool, or the same shifts in the batch.
+        generator: Source of randomness.
+        device: Device of the result.
+
+    Returns:
+        int64 tensor ``(batch, parts)`` of indices into the pool.
+
+    Raises:
+        ValueError: If the batch is its own pool and holds one image, or if the pool is empty.
+
+    Example:
+        >>> other_images(2, 3).tolist()
+        [[1, 1, 1], [0, 0, 0]]
+    """
+    draws = min(batch, 1) if same_on_batch else batch
+    if pool_size is not None:
+        _check_pool_size(pool_size)
+        return integers(0, pool_size, draws, parts, generator=generator, device=device).expand(batch, parts)
+    _check_company(batch)
+    shift = integers(1, max(batch, 2), draws, parts, generator=generator, device=device)
+    return (torch.arange(batch, device=shift.device).unsqueeze(1) + shift) % max(batch, 1)
+
+
+def class_partners(
+    labels: Tensor,
+    pool_labels: Tensor | None = None,
+    *,
+    same_class: bool,
+    generator: torch.Generator | None = None,
+    device: Device = None,
+) -> Tensor:
+    """Draw a partner for every image among those of its own class, or among those of the other classes.
+
+    Args:
+        labels: int64 ``(B,)``, the classes of the images.
+        pool_labels: int64 ``(N,)``, the classes of the pool; ``None`` means the batch is the pool, and nobody gets
+            itself.
+        same_class: Whether partners share the image's class or have another one.
+        generator: Source of randomness.
+        device: Device of the result.
+
+    Returns:
+        int64 tensor ``(B,)`` of indices into the pool, uniform over the candidates.
+
+    Raises:
+        ValueError: If an image has no candidate. On a GPU this is an assertion on the device, which nobody waits for.
+
+    Example:
+        >>> class_partners(torch.tensor([0, 0, 1]), same_class=False).tolist()[:2]
+        [2, 2]
+    """
+    if not len(labels):
+        return _to(labels, device)
+    others = labels if pool_labels is None else pool_labels
+    candidate = (labels.unsqueeze(1) == others) == same_class
+    if pool_labels is None:
+        candidate = candidate & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    has_any = candidate.any(dim=1)
+    if has_any.device.type != "cpu" or torch.compiler.is_compiling():
+        torch._assert_async(has_any.all(), "an image has no candidate for a partner by class")
+    elif not has_any.all():
+        lonely = sorted(set(labels[~has_any].tolist()))
+        kind = "its own" if same_class else "another"
+        raise ValueError(f"no image of {kind} class to borrow from for classes {lonely}; pass a pool or a larger batch")
+    scores = uniform(*candidate.shape, generator=generator, device=labels.device)
+    return _to(scores.masked_fill(~candidate, -1.0).argmax(dim=1), device)
+
+
+def lengths(
+    batch: int,
+    length: int,
+    fractions: tuple[float, float],
+    *,
+    generator: torch.Generator | None = None,
+    device: Device = None,
+) -> Tensor:
+    """Draw one length per image, uniform over the whole numbers of pixels within a range of fractions.
+
+    Args:
+        batch: Number of images.
+        length: The side of the image that the fractions refer to.
+        fractions: Smallest and largest length as fractions of the side.
+        generator: Source of randomness.
+        device: Device of the result.
+
+    Returns:
+        int64 tensor ``(batch,)`` of pixels, at least 1.
+
+    Raises:
+        ValueError: If the side is so short that no whole number of pixels lies in the range.
+
+    Example:
+        >>> lengths(3, 32, (0.5, 0.5)).tolist()
+        [16, 16, 16]
+    """
+    # The tolerance keeps 1/3 of 33 at 11 pixels whatever the last bit of the product says.
+    low, high = max(math.ceil(fractions[0] * length - 1e-6), 1), math.floor(fractions[1] * length + 1e-6)
+    if low > high:
+        raise ValueError(
+            f"no whole number of pixels lies between the fractions {fractions} of an image side of {length} px; "
+            "use larger images or a wider range"
+        )
+    return integers(low, high + 1, batch, generator=generator, device=device)
 
 
 def boxes(
@@ -239,9 +364,7 @@ def boxes(
         >>> boxes(1, (32, 32), side=(1.0, 1.0)).tolist()
         [[0, 0, 32, 32]]
     """
-    height, width = (
-        integers(*_side_in_pixels(side, length), batch, generator=generator, device=device) for length in size
-    )
+    height, width = (lengths(batch, length, side, generator=generator, device=device) for length in size)
     return _placed(height, width, size, generator)
 
 
@@ -272,8 +395,94 @@ def squares(
         >>> squares(1, (32, 32), side=(1.0, 1.0)).tolist()
         [[0, 0, 32, 32]]
     """
-    extent = integers(*_side_in_pixels(side, min(size)), batch, generator=generator, device=device)
+    extent = lengths(batch, min(size), side, generator=generator, device=device)
     return _placed(extent, extent, size, generator)
+
+
+def area_boxes(
+    batch: int,
+    size: tuple[int, int],
+    *,
+    area: tuple[float, float],
+    aspect: tuple[float, float],
+    generator: torch.Generator | None = None,
+    device: Device = None,
+) -> Tensor:
+    """Draw one box per image by its area and its aspect, anywhere inside the image.
+
+    Args:
+        batch: Number of images.
+        size: Height and width of the images.
+        area: Smallest and largest area as fractions of the image's; drawn uniformly.
+        aspect: Smallest and largest ratio of height to width; its logarithm is drawn uniformly.
+        generator: Source of randomness.
+        device: Device of the result.
+
+    Returns:
+        int64 tensor ``(batch, 4)`` of ``(x0, y0, x1, y1)`` in pixels, half-open as array slices; sides are rounded
+        down, are at least one pixel and at most the image's.
+
+    Example:
+        >>> area_boxes(1, (10, 10), area=(0.25, 0.25), aspect=(1.0, 1.0)).diff(dim=1).shape
+        torch.Size([1, 3])
+
+    Source: Zhong et al., Random Erasing, AAAI 2020.
+    """
+    options: Source = {"generator": generator, "device": device}
+    pixels = uniform(batch, low=area[0], high=area[1], **options) * (size[0] * size[1])
+    ratio = uniform(batch, low=math.log(aspect[0]), high=math.log(aspect[1]), **options).exp()
+    height = (pixels * ratio).sqrt().long().clamp(1, size[0])
+    width = (pixels / ratio).sqrt().long().clamp(1, size[1])
+    return _placed(height, width, size, generator)
+
+
+def other_places(boxes: Tensor, size: tuple[int, int], *, generator: torch.Generator | None = None) -> Tensor:
+    """Draw for every box another place inside the image, uniform over all places but its own.
+
+    Args:
+        boxes: int64 ``(B, 4)`` of ``(x0, y0, x1, y1)``, none of them as large as the image.
+        size: Height and width of the images.
+        generator: Source of randomness.
+
+    Returns:
+        int64 tensor ``(B, 2)``: how far right and down the box lies from that place, ``(x, y)`` pixels, never (0, 0).
+
+    Example:
+        >>> other_places(torch.tensor([[1, 0, 2, 1]]), (1, 2)).tolist()
+        [[1, 0]]
+    """
+    x0, y0, x1, y1 = boxes.unbind(1)
+    across, down = size[1] + 1 - (x1 - x0), size[0] + 1 - (y1 - y0)
+    own = y0 * across + x0
+    rank = integers(0, across * down - 1, len(boxes), generator=generator)
+    rank = rank + (rank >= own)
+    return torch.stack([x0 - rank % across, y0 - rank // across], dim=1)
+
+
+def window_corners(
+    side: Tensor, size: tuple[int, int], *tiles: int, generator: torch.Generator | None = None
+) -> Tensor:
+    """Draw for every image the places of square windows, none of them the upper left corner.
+
+    A tiling whose first tile shows another place than its own differs from the image it is made of.
+
+    Args:
+        side: int64 ``(B,)``, the side of the windows in pixels, smaller than one of the image's sides.
+        size: Height and width of the images.
+        *tiles: Shape of the array of windows.
+        generator: Source of randomness.
+
+    Returns:
+        int64 tensor ``(B, *tiles, 2)`` of upper left corners ``(x, y)``.
+
+    Example:
+        >>> window_corners(torch.tensor([1]), (1, 2), 1, 3)[..., 0].tolist()
+        [[[1, 1, 1]]]
+    """
+    batch = len(side)
+    across, down = ((length + 1 - side).view(batch, *(1,) * len(tiles)) for length in reversed(size))
+    rank = integers(1, across * down, batch, *tiles, generator=generator)
+    return torch.stack([rank % across, rank // across], dim=-1)
 
 
 def clipped_boxes(
@@ -367,6 +576,18 @@ def stratified_choice(
     return torch.bucketize(points, borders, right=True)
 
 
+def _check_company(batch: int) -> None:
+    if batch == 1:
+        raise ValueError(
+            "a batch of one image has no partner in it; pass `pool=` (a tensor of other images) or a larger batch"
+        )
+
+
+def _check_pool_size(pool_size: int) -> None:
+    if pool_size < 1:
+        raise ValueError("the pool is empty; pass a pool of at least one image")
+
+
 def _draw_device(generator: torch.Generator | None, device: Device) -> Device:
     return device if generator is None else generator.device
 
@@ -382,18 +603,6 @@ def _permutation_of_rank(rank: Tensor, n: int) -> Tensor:
         digit = rank // math.factorial(n - 1 - place) % (n - place)
         columns = [digit, *(column + (column >= digit) for column in columns)]
     return torch.stack(columns, dim=1)
-
-
-def _side_in_pixels(side: tuple[float, float], length: int) -> tuple[int, int]:
-    """Return the half-open range of whole numbers of pixels that lie in a range of fractions."""
-    # The tolerance keeps 1/3 of 33 at 11 pixels whatever the last bit of the product says.
-    low, high = max(math.ceil(side[0] * length - 1e-6), 1), math.floor(side[1] * length + 1e-6)
-    if low > high:
-        raise ValueError(
-            f"no whole number of pixels lies in side={side} of an image side of {length} px; "
-            "use larger images or a wider range"
-        )
-    return low, high + 1
 
 
 def _placed(height: Tensor, width: Tensor, size: tuple[int, int], generator: torch.Generator | None) -> Tensor:

@@ -24,6 +24,11 @@ def as_images(canvas: Tensor, like: Tensor) -> Tensor:
     return canvas.view(like.shape) if canvas.shape[-1] == 1 else canvas.squeeze(1).permute(0, 3, 1, 2)
 
 
+def size_of(canvas: Tensor) -> tuple[int, int]:
+    """Return the height and width of a canvas."""
+    return canvas.shape[2], canvas.shape[3]
+
+
 def matching_canvas(pool: Tensor, canvas: Tensor, like: Tensor) -> Tensor:
     """View a pool as a canvas with the layout of ``canvas``, the canvas of ``like``."""
     layout = torch.contiguous_format if canvas.shape[-1] == 1 else torch.channels_last
@@ -56,6 +61,16 @@ def take(source: Tensor, image: Tensor) -> Tensor:
     return gather(source, image.view(-1, 1, 1), row, row.new_zeros(1, 1, 1), segments=1)
 
 
+def shift(source: Tensor, offset: Tensor) -> Tensor:
+    """Shift every image of a canvas cyclically by its offset ``(B, 2)``, pixels to the right and down."""
+    batch, planes, height, width, values = source.shape
+    row = (torch.arange(height, device=source.device) - offset[:, 1:]) % height
+    col = (torch.arange(width, device=source.device) - offset[:, :1]) % width
+    image = torch.arange(batch, device=source.device).view(-1, 1, 1)
+    rows = gather(source, image, row.unsqueeze(2), row.new_zeros(1, 1, 1), segments=1)
+    return rows.gather(3, col.view(batch, 1, 1, width, 1).expand(batch, planes, height, width, values))
+
+
 def put(target: Tensor, image: Tensor, values: Tensor) -> None:
     """Write images into the places ``image (B,)`` of a canvas that is the caller's own."""
     _, planes, height, width, channels = target.shape
@@ -64,11 +79,35 @@ def put(target: Tensor, image: Tensor, values: Tensor) -> None:
     target.view(-1, width * channels).index_copy_(0, index, values.reshape(-1, width * channels))
 
 
-def overlay(mask: Tensor, inside: Tensor, scratch: Tensor) -> Tensor:
-    """``torch.where(mask, inside, scratch)``, written into ``scratch``, a tensor of the kernel's own, when possible."""
-    if _may_write(inside, scratch):
-        return torch.where(mask, inside, scratch, out=scratch)
-    return torch.where(mask, inside, scratch)
+def pick(source: Tensor, row: Tensor, col: Tensor) -> Tensor:
+    """Fill a canvas pixel by pixel from places ``(B, H, W)`` of another; slower than :func:`gather`."""
+    batch, planes, _, width, values = source.shape
+    index = (row * width + col).flatten(1)[:, None, :, None].expand(-1, planes, -1, values)
+    return source.flatten(2, 3).gather(2, index).view(batch, planes, *row.shape[1:], values)
+
+
+def overlay(mask: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
+    """``torch.where(mask, inside, outside)``, written into ``inside``, a tensor of the kernel's own, when possible."""
+    if _may_write(inside, outside):
+        return torch.where(mask, inside, outside, out=inside)
+    return torch.where(mask, inside, outside)
+
+
+def blend(weight: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
+    """``weight * inside + (1 - weight) * outside`` where the weight is positive; elsewhere ``outside``, untouched."""
+    dtype = working_dtype(outside)
+    mixed = torch.lerp(outside.to(dtype), inside.to(dtype), weight.to(dtype))
+    return torch.where(weight > 0, to_dtype(mixed, outside.dtype), outside)
+
+
+def working_dtype(images: Tensor) -> torch.dtype:
+    """Return the dtype to compute in: float32, or float64 for images that come in it."""
+    return torch.float64 if images.dtype == torch.float64 else torch.float32
+
+
+def to_dtype(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return computed values in the images' dtype; integers are rounded and held to what they can say."""
+    return values.to(dtype) if dtype.is_floating_point else values.round().clamp(0, 255).to(dtype)
 
 
 def _may_write(*tensors: Tensor) -> bool:

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from nda_augment.functional._canvas import as_canvas, as_images, matching_canvas, overlay, take
+from nda_augment.functional import masks
+from nda_augment.functional._canvas import as_canvas, as_images, matching_canvas, overlay, size_of, take
 from nda_augment.functional._checks import check_images, check_parameter, check_pool
-from nda_augment.functional.regions import outside_boxes
 
 
 def stitch(images: Tensor, partners: Tensor, axis: Tensor, keep: Tensor, *, pool: Tensor | None = None) -> Tensor:
@@ -41,8 +41,8 @@ def stitch(images: Tensor, partners: Tensor, axis: Tensor, keep: Tensor, *, pool
     second_rows = torch.arange(height, device=images.device).view(1, -1, 1) >= height // 2
     second_cols = torch.arange(width, device=images.device).view(1, 1, -1) >= width // 2
     in_second = torch.where(axis.view(-1, 1, 1) == 0, second_rows, second_cols)
-    own = in_second == (keep.view(-1, 1, 1) == 1)
-    return as_images(overlay(own[:, None, :, :, None], canvas, borrowed), images)
+    foreign = in_second == (keep.view(-1, 1, 1) == 0)
+    return as_images(overlay(foreign[:, None, :, :, None], borrowed, canvas), images)
 
 
 def cutmix(images: Tensor, partners: Tensor, boxes: Tensor, *, pool: Tensor | None = None) -> Tensor:
@@ -71,7 +71,7 @@ def cutmix(images: Tensor, partners: Tensor, boxes: Tensor, *, pool: Tensor | No
     """
     canvas, borrowed = _image_and_partner(images, partners, pool)
     check_parameter(boxes, "boxes", (images.shape[0], 4))
-    return as_images(overlay(outside_boxes(boxes, canvas), canvas, borrowed), images)
+    return as_images(overlay(masks.box(boxes, size_of(canvas)).unsqueeze(-1), borrowed, canvas), images)
 
 
 def mixup(images: Tensor, partners: Tensor, weights: Tensor, *, pool: Tensor | None = None) -> Tensor:

@@ -1,10 +1,10 @@
-"""Kernels that rearrange the cells of a grid within an image."""
+"""Kernels that rearrange, turn or exchange the cells of a grid."""
 
 import torch
 from torch import Tensor
 
-from nda_augment.functional._canvas import as_canvas, as_images, gather
-from nda_augment.functional._checks import check_grid, check_images, check_parameter
+from nda_augment.functional._canvas import as_canvas, as_images, gather, matching_canvas
+from nda_augment.functional._checks import check_grid, check_images, check_parameter, check_pool
 
 
 def jigsaw(images: Tensor, permutation: Tensor, grid: tuple[int, int] = (2, 2)) -> Tensor:
@@ -31,13 +31,128 @@ def jigsaw(images: Tensor, permutation: Tensor, grid: tuple[int, int] = (2, 2)) 
     Source: Sinha et al., Negative Data Augmentation, ICLR 2021, "Jigsaw".
     """
     check_images(images)
+    check_parameter(permutation, "permutation", (len(images), grid[0] * grid[1]))
+    image = torch.arange(len(images), device=images.device).view(-1, 1)
+    return cross_patch_shuffle(images, image.expand(permutation.shape), permutation, grid)
+
+
+def cross_patch_shuffle(
+    images: Tensor,
+    sources: Tensor,
+    permutation: Tensor,
+    grid: tuple[int, int] = (4, 4),
+    *,
+    pool: Tensor | None = None,
+) -> Tensor:
+    """Put every image together from cells of other images, at other places.
+
+    Args:
+        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range; without a pool the cells
+            come from here, with a pool only the shape does.
+        sources: int64 ``(B, rows * cols)``; the image of the pool that cell ``j`` comes from.
+        permutation: int64 ``(B, rows * cols)``; the cell of that image, counted row by row.
+        grid: Rows and columns; they divide ``H`` and ``W``.
+        pool: ``(N, C, H, W)`` images that cells are taken from; the batch itself by default.
+
+    Returns:
+        Tensor like ``images``: same shape, dtype, device and memory format.
+
+    Raises:
+        ValueError: If the grid does not divide the image, a shape is wrong or the pool does not match the images.
+        TypeError: If the images are neither floating point nor uint8.
+
+    Example:
+        >>> images = torch.tensor([[[[1.0, 2.0]]], [[[3.0, 4.0]]]])
+        >>> other, swapped = torch.tensor([[1, 1], [0, 0]]), torch.tensor([[1, 0], [1, 0]])
+        >>> cross_patch_shuffle(images, other, swapped, grid=(1, 2)).flatten().tolist()
+        [4.0, 3.0, 2.0, 1.0]
+    """
+    check_images(images)
+    height, width = images.shape[-2:]
+    check_grid(grid, (height, width))
+    rows, cols = grid
+    check_parameter(sources, "sources", (len(images), rows * cols))
+    check_parameter(permutation, "permutation", (len(images), rows * cols))
+    canvas = as_canvas(images)
+    donor = canvas if pool is None else matching_canvas(check_pool(pool, images), canvas, images)
+    cell_height = height // rows
+    cell = permutation.view(-1, rows, cols).repeat_interleave(cell_height, dim=1)
+    source = sources.reshape(-1, rows, cols).repeat_interleave(cell_height, dim=1)
+    line_in_cell = (torch.arange(height, device=images.device) % cell_height).view(1, -1, 1)
+    return as_images(gather(donor, source, cell // cols * cell_height + line_in_cell, cell % cols, cols), images)
+
+
+def patch_rotate(images: Tensor, turns: Tensor, grid: tuple[int, int] = (4, 4)) -> Tensor:
+    """Turn every cell of a grid by quarter turns, each by its own number.
+
+    Args:
+        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        turns: int64 ``(B, rows * cols)``; counter-clockwise quarter turns of each cell, counted row by row, in
+            0..3. Cells that are not square take 0 and 2 only: another number is read as 2.
+        grid: Rows and columns; they divide ``H`` and ``W``. A grid of one cell turns the whole image.
+
+    Returns:
+        Tensor like ``images``: same shape, dtype, device and memory format.
+
+    Raises:
+        ValueError: If the grid does not divide the image or a shape is wrong.
+        TypeError: If the images are neither floating point nor uint8.
+
+    Example:
+        >>> image = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+        >>> patch_rotate(image, torch.tensor([[1]]), grid=(1, 1))[0, 0].tolist()
+        [[2.0, 4.0], [1.0, 3.0]]
+
+    Source: Qin et al., Understanding and improving robustness of vision transformers through patch-based negative
+    augmentation, 2021, "P-Rotate".
+    """
+    check_images(images)
     check_grid(grid, (images.shape[-2], images.shape[-1]))
     rows, cols = grid
-    batch, height = images.shape[0], images.shape[-2]
-    check_parameter(permutation, "permutation", (batch, rows * cols))
-    cell_height = height // rows
-    row = torch.arange(height, device=images.device)
-    cell = permutation.view(batch, rows, cols).repeat_interleave(cell_height, dim=1)
-    source_row = cell // cols * cell_height + (row % cell_height).view(1, -1, 1)
-    image = torch.arange(batch, device=images.device).view(-1, 1, 1)
-    return as_images(gather(as_canvas(images), image, source_row, cell % cols, segments=cols), images)
+    check_parameter(turns, "turns", (len(images), rows * cols))
+    canvas = as_canvas(images)
+    batch, planes, height, width, values = canvas.shape
+    cells = canvas.view(batch, planes, rows, height // rows, cols, width // cols, values)
+    turns = turns.view(batch, 1, rows, 1, cols, 1, 1)
+    turned = torch.where(turns == 0, cells, cells.flip(3, 5))
+    if cells.shape[3] == cells.shape[5]:
+        across = cells.transpose(3, 5)
+        turned = torch.where(turns == 1, across.flip(3), torch.where(turns == 3, across.flip(5), turned))
+    return as_images(turned.reshape(canvas.shape).contiguous(), images)
+
+
+# Which cell each cell of the result comes from, by replaced share: the cells of the centre are overwritten with those
+# of the first and the last row.
+_INFILLS = {
+    0.25: ((4, 4), {5: 0, 6: 1, 9: 14, 10: 15}),
+    0.375: ((4, 8), {**{8 + col: col - 1 for col in range(1, 7)}, **{16 + col: 24 + col + 1 for col in range(1, 7)}}),
+}
+
+
+def patch_infill(images: Tensor, rate: float = 0.25) -> Tensor:
+    """Overwrite the centre of every image with cells from its upper and lower border.
+
+    Args:
+        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        rate: Share of the image that is overwritten: 0.25 (a 4x4 grid, 2x2 cells) or 0.375 (4x8, 2x6 cells).
+
+    Returns:
+        Tensor like ``images``: same shape, dtype, device and memory format.
+
+    Raises:
+        ValueError: If the rate is another one, or the grid does not divide the image.
+        TypeError: If the images are neither floating point nor uint8.
+
+    Example:
+        >>> image = torch.arange(16.0).view(1, 1, 4, 4)
+        >>> patch_infill(image)[0, 0, 1:3].tolist()
+        [[4.0, 0.0, 1.0, 7.0], [8.0, 14.0, 15.0, 11.0]]
+
+    Source: Qin et al., Understanding and improving robustness of vision transformers through patch-based negative
+    augmentation, 2021, "P-Infill"; the layout is that of a public re-implementation.
+    """
+    if rate not in _INFILLS:
+        raise ValueError(f"rate must be one of {', '.join(map(str, _INFILLS))}, got {rate}")
+    grid, replaced = _INFILLS[rate]
+    cells = torch.tensor([replaced.get(cell, cell) for cell in range(grid[0] * grid[1])])
+    return jigsaw(images, cells.to(images.device, non_blocking=True).expand(len(images), -1), grid)

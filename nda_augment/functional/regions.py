@@ -1,12 +1,25 @@
-"""Kernels that overwrite a region of an image, and the masks that describe regions."""
+"""Kernels that overwrite a region of an image."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from nda_augment.functional._canvas import as_canvas, as_images
-from nda_augment.functional._checks import check_images, check_parameter
+from nda_augment.functional import masks
+from nda_augment.functional._canvas import (
+    as_canvas,
+    as_images,
+    blend,
+    matching_canvas,
+    overlay,
+    pick,
+    shift,
+    size_of,
+    take,
+    to_dtype,
+    working_dtype,
+)
+from nda_augment.functional._checks import check_images, check_parameter, check_pool
 
 Fill = str | float | tuple[float, ...]
 FILLS = ("patch_mean", "image_mean", "zero")
@@ -37,10 +50,187 @@ def cutout(images: Tensor, boxes: Tensor, fill: Fill = "patch_mean") -> Tensor:
     DeVries and Taylor, 2017, fill with zero.
     """
     check_images(images)
-    check_parameter(boxes, "boxes", (images.shape[0], 4))
+    check_parameter(boxes, "boxes", (len(images), 4))
     canvas = as_canvas(images)
     colour = _colour(canvas, boxes, check_fill(fill), channels=images.shape[-3])
-    return as_images(torch.where(outside_boxes(boxes, canvas), canvas, colour), images)
+    return as_images(torch.where(masks.box(boxes, size_of(canvas)).unsqueeze(-1), colour, canvas), images)
+
+
+def cut_paste(images: Tensor, boxes: Tensor, shifts: Tensor, jitter: Tensor | None = None) -> Tensor:
+    """Copy a box of every image to another place of the same image.
+
+    Args:
+        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        boxes: int64 ``(B, 4)`` of ``(x0, y0, x1, y1)`` in pixels, half-open: where the copy goes.
+        shifts: int64 ``(B, 2)``, how far right and down the copy has moved, ``(x, y)`` pixels; what it is taken from
+            wraps around at the border.
+        jitter: ``(B, 2, C)``: per channel, the log of a contrast factor about the image's mean, and a change of
+            brightness in units of the image's standard deviation; none by default.
+
+    Returns:
+        Tensor like ``images``: same shape, dtype, device and memory format.
+
+    Raises:
+        ValueError: If a shape is wrong.
+        TypeError: If the images are neither floating point nor uint8.
+
+    Example:
+        >>> image = torch.tensor([[[[1.0, 2.0, 3.0]]]])
+        >>> cut_paste(image, torch.tensor([[2, 0, 3, 1]]), torch.tensor([[2, 0]])).flatten().tolist()
+        [1.0, 2.0, 1.0]
+
+    Source: Li et al., CutPaste, CVPR 2021.
+    """
+    check_images(images)
+    check_parameter(boxes, "boxes", (len(images), 4))
+    check_parameter(shifts, "shifts", (len(images), 2))
+    canvas = as_canvas(images)
+    moved = _jittered(shift(canvas, shifts), canvas, jitter, channels=images.shape[-3])
+    return as_images(overlay(masks.box(boxes, size_of(canvas)).unsqueeze(-1), moved, canvas), images)
+
+
+def cut_paste_scar(
+    images: Tensor,
+    centres: Tensor,
+    extents: Tensor,
+    angles: Tensor,
+    shifts: Tensor,
+    jitter: Tensor | None = None,
+) -> Tensor:
+    """Copy a thin strip of every image to another place of it, turned.
+
+    Args:
+        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        centres: int64 ``(B, 2)``, the middle pixel ``(x, y)`` of the strip where it is put.
+        extents: ``(B, 2)``, length and width of the strip in pixels.
+        angles: ``(B,)`` in radians, how far the strip is turned, clockwise as displayed.
+        shifts: int64 ``(B, 2)``, how far right and down the strip has moved, ``(x, y)`` pixels; what it is taken from
+            wraps around at the border.
+        jitter: ``(B, 2, C)``, as in :func:`cut_paste`.
+
+    Returns:
+        Tensor like ``images``: same shape, dtype, device and memory format. Pixels are copied, not interpolated.
+
+    Raises:
+        ValueError: If a shape is wrong.
+        TypeError: If the images are neither floating point nor uint8.
+
+    Example:
+        >>> image = torch.tensor([[[[1.0, 2.0, 3.0]]]])
+        >>> place, thin, by_one = torch.tensor([[2, 0]]), torch.tensor([[1, 1]]), torch.tensor([[1, 0]])
+        >>> cut_paste_scar(image, place, thin, torch.zeros(1), by_one).flatten().tolist()
+        [1.0, 2.0, 2.0]
+
+    Source: Li et al., CutPaste, CVPR 2021, "Scar".
+    """
+    check_images(images)
+    for name, parameter in (("centres", centres), ("extents", extents), ("shifts", shifts)):
+        check_parameter(parameter, name, (len(images), 2))
+    canvas = as_canvas(images)
+    height, width = size = size_of(canvas)
+    along, across = masks.strip_coordinates(centres, angles, size)
+    origin = (centres - shifts).view(-1, 2, 1, 1)
+    row, col = (origin[:, 1] + across.round().long()) % height, (origin[:, 0] + along.round().long()) % width
+    moved = _jittered(pick(canvas, row, col), canvas, jitter, channels=images.shape[-3])
+    return as_images(overlay(masks.strip(centres, extents, angles, size).unsqueeze(-1), moved, canvas), images)
+
+
+def cut_paste_foreign(
+    images: Tensor,
+    partners: Tensor,
+    boxes: Tensor,
+    shifts: Tensor,
+    weights: Tensor,
+    softness: float = 0.0,
+    *,
+    pool: Tensor | None = None,
+) -> Tensor:
+    """Paste a box of a partner, taken from another place, into every image.
+
+    Args:
+        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        partners: int64 ``(B,)``, indices into the pool.
+        boxes: int64 ``(B, 4)`` of ``(x0, y0, x1, y1)`` in pixels, half-open: where the copy goes.
+        shifts: int64 ``(B, 2)``, how far right and down the copy has moved, ``(x, y)`` pixels.
+        weights: ``(B,)`` in [0, 1], the opacity of the copy.
+        softness: Share of a half side over which the copy fades in, in [0, 1]; 0 is a hard edge.
+        pool: ``(N, C, H, W)`` images that partners are taken from; the batch itself by default.
+
+    Returns:
+        Tensor like ``images``: same shape, dtype, device and memory format.
+
+    Raises:
+        ValueError: If a shape is wrong or the pool does not match the images.
+        TypeError: If the images are neither floating point nor uint8.
+
+    Example:
+        >>> images = torch.tensor([[[[1.0, 2.0]]], [[[3.0, 4.0]]]])
+        >>> first, stay = torch.tensor([[0, 0, 1, 1]]).expand(2, 4), torch.zeros(2, 2, dtype=torch.long)
+        >>> cut_paste_foreign(images, torch.tensor([1, 0]), first, stay, torch.ones(2)).flatten().tolist()
+        [3.0, 2.0, 1.0, 4.0]
+
+    Source: Li et al., CutPaste, CVPR 2021, with the patch of another image.
+    """
+    check_images(images)
+    pool = check_pool(pool, images)
+    check_parameter(partners, "partners", (len(images),))
+    check_parameter(boxes, "boxes", (len(images), 4))
+    check_parameter(shifts, "shifts", (len(images), 2))
+    check_parameter(weights, "weights", (len(images),))
+    canvas = as_canvas(images)
+    moved = shift(take(matching_canvas(pool, canvas, images), partners), shifts)
+    alpha = masks.soft_box(boxes, size_of(canvas), softness) * weights.view(-1, 1, 1, 1)
+    return as_images(blend(alpha.unsqueeze(-1), moved, canvas), images)
+
+
+def perlin_blend(
+    images: Tensor,
+    partners: Tensor,
+    angles: Tensor,
+    frequencies: Tensor,
+    rotations: Tensor,
+    weights: Tensor,
+    *,
+    threshold: float = 0.5,
+    pool: Tensor | None = None,
+) -> Tensor:
+    """Blend a partner, an image or a texture, into the islands of a Perlin noise.
+
+    Args:
+        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        partners: int64 ``(B,)``, indices into the pool.
+        angles: ``(B, N, N)`` in radians, the noise's gradients, see :func:`~nda_augment.functional.perlin_noise`.
+        frequencies: int64 ``(B, 2)``, cells of the noise per image ``(x, y)``.
+        rotations: ``(B,)`` in radians, the turn of the noise.
+        weights: ``(B,)`` in [0, 1], the partner's share inside the islands.
+        threshold: Noise above it is an island; lowered where less than 2 % of the image would be.
+        pool: ``(N, C, H, W)`` images that partners are taken from; the batch itself by default.
+
+    Returns:
+        Tensor like ``images``: same shape, dtype, device and memory format.
+
+    Raises:
+        ValueError: If a shape is wrong or the pool does not match the images.
+        TypeError: If the images are neither floating point nor uint8.
+
+    Example:
+        >>> images = torch.rand(2, 3, 16, 16)
+        >>> noise = torch.rand(2, 5, 5), torch.full((2, 2), 2), torch.zeros(2)
+        >>> perlin_blend(images, torch.tensor([1, 0]), *noise, torch.ones(2)).shape
+        torch.Size([2, 3, 16, 16])
+
+    Source: Zavrtanik et al., DRAEM, ICCV 2021.
+    """
+    check_images(images)
+    pool = check_pool(pool, images)
+    check_parameter(partners, "partners", (len(images),))
+    check_parameter(weights, "weights", (len(images),))
+    check_parameter(frequencies, "frequencies", (len(images), 2))
+    canvas = as_canvas(images)
+    islands = masks.perlin(angles, frequencies, rotations, size_of(canvas), threshold=threshold)
+    foreign = take(matching_canvas(pool, canvas, images), partners)
+    alpha = islands.unsqueeze(-1) * weights.view(-1, 1, 1, 1, 1)
+    return as_images(blend(alpha, foreign, canvas), images)
 
 
 def check_fill(fill: Fill) -> Fill:
@@ -55,26 +245,12 @@ def check_fill(fill: Fill) -> Fill:
     return fill if isinstance(fill, (int, float)) else numbers
 
 
-def outside_boxes(boxes: Tensor, canvas: Tensor) -> Tensor:
-    """Return bool ``(B, 1, H, W, 1)``, True outside the boxes."""
-    rows, cols = _box_sides(boxes, canvas)
-    return (~rows.unsqueeze(2) | ~cols.unsqueeze(1))[:, None, :, :, None]
-
-
-def _box_sides(boxes: Tensor, canvas: Tensor) -> tuple[Tensor, Tensor]:
-    """Return bool ``(B, H)`` and ``(B, W)``, True on the rows and columns of the boxes."""
-    x0, y0, x1, y1 = boxes.unsqueeze(-1).unbind(dim=1)
-    row = torch.arange(canvas.shape[2], device=boxes.device)
-    col = torch.arange(canvas.shape[3], device=boxes.device)
-    return (row >= y0) & (row < y1), (col >= x0) & (col < x1)
-
-
 def _colour(canvas: Tensor, boxes: Tensor, fill: Fill, channels: int) -> Tensor:
     """Return the colour of each box, broadcastable to the canvas and of its dtype."""
     if fill == "patch_mean":
-        return _to_dtype(_box_mean(canvas, boxes), canvas.dtype)
+        return to_dtype(_box_mean(canvas, boxes), canvas.dtype)
     if fill == "image_mean":
-        return _to_dtype(canvas.mean(dim=(2, 3), keepdim=True, dtype=_mean_dtype(canvas)), canvas.dtype)
+        return to_dtype(canvas.mean(dim=(2, 3), keepdim=True, dtype=working_dtype(canvas)), canvas.dtype)
     if fill == "zero":
         return canvas.new_zeros(())
     if isinstance(fill, (int, float)):
@@ -82,12 +258,7 @@ def _colour(canvas: Tensor, boxes: Tensor, fill: Fill, channels: int) -> Tensor:
     assert not isinstance(fill, str)
     if len(fill) != channels:
         raise ValueError(f"fill={fill} has {len(fill)} numbers for images of {channels} channels")
-    # A channels_last canvas holds the channels in the pixel; a contiguous one has them, frame by frame, as planes.
-    planes, values = canvas.shape[1], canvas.shape[4]
-    per_channel = torch.tensor(fill, dtype=canvas.dtype, device=canvas.device)
-    return (
-        per_channel.view(1, 1, 1, 1, -1) if values > 1 else per_channel.repeat(planes // channels).view(1, -1, 1, 1, 1)
-    )
+    return _per_channel(torch.tensor(fill, dtype=canvas.dtype, device=canvas.device).unsqueeze(0), canvas, channels)
 
 
 def _box_mean(canvas: Tensor, boxes: Tensor) -> Tensor:
@@ -95,16 +266,29 @@ def _box_mean(canvas: Tensor, boxes: Tensor) -> Tensor:
 
     A product with the box's rows comes first: it reads the images once, at the speed of the memory.
     """
-    dtype = _mean_dtype(canvas)
-    rows, cols = (side.to(dtype) for side in _box_sides(boxes, canvas))
+    dtype = working_dtype(canvas)
+    rows, cols = (side.to(dtype) for side in masks.box_sides(boxes, size_of(canvas)))
     lines = (rows[:, None, None, :] @ canvas.flatten(3).to(dtype)).view(canvas[:, :, :1].shape)
     total = (lines * cols[:, None, None, :, None]).sum(dim=3, keepdim=True)
     return total / (rows.sum(1) * cols.sum(1)).view(-1, 1, 1, 1, 1)
 
 
-def _mean_dtype(canvas: Tensor) -> torch.dtype:
-    return torch.float64 if canvas.dtype == torch.float64 else torch.float32
+def _jittered(moved: Tensor, canvas: Tensor, jitter: Tensor | None, channels: int) -> Tensor:
+    if jitter is None:
+        return moved
+    check_parameter(jitter, "jitter", (canvas.shape[0], 2, channels))
+    dtype = working_dtype(canvas)
+    gain, bias = (_per_channel(part, canvas, channels).to(dtype) for part in jitter.unbind(1))
+    deviation, mean = torch.std_mean(canvas.to(dtype), dim=(2, 3), keepdim=True, correction=0)
+    return to_dtype(mean + (moved.to(dtype) - mean) * gain.exp() + bias * deviation, canvas.dtype)
 
 
-def _to_dtype(colour: Tensor, dtype: torch.dtype) -> Tensor:
-    return colour.to(dtype) if dtype.is_floating_point else colour.round().to(dtype)
+def _per_channel(values: Tensor, canvas: Tensor, channels: int) -> Tensor:
+    """View ``(B, C)`` or ``(1, C)`` so that it broadcasts to a canvas.
+
+    A channels_last canvas holds the channels in the pixel; a contiguous one has them, frame by frame, as planes.
+    """
+    planes, depth = canvas.shape[1], canvas.shape[4]
+    if depth > 1:
+        return values.view(-1, 1, 1, 1, depth)
+    return values.repeat(1, planes // channels).view(-1, planes, 1, 1, 1)

@@ -3,7 +3,8 @@
 import inspect
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypedDict, Unpack
 
 import torch
 from kornia.augmentation import IntensityAugmentationBase2D
@@ -12,9 +13,46 @@ from torch import Tensor
 
 from nda_augment import sampling
 from nda_augment._words import format_value, word_of
-from nda_augment.functional._checks import check_dtype, check_pool
+from nda_augment.functional._checks import check_dtype, check_parameter, check_pool
+from nda_augment.sampling import Source
 
 Params = dict[str, Tensor]
+
+
+class Common(TypedDict, total=False):
+    """The constructor arguments that every transform takes."""
+
+    p: float
+    same_on_batch: bool
+    keepdim: bool
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a draw is asked for, and what it may use."""
+
+    shape: tuple[int, ...]
+    generator: torch.Generator | None = None
+    device: sampling.Device = None
+    pool: Tensor | None = None
+    labels: Tensor | None = None
+    pool_labels: Tensor | None = None
+    same_on_batch: bool = False
+
+    @property
+    def batch(self) -> int:
+        """Number of images."""
+        return self.shape[0]
+
+    @property
+    def draws(self) -> int:
+        """Number of draws: one per image, or one for all."""
+        return min(self.batch, 1) if self.same_on_batch else self.batch
+
+    @property
+    def source(self) -> Source:
+        """Where the randomness comes from and goes to, as samplers take it."""
+        return {"generator": self.generator, "device": self.device}
 
 
 class NegativeTransform(IntensityAugmentationBase2D):
@@ -39,12 +77,24 @@ class NegativeTransform(IntensityAugmentationBase2D):
         - transforms that need a second image take it from the batch, never from the image itself, or from
           ``pool=``, a batch of other images. A single image needs a pool.
         - masks, boxes, keypoints and class labels pass through kornia's containers untouched: a negative is no
-          longer a picture of what they describe.
+          longer a picture of what they describe. ``return_mask=True`` gives the changed region instead, for
+          transforms that change one.
         - draws are made on the generator's device, or else on that of the images, and reach the images without
           waiting for the device. Inside kornia's containers they are made where ``.to(device)`` put the module.
+
+    Attributes:
+        uses_partners: Whether it borrows from other images.
+        needs_labels: Whether it must be called with ``labels=``.
+        changes_region: Whether it changes a region and can return it as a mask.
+        needs_clips: Whether it works on clips only.
+        channels: The number of channels that it needs, if it does.
     """
 
     uses_partners = False
+    needs_labels = False
+    changes_region = False
+    needs_clips = False
+    channels: int | None = None
 
     def __init__(self, p: float = 1.0, same_on_batch: bool = False, keepdim: bool = True) -> None:
         if not 0.0 <= p <= 1.0:
@@ -52,14 +102,16 @@ class NegativeTransform(IntensityAugmentationBase2D):
         super().__init__(p=p, same_on_batch=same_on_batch, keepdim=keepdim)
 
     @abstractmethod
-    def sample(
-        self, batch: int, size: tuple[int, int], *, generator: torch.Generator | None, device: sampling.Device
-    ) -> Params:
-        """Draw the parameters of ``batch`` images of ``size`` (height, width), partners excepted."""
+    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+        """Draw the parameters of a batch of ``shape`` ``(B, ..., C, H, W)``, partners excepted."""
 
     @abstractmethod
     def negate(self, images: Tensor, params: Params) -> Tensor:
         """Apply the kernel to images ``(B, ..., C, H, W)`` with the parameters on their device."""
+
+    def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
+        """Return the changed region of a batch of ``shape`` as bool ``(B, 1, H, W)``."""
+        raise ValueError(f"{type(self).__name__} changes no region of the image; call it without return_mask")
 
     def forward(  # type: ignore[override]  # kornia drops unknown keywords in silence; here they are errors
         self,
@@ -68,8 +120,11 @@ class NegativeTransform(IntensityAugmentationBase2D):
         *,
         generator: torch.Generator | None = None,
         pool: Tensor | None = None,
+        labels: Tensor | None = None,
+        pool_labels: Tensor | None = None,
+        return_mask: bool = False,
         data_keys: Any = None,
-    ) -> Tensor:
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Return the negatives of a batch.
 
         Args:
@@ -77,25 +132,37 @@ class NegativeTransform(IntensityAugmentationBase2D):
             params: A draw to repeat, as recorded in ``_params``.
             generator: Source of the draw; ``None`` is torch's global one.
             pool: ``(N, C, H, W)`` images to borrow from, for transforms that need a partner.
+            labels: int64 ``(B,)`` classes of the images, for transforms that choose partners by class.
+            pool_labels: int64 ``(N,)`` classes of the pool, likewise.
+            return_mask: Return the changed region as well, bool ``(B, 1, H, W)``, for transforms that change one.
             data_keys: Passed by kornia's containers; not used.
 
         Returns:
-            Tensor like ``input``.
+            Tensor like ``input``; with ``return_mask`` a pair of it and the mask.
 
         Raises:
-            ValueError: If the input has a wrong rank, a grid does not divide it, a batch of one has no pool, or
-                ``params`` come together with a generator or a pool, which would be ignored.
+            ValueError: If the input has a wrong rank, a grid does not divide it, a batch of one has no pool, or an
+                argument is given that this transform or this call has no use for.
             TypeError: If the input is neither floating point nor uint8.
         """
+        images = self.transform_tensor(input)
         if params is None:
-            images = self.transform_tensor(input)
+            self._check_options(images, pool, labels, pool_labels)
             params = self.draw(
-                images.shape, generator=generator, device=images.device, pool=self._own_pool(pool, images)
+                images.shape,
+                generator=generator,
+                device=images.device,
+                pool=pool,
+                labels=labels,
+                pool_labels=pool_labels,
             )
-        elif generator is not None or pool is not None:
-            raise ValueError("params repeat a draw, pool included; pass them without a generator and without a pool")
+        elif any(option is not None for option in (generator, pool, labels, pool_labels)):
+            raise ValueError("params repeat a draw, pool and labels included; pass them alone")
         negatives: Tensor = super().forward(input, params=params)
-        return negatives
+        if not return_mask:
+            return negatives
+        changed = params["batch_prob"].to(images.device, non_blocking=True).view(-1, 1, 1, 1) > 0.5
+        return negatives, self.region(images.shape, _on_device(params, images.device)) & changed
 
     def draw(
         self,
@@ -104,7 +171,8 @@ class NegativeTransform(IntensityAugmentationBase2D):
         generator: torch.Generator | None = None,
         device: sampling.Device = None,
         pool: Tensor | None = None,
-        same_on_batch: bool | None = None,
+        labels: Tensor | None = None,
+        pool_labels: Tensor | None = None,
     ) -> Params:
         """Draw the parameters of a batch of ``batch_shape`` without applying them.
 
@@ -113,40 +181,39 @@ class NegativeTransform(IntensityAugmentationBase2D):
             generator: Source of the draw; ``None`` is torch's global one.
             device: Device of the parameters.
             pool: ``(N, C, H, W)`` images to borrow from.
-            same_on_batch: One draw for the whole batch; ``None`` is the module's own setting.
+            labels: int64 ``(B,)`` classes of the images.
+            pool_labels: int64 ``(N,)`` classes of the pool.
 
         Returns:
             The parameters by name, one entry per image in each, as ``forward`` takes them.
         """
-        same_on_batch = self.same_on_batch if same_on_batch is None else same_on_batch
-        options: dict[str, Any] = {"generator": generator, "device": device}
-        params = self._draw_own(batch_shape, pool, same_on_batch, options)
-        params["batch_prob"] = self._draw_gate(batch_shape[0], same_on_batch, options)
-        params["forward_input_shape"] = torch.tensor(batch_shape, dtype=torch.long)
+        request = Request(tuple(batch_shape), generator, device, pool, labels, pool_labels, self.same_on_batch)
+        params = self.draw_own(request)
+        if self.p == 1.0:
+            gate = torch.ones(request.batch, dtype=torch.bool, device=device)
+        else:
+            gate = sampling.bernoulli(request.draws, self.p, **request.source).expand(request.batch)
+        params["batch_prob"] = gate
+        params["forward_input_shape"] = torch.tensor(request.shape, dtype=torch.long)
         return params
+
+    def draw_own(self, request: Request) -> Params:
+        """Draw what this transform's kernel takes, without what kornia's containers ask for."""
+        drawn = self.sample((request.draws, *request.shape[1:]), **request.source)
+        return {name: value.expand(request.batch, *value.shape[1:]) for name, value in drawn.items()}
 
     def forward_parameters(self, batch_shape: tuple[int, ...]) -> Params:
         """Draw for kornia's containers, on the module's own device."""
         return self.draw(batch_shape, device=self.device)
 
     def apply_transform(
-        self,
-        input: Tensor,
-        params: Params,
-        flags: dict[str, Any],
-        transform: Tensor | None = None,
+        self, input: Tensor, params: Params, flags: dict[str, Any], transform: Tensor | None = None
     ) -> Tensor:
         """Apply the kernel with the parameters brought to the images' device."""
-        return self.negate(input, {name: value.to(input.device, non_blocking=True) for name, value in params.items()})
+        return self.negate(input, _on_device(params, input.device))
 
     @_input_metadata_only
-    def transform_tensor(
-        self,
-        input: Tensor,
-        *,
-        shape: Tensor | None = None,
-        match_channel: bool = True,
-    ) -> Tensor:
+    def transform_tensor(self, input: Tensor, *, shape: Tensor | None = None, match_channel: bool = True) -> Tensor:
         """View the input as a batch; unlike kornia's own transforms, uint8 images and clips are welcome."""
         if not isinstance(input, Tensor):
             raise TypeError(f"images must be a torch.Tensor, got {type(input).__name__}")
@@ -165,45 +232,51 @@ class NegativeTransform(IntensityAugmentationBase2D):
         """Pass masks through untouched, whatever their dtype."""
         return input
 
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """Return all arguments of the constructor by name, with their defaults."""
+        found: dict[str, Any] = {}
+        for base in cls.__mro__:
+            if "__init__" not in vars(base):
+                continue
+            parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
+            named = [parameter for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+            found = found | {parameter.name: parameter.default for parameter in named if parameter.name not in found}
+            if named == parameters:
+                return found
+        return found
+
     def arguments(self) -> dict[str, Any]:
         """Return the constructor's arguments by name, as this module holds them."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        return {name: getattr(self, name) for name in self.defaults()}
 
     def __str__(self) -> str:
         """Return the policy string of this transform: its word, and the arguments that are not the default."""
-        parameters = inspect.signature(type(self)).parameters
-        changed = {name: value for name, value in self.arguments().items() if value != parameters[name].default}
+        defaults = self.defaults()
+        changed = {name: value for name, value in self.arguments().items() if value != defaults[name]}
         inside = ",".join(f"{name}={format_value(value)}" for name, value in changed.items())
         return word_of(type(self)) + (f"({inside})" if inside else "")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.arguments().items())})"
 
-    def _own_pool(self, pool: Tensor | None, images: Tensor) -> Tensor | None:
-        if pool is None:
-            return None
-        if not self.uses_partners:
-            raise ValueError(f"{type(self).__name__} borrows from no other image; call it without a pool")
-        return check_pool(pool, images)
-
-    def _draw_own(
-        self, batch_shape: tuple[int, ...], pool: Tensor | None, same_on_batch: bool, options: dict[str, Any]
-    ) -> Params:
-        batch, size = batch_shape[0], (batch_shape[-2], batch_shape[-1])
-        drawn = self.sample(min(batch, 1) if same_on_batch else batch, size, **options)
-        params = {name: value.expand(batch, *value.shape[1:]) for name, value in drawn.items()}
-        if self.uses_partners:
-            pool_size = None if pool is None else len(pool)
-            params["partners"] = sampling.partners(batch, pool_size, same_on_batch=same_on_batch, **options)
-            if pool is not None:
-                params["pool"] = pool
-        return params
-
-    def _draw_gate(self, batch: int, same_on_batch: bool, options: dict[str, Any]) -> Tensor:
-        """Draw which images are transformed, as kornia's base does but from the generator."""
-        if self.p == 1.0:
-            return torch.ones(batch, dtype=torch.bool, device=options["device"])
-        return sampling.bernoulli(min(batch, 1) if same_on_batch else batch, self.p, **options).expand(batch)
+    def _check_options(
+        self, images: Tensor, pool: Tensor | None, labels: Tensor | None, pool_labels: Tensor | None
+    ) -> None:
+        name = type(self).__name__
+        if pool is not None:
+            if not self.uses_partners:
+                raise ValueError(f"{name} borrows from no other image; call it without a pool")
+            check_pool(pool, images)
+        if self.needs_labels != (labels is not None):
+            advice = "needs the classes of the images; pass labels=" if self.needs_labels else "has no use for labels"
+            raise ValueError(f"{name} {advice}")
+        if labels is not None:
+            check_parameter(labels, "labels", (images.shape[0],))
+        if (pool_labels is not None) != (pool is not None and labels is not None):
+            raise ValueError("pool_labels are the classes of a pool; pass pool, labels and pool_labels together")
+        if pool_labels is not None and pool is not None:
+            check_parameter(pool_labels, "pool_labels", (len(pool),))
 
 
 def select(params: Mapping[str, Tensor], index: Tensor) -> Params:
@@ -215,24 +288,5 @@ def select(params: Mapping[str, Tensor], index: Tensor) -> Params:
     }
 
 
-def as_range(value: tuple[float, float] | float, name: str) -> tuple[float, float]:
-    """Return a range of fractions, checked; a single number is a range of one value."""
-    low, high = (value, value) if isinstance(value, (int, float)) else value
-    if not 0.0 < low <= high <= 1.0:
-        raise ValueError(f"{name} must be a fraction or a range of fractions 0 < low <= high <= 1, got {value}")
-    return float(low), float(high)
-
-
-def as_grid(value: tuple[int, int] | int) -> tuple[int, int]:
-    """Return (rows, columns), checked; a single number is a square grid."""
-    rows, cols = (value, value) if isinstance(value, int) else value
-    if rows < 1 or cols < 1 or rows * cols < 2:
-        raise ValueError(f"grid must be (rows, columns) with at least two cells, got {value}")
-    return int(rows), int(cols)
-
-
-def one_of(value: Any, known: tuple[Any, ...], name: str) -> Any:
-    """Return a value that must be one of a few."""
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
-    return value
+def _on_device(params: Params, device: torch.device) -> Params:
+    return {name: value.to(device, non_blocking=True) for name, value in params.items()}

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from nda_augment import sampling
 from nda_augment.functional._canvas import as_canvas, as_images, put, take
-from nda_augment.transforms.base import NegativeTransform, Params, select
+from nda_augment.sampling import Source
+from nda_augment.transforms.base import Common, NegativeTransform, Params, Request, select
 
 
 class Mixture(NegativeTransform):
@@ -23,9 +25,8 @@ class Mixture(NegativeTransform):
         transforms: Negative transforms, each with ``p=1``. Names them by position in ``_params``:
             ``"0.permutation"``.
         weights: One non-negative number per transform, in any scale; equal by default.
-        p: Probability that an image becomes its negative.
-        same_on_batch: One transform and one draw for the whole batch.
-        keepdim: Return the shape that was given.
+        **common: ``p``, ``same_on_batch`` (one transform and one draw for the whole batch), ``keepdim`` of
+            :class:`NegativeTransform`.
 
     Raises:
         ValueError: If there is no transform, or the weights are not as many, negative, not finite or all zero, or a
@@ -48,15 +49,17 @@ class Mixture(NegativeTransform):
         self,
         transforms: Sequence[NegativeTransform],
         weights: Sequence[float] | None = None,
-        p: float = 1.0,
-        same_on_batch: bool = False,
-        keepdim: bool = True,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(p=p, same_on_batch=same_on_batch, keepdim=keepdim)
+        super().__init__(**common)
         _check_members(transforms)
         self.transforms = nn.ModuleList(transforms)
         self.weights = _as_weights(weights, len(transforms))
         self.uses_partners = any(member.uses_partners for member in self.members)
+        self.needs_labels = any(member.needs_labels for member in self.members)
+        self.needs_clips = any(member.needs_clips for member in self.members)
+        self.changes_region = all(member.changes_region for member in self.members)
+        self.channels = next((member.channels for member in self.members if member.channels), None)
 
     @property
     def members(self) -> list[NegativeTransform]:
@@ -80,11 +83,17 @@ class Mixture(NegativeTransform):
         )
         return ",".join(map("".join, zip(members, weights, strict=True)))
 
-    def sample(
-        self, batch: int, size: tuple[int, int], *, generator: torch.Generator | None, device: sampling.Device
-    ) -> Params:
+    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw the transform of each image."""
-        return {"choice": sampling.stratified_choice(batch, self.probabilities, generator=generator, device=device)}
+        return {"choice": sampling.stratified_choice(shape[0], self.probabilities, **source)}
+
+    def draw_own(self, request: Request) -> Params:
+        """Draw the choices, and the parameters of every member for every image."""
+        params = super().draw_own(request)
+        for number, member in enumerate(self.members):
+            own = member.draw_own(_for_member(request, member))
+            params.update({f"{number}.{name}": value for name, value in own.items()})
+        return params
 
     def negate(self, images: Tensor, params: Params) -> Tensor:
         """Apply to each image the transform of its choice."""
@@ -103,16 +112,14 @@ class Mixture(NegativeTransform):
             put(negatives, index, values)
         return as_images(negatives, images)
 
-    def _draw_own(
-        self, batch_shape: tuple[int, ...], pool: Tensor | None, same_on_batch: bool, options: dict[str, Any]
-    ) -> Params:
-        batch, size = batch_shape[0], (batch_shape[-2], batch_shape[-1])
-        drawn = self.sample(min(batch, 1) if same_on_batch else batch, size, **options)
-        params = {"choice": drawn["choice"].expand(batch)}
-        for number, member in enumerate(self.members):
-            own = member._draw_own(batch_shape, pool if member.uses_partners else None, same_on_batch, options)
-            params.update({f"{number}.{name}": value for name, value in own.items()})
-        return params
+    def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
+        """Return the region that each image's own transform changed."""
+        if not self.changes_region:
+            whole = [type(member).__name__ for member in self.members if not member.changes_region]
+            raise ValueError(f"{', '.join(whole)} changes no region of the image; call the mixture without return_mask")
+        regions = [member.region(shape, _member_params(params, number)) for number, member in enumerate(self.members)]
+        choice = params["choice"].view(-1, 1, 1, 1)
+        return torch.stack([region & (choice == number) for number, region in enumerate(regions)]).any(0)
 
     def _groups(self, choice: Tensor) -> list[tuple[Tensor, Tensor | None]]:
         """Return, per transform, the images that chose it.
@@ -140,6 +147,18 @@ class Mixture(NegativeTransform):
             return batch
         # One more than systematic sampling gives: the borders between options are rounded.
         return min(batch, math.ceil(batch * probability) + 1)
+
+
+def _for_member(request: Request, member: NegativeTransform) -> Request:
+    """Return the request that a member gets: without what it has no use for."""
+    labels = request.labels if member.needs_labels else None
+    return replace(
+        request,
+        pool=request.pool if member.uses_partners else None,
+        labels=labels,
+        pool_labels=None if labels is None else request.pool_labels,
+        same_on_batch=request.same_on_batch or member.same_on_batch,
+    )
 
 
 def _member_params(params: Params, number: int) -> Params:

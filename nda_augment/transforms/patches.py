@@ -1,10 +1,17 @@
-"""Negatives that rearrange the cells of a grid."""
+"""Negatives that rearrange, turn or exchange the cells of a grid."""
+
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
 from nda_augment import functional, sampling
-from nda_augment.transforms.base import NegativeTransform, Params, as_grid
+from nda_augment.sampling import Source
+from nda_augment.transforms._arguments import as_grid, one_of
+from nda_augment.transforms.base import Common, NegativeTransform, Params, Request
+from nda_augment.transforms.partners import PairCommon, PairTransform
+
+Grid = tuple[int, int] | int
 
 
 class Jigsaw(NegativeTransform):
@@ -15,9 +22,7 @@ class Jigsaw(NegativeTransform):
 
     Args:
         grid: Rows and columns, or one number for both; they divide the image's height and width.
-        p: Probability that an image becomes its negative.
-        same_on_batch: One permutation for the whole batch.
-        keepdim: Return the shape that was given.
+        **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
 
     Raises:
         ValueError: If the grid has fewer than two cells, or does not divide the images.
@@ -35,23 +40,204 @@ class Jigsaw(NegativeTransform):
     Source: Sinha et al., Negative Data Augmentation, ICLR 2021.
     """
 
-    def __init__(
-        self,
-        grid: tuple[int, int] | int = (2, 2),
-        p: float = 1.0,
-        same_on_batch: bool = False,
-        keepdim: bool = True,
-    ) -> None:
-        super().__init__(p=p, same_on_batch=same_on_batch, keepdim=keepdim)
+    def __init__(self, grid: Grid = (2, 2), **common: Unpack[Common]) -> None:
+        super().__init__(**common)
         self.grid = as_grid(grid)
 
-    def sample(
-        self, batch: int, size: tuple[int, int], *, generator: torch.Generator | None, device: sampling.Device
-    ) -> Params:
+    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one permutation per image."""
         cells = self.grid[0] * self.grid[1]
-        return {"permutation": sampling.permutations(batch, cells, generator=generator, device=device)}
+        return {"permutation": sampling.permutations(shape[0], cells, **source)}
 
     def negate(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.jigsaw`."""
         return functional.jigsaw(images, params["permutation"], self.grid)
+
+
+class PatchShuffle(Jigsaw):
+    """Shuffle the cells of a fine grid: what a model of local patches, such as a ViT, hardly notices.
+
+    A :class:`Jigsaw` with a fine grid by default. For a ViT the cells should be a multiple of its patches: misaligned
+    cells are easier to tell.
+
+    Args:
+        grid: Rows and columns, or one number for both; they divide the image's height and width.
+        **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
+
+    Raises:
+        ValueError: If the grid has fewer than two cells, or does not divide the images.
+
+    Shape:
+        ``(B, C, H, W)`` or ``(B, T, C, H, W)`` to the same. Parameters: ``permutation``, int64 ``(B, rows * cols)``.
+
+    Example:
+        >>> PatchShuffle(grid=(14, 14))(torch.rand(2, 3, 224, 224)).shape
+        torch.Size([2, 3, 224, 224])
+
+    Source: Qin et al., patch-based negative augmentation, 2021, "P-Shuffle".
+    """
+
+    def __init__(self, grid: Grid = (8, 8), **common: Unpack[Common]) -> None:
+        super().__init__(grid, **common)
+
+
+class CutPerm(Jigsaw):
+    """Swap the halves of every image: the upper and the lower, the left and the right, or both.
+
+    Three of the 23 jigsaws of a 2x2 grid, each with the same probability.
+
+    Args:
+        **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
+
+    Raises:
+        ValueError: If the image's height or width is odd.
+
+    Shape:
+        ``(B, C, H, W)`` or ``(B, T, C, H, W)`` to the same. Parameters: ``permutation``, int64 ``(B, 4)``.
+
+    Example:
+        >>> CutPerm()(torch.rand(8, 3, 32, 32)).shape
+        torch.Size([8, 3, 32, 32])
+
+    Source: Tack et al., CSI, NeurIPS 2020, "CutPerm".
+    """
+
+    def __init__(self, **common: Unpack[Common]) -> None:
+        super().__init__((2, 2), **common)
+
+    @classmethod
+    def defaults(cls) -> dict[str, object]:
+        """Return all arguments of the constructor; the grid is none of them."""
+        return {name: default for name, default in super().defaults().items() if name != "grid"}
+
+    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+        """Draw one of the three swaps per image."""
+        swap = sampling.integers(1, 4, shape[0], **source)
+        # The number of a cell in a 2x2 grid has its row in one bit and its column in the other.
+        return {"permutation": swap.unsqueeze(1) ^ torch.arange(4, device=swap.device)}
+
+
+class CrossPatchShuffle(PairTransform):
+    """Put an image together from cells of many other images, at other places than they had there.
+
+    Each cell comes from an image drawn for it, never from the image itself; the places are a permutation that is not
+    the identity, so that even with a single other image the result is broken.
+
+    Args:
+        grid: Rows and columns, or one number for both; they divide the image's height and width.
+        **common: ``partner``, ``p``, ``same_on_batch``, ``keepdim`` of :class:`PairTransform`; only ``"any"`` partner
+            is possible.
+
+    Raises:
+        ValueError: If the grid has fewer than two cells or does not divide the images, or a single image comes
+            without a pool.
+
+    Shape:
+        ``(B, C, H, W)`` or ``(B, T, C, H, W)`` to the same. Parameters: ``sources`` and ``permutation``, int64
+        ``(B, rows * cols)``.
+
+    Example:
+        >>> CrossPatchShuffle(grid=(4, 4))(torch.rand(8, 3, 32, 32)).shape
+        torch.Size([8, 3, 32, 32])
+
+    Source: after the patch shuffling across images of Panda (AAAI 2026) for test-time adaptation.
+    """
+
+    def __init__(self, grid: Grid = (4, 4), **common: Unpack[PairCommon]) -> None:
+        super().__init__(**common)
+        one_of(self.partner, ("any",), "partner")
+        self.grid = as_grid(grid)
+
+    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+        """Draw the places of the cells."""
+        cells = self.grid[0] * self.grid[1]
+        return {"permutation": sampling.permutations(shape[0], cells, **source)}
+
+    def draw_partners(self, request: Request) -> Params:
+        """Draw one source image per cell."""
+        pool_size = None if request.pool is None else len(request.pool)
+        cells = self.grid[0] * self.grid[1]
+        drawn = sampling.other_images(
+            request.batch, cells, pool_size, same_on_batch=request.same_on_batch, **request.source
+        )
+        return {"sources": drawn}
+
+    def negate(self, images: Tensor, params: Params) -> Tensor:
+        """Apply :func:`nda_augment.functional.cross_patch_shuffle`."""
+        return functional.cross_patch_shuffle(
+            images, params["sources"], params["permutation"], self.grid, pool=params.get("pool")
+        )
+
+
+class PatchRotate(NegativeTransform):
+    """Turn every cell of a grid by a quarter, a half or three quarters, each by its own draw, none by nothing.
+
+    Cells that are not square can only take the half turn, and do.
+
+    Args:
+        grid: Rows and columns, or one number for both; they divide the image's height and width.
+        **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
+
+    Raises:
+        ValueError: If the grid has fewer than two cells, or does not divide the images.
+
+    Shape:
+        ``(B, C, H, W)`` or ``(B, T, C, H, W)`` to the same. Parameters: ``turns``, int64 ``(B, rows * cols)`` in
+        1..3.
+
+    Example:
+        >>> PatchRotate(grid=(4, 4))(torch.rand(8, 3, 32, 32)).shape
+        torch.Size([8, 3, 32, 32])
+
+    Source: Qin et al., patch-based negative augmentation, 2021, "P-Rotate" (which also leaves cells unturned).
+    """
+
+    def __init__(self, grid: Grid = (4, 4), **common: Unpack[Common]) -> None:
+        super().__init__(**common)
+        self.grid = as_grid(grid)
+
+    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+        """Draw the turns of each cell."""
+        rows, cols = self.grid
+        square = shape[-2] * cols == shape[-1] * rows
+        low, high = (1, 4) if square else (2, 3)
+        return {"turns": sampling.integers(low, high, shape[0], rows * cols, **source)}
+
+    def negate(self, images: Tensor, params: Params) -> Tensor:
+        """Apply :func:`nda_augment.functional.patch_rotate`."""
+        return functional.patch_rotate(images, params["turns"], self.grid)
+
+
+class PatchInfill(NegativeTransform):
+    """Overwrite the centre of an image with cells from its border: the background stays, the object goes.
+
+    There is nothing to draw: the layout is fixed. An image whose border equals its centre comes back as it was.
+
+    Args:
+        rate: Share of the image that is overwritten: 0.25 (a 4x4 grid) or 0.375 (a 4x8 grid).
+        **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
+
+    Raises:
+        ValueError: If the rate is another one, or the grid does not divide the images.
+
+    Shape:
+        ``(B, C, H, W)`` or ``(B, T, C, H, W)`` to the same. No parameters.
+
+    Example:
+        >>> PatchInfill(rate=0.375)(torch.rand(8, 3, 32, 32)).shape
+        torch.Size([8, 3, 32, 32])
+
+    Source: Qin et al., patch-based negative augmentation, 2021, "P-Infill".
+    """
+
+    def __init__(self, rate: float = 0.25, **common: Unpack[Common]) -> None:
+        super().__init__(**common)
+        self.rate = one_of(rate, (0.25, 0.375), "rate")
+
+    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+        """Draw nothing."""
+        return {}
+
+    def negate(self, images: Tensor, params: Params) -> Tensor:
+        """Apply :func:`nda_augment.functional.patch_infill`."""
+        return functional.patch_infill(images, self.rate)

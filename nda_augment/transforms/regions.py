@@ -1,11 +1,20 @@
-"""Negatives that spoil a region of an image."""
+"""Negatives that spoil a region of an image; ``return_mask=True`` tells which."""
+
+import math
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
 from nda_augment import functional, sampling
+from nda_augment.functional import masks
 from nda_augment.functional.regions import Fill, check_fill
-from nda_augment.transforms.base import NegativeTransform, Params, as_range
+from nda_augment.sampling import Source
+from nda_augment.transforms._arguments import as_fractions, as_numbers, as_positive, as_share
+from nda_augment.transforms.base import Common, NegativeTransform, Params
+from nda_augment.transforms.partners import PairCommon, PairTransform
+
+Range = tuple[float, float] | float
 
 
 class Cutout(NegativeTransform):
@@ -19,9 +28,7 @@ class Cutout(NegativeTransform):
         fill: ``"patch_mean"`` (the paper's: each channel's mean over the box), ``"image_mean"``, ``"zero"``, a number,
             or one number per channel, in the images' own range.
         square: Draw squares, their side a fraction of the image's shorter side.
-        p: Probability that an image becomes its negative.
-        same_on_batch: One box for the whole batch.
-        keepdim: Return the shape that was given.
+        **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
 
     Raises:
         ValueError: If the range is not within (0, 1] or holds no whole number of pixels, or the fill is unknown.
@@ -37,27 +44,309 @@ class Cutout(NegativeTransform):
     Source: Sinha et al., Negative Data Augmentation, ICLR 2021; DeVries and Taylor, Cutout, 2017.
     """
 
+    changes_region = True
+
     def __init__(
-        self,
-        side: tuple[float, float] | float = (1 / 3, 1 / 2),
-        fill: Fill = "patch_mean",
-        square: bool = False,
-        p: float = 1.0,
-        same_on_batch: bool = False,
-        keepdim: bool = True,
+        self, side: Range = (1 / 3, 1 / 2), fill: Fill = "patch_mean", square: bool = False, **common: Unpack[Common]
     ) -> None:
-        super().__init__(p=p, same_on_batch=same_on_batch, keepdim=keepdim)
-        self.side = as_range(side, "side")
+        super().__init__(**common)
+        self.side = as_fractions(side, "side")
         self.fill = check_fill(fill)
         self.square = square
 
-    def sample(
-        self, batch: int, size: tuple[int, int], *, generator: torch.Generator | None, device: sampling.Device
-    ) -> Params:
+    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one box per image."""
         draw = sampling.squares if self.square else sampling.boxes
-        return {"boxes": draw(batch, size, side=self.side, generator=generator, device=device)}
+        size = (shape[-2], shape[-1])
+        return {"boxes": draw(shape[0], size, side=self.side, **source)}
 
     def negate(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.cutout`."""
         return functional.cutout(images, params["boxes"], self.fill)
+
+    def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
+        """Return the inside of the boxes."""
+        return masks.box(params["boxes"], (shape[-2], shape[-1]))
+
+
+class CutPaste(NegativeTransform):
+    """Copy a small box of every image to another place of it: a subtle defect, made of the right material.
+
+    On a texture that repeats, the copy can fit; :func:`nda_augment.audit` measures it.
+
+    Args:
+        area: Smallest and largest area of the box as fractions of the image's, at most 1/2; or one number.
+        aspect: Smallest and largest ratio of height to width; or one number.
+        jitter: Largest change of the copy's colours, 0 for none: the log of a contrast factor about the image's mean,
+            and a change of brightness in standard deviations of the image, both drawn per channel. It stands for the
+            colour jitter of the source, which assumes a range.
+        **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
+
+    Raises:
+        ValueError: If a range is out of bounds, or the image is a single pixel.
+
+    Shape:
+        ``(B, C, H, W)`` or ``(B, T, C, H, W)`` to the same. Parameters: ``boxes``, int64 ``(B, 4)`` of
+        ``(x0, y0, x1, y1)``, where the copy goes; ``shifts``, int64 ``(B, 2)``, how far it has moved; with jitter
+        ``jitter``, float32 ``(B, 2, C)``.
+
+    Example:
+        >>> negatives, changed = CutPaste()(torch.rand(8, 3, 32, 32), return_mask=True)
+        >>> bool(changed.flatten(1).any(dim=1).all())
+        True
+
+    Source: Li et al., CutPaste, CVPR 2021.
+    """
+
+    changes_region = True
+
+    def __init__(
+        self,
+        area: Range = (0.02, 0.15),
+        aspect: Range = (0.3, 3.3),
+        jitter: float = 0.0,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(**common)
+        self.area, self.aspect = _as_area(area), as_positive(aspect, "aspect")
+        self.jitter = as_share(jitter, "jitter")
+
+    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+        """Draw where the copy goes, where it comes from, and its colours."""
+        size = _size_of_several_pixels(shape)
+        boxes = sampling.area_boxes(shape[0], size, area=self.area, aspect=self.aspect, **source)
+        shifts = sampling.other_places(boxes, size, generator=source["generator"])
+        return {"boxes": boxes, "shifts": shifts, **_jitter(self.jitter, shape, source)}
+
+    def negate(self, images: Tensor, params: Params) -> Tensor:
+        """Apply :func:`nda_augment.functional.cut_paste`."""
+        return functional.cut_paste(images, params["boxes"], params["shifts"], params.get("jitter"))
+
+    def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
+        """Return the inside of the boxes."""
+        return masks.box(params["boxes"], (shape[-2], shape[-1]))
+
+
+class CutPasteScar(NegativeTransform):
+    """Copy a thin strip of every image to another place of it, turned: a scratch.
+
+    Args:
+        length: Smallest and largest length of the strip as fractions of the image's shorter side; or one number.
+        width: Smallest and largest width, likewise. Both are at least one pixel.
+        angle: Smallest and largest turn in degrees.
+        jitter: Largest change of the copy's colours, as in :class:`CutPaste`.
+        **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
+
+    Raises:
+        ValueError: If a range is out of bounds, or the image is a single pixel.
+
+    Shape:
+        ``(B, C, H, W)`` or ``(B, T, C, H, W)`` to the same. Parameters: ``centres``, ``extents`` (length and width)
+        and ``shifts``, int64 ``(B, 2)``; ``angles``, float32 ``(B,)`` in radians; with jitter ``jitter``.
+
+    Example:
+        >>> CutPasteScar()(torch.rand(8, 3, 32, 32)).shape
+        torch.Size([8, 3, 32, 32])
+
+    Source: Li et al., CutPaste, CVPR 2021: 10 to 25 by 2 to 16 pixels of 256, turned by up to 45 degrees.
+    """
+
+    changes_region = True
+
+    def __init__(
+        self,
+        length: Range = (10 / 256, 25 / 256),
+        width: Range = (2 / 256, 16 / 256),
+        angle: Range = (-45.0, 45.0),
+        jitter: float = 0.0,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(**common)
+        self.length, self.width = as_fractions(length, "length"), as_fractions(width, "width")
+        self.angle = as_numbers(angle, "angle")
+        self.jitter = as_share(jitter, "jitter")
+
+    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+        """Draw the strip, where it comes from, where it goes, and its colours."""
+        size = _size_of_several_pixels(shape)
+        batch, shorter = shape[0], min(size)
+        extents = torch.stack(
+            [
+                (sampling.uniform(batch, low=low * shorter, high=high * shorter, **source)).round().long().clamp(min=1)
+                for low, high in (self.length, self.width)
+            ],
+            dim=1,
+        )
+        # The middle pixel is drawn as a box of one pixel, and so is its other place.
+        pixel = sampling.area_boxes(batch, size, area=(0.0, 0.0), aspect=(1.0, 1.0), **source)
+        low, high = (math.radians(bound) for bound in self.angle)
+        return {
+            "centres": pixel[:, :2],
+            "extents": extents,
+            "angles": sampling.uniform(batch, low=low, high=high, **source),
+            "shifts": sampling.other_places(pixel, size, generator=source["generator"]),
+            **_jitter(self.jitter, shape, source),
+        }
+
+    def negate(self, images: Tensor, params: Params) -> Tensor:
+        """Apply :func:`nda_augment.functional.cut_paste_scar`."""
+        centres, extents, angles, shifts = (params[name] for name in ("centres", "extents", "angles", "shifts"))
+        return functional.cut_paste_scar(images, centres, extents, angles, shifts, params.get("jitter"))
+
+    def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
+        """Return the inside of the strips."""
+        return masks.strip(params["centres"], params["extents"], params["angles"], (shape[-2], shape[-1]))
+
+
+class CutPasteForeign(PairTransform):
+    """Paste a small box of another image, taken from anywhere in it: a defect of foreign material.
+
+    Args:
+        area: Smallest and largest area of the box as fractions of the image's, at most 1/2; or one number.
+        aspect: Smallest and largest ratio of height to width; or one number.
+        softness: Share of a half side over which the copy fades in, in [0, 1]; 0 is a hard edge.
+        strength: Opacity of the copy, in [0, 1]; at 0 the image itself comes back.
+        **common: ``partner``, ``p``, ``same_on_batch``, ``keepdim`` of :class:`PairTransform`.
+
+    Raises:
+        ValueError: If a range is out of bounds, the image is a single pixel, or a single image comes without a pool.
+
+    Shape:
+        ``(B, C, H, W)`` or ``(B, T, C, H, W)`` to the same. Parameters: ``partners``, int64 ``(B,)``; ``boxes``, int64
+        ``(B, 4)``; ``shifts``, int64 ``(B, 2)``; ``weights``, float32 ``(B,)``, the opacity.
+
+    Example:
+        >>> CutPasteForeign(softness=0.5)(torch.rand(8, 3, 32, 32)).shape
+        torch.Size([8, 3, 32, 32])
+
+    Source: after Li et al., CutPaste, CVPR 2021, with the patch of another image.
+    """
+
+    changes_region = True
+
+    def __init__(
+        self,
+        area: Range = (0.02, 0.15),
+        aspect: Range = (0.3, 3.3),
+        softness: float = 0.0,
+        strength: float = 1.0,
+        **common: Unpack[PairCommon],
+    ) -> None:
+        super().__init__(**common)
+        self.area, self.aspect = _as_area(area), as_positive(aspect, "aspect")
+        self.softness = as_share(softness, "softness")
+        self.strength = as_share(strength, "strength")
+
+    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+        """Draw where the copy goes and where it comes from."""
+        size = _size_of_several_pixels(shape)
+        boxes = sampling.area_boxes(shape[0], size, area=self.area, aspect=self.aspect, **source)
+        return {
+            "boxes": boxes,
+            "shifts": sampling.other_places(boxes, size, generator=source["generator"]),
+            "weights": torch.full((shape[0],), self.strength, device=boxes.device),
+        }
+
+    def negate(self, images: Tensor, params: Params) -> Tensor:
+        """Apply :func:`nda_augment.functional.cut_paste_foreign`."""
+        partners, boxes, shifts, weights = (params[name] for name in ("partners", "boxes", "shifts", "weights"))
+        pool = params.get("pool")
+        return functional.cut_paste_foreign(images, partners, boxes, shifts, weights, self.softness, pool=pool)
+
+    def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
+        """Return the inside of the boxes."""
+        return masks.box(params["boxes"], (shape[-2], shape[-1]))
+
+
+class PerlinBlend(PairTransform):
+    """Blend another image, or a texture from a pool, into islands of Perlin noise: a defect of irregular outline.
+
+    Args:
+        scales: Smallest and largest exponent k of the noise's 2^k cells per side, drawn apart for both sides. Cells
+            are never smaller than 4 pixels.
+        weight: Smallest and largest share of the partner inside the islands, within (0, 1]; or one number.
+        threshold: Noise above it is an island; lowered where less than 2 % of the image would be, so that no mask is
+            empty.
+        strength: Scales the partner's share, in [0, 1]; at 0 the image itself comes back.
+        **common: ``partner``, ``p``, ``same_on_batch``, ``keepdim`` of :class:`PairTransform`.
+
+    Raises:
+        ValueError: If a range is out of bounds, or a single image comes without a pool.
+
+    Shape:
+        ``(B, C, H, W)`` or ``(B, T, C, H, W)`` to the same. Parameters: ``partners``, int64 ``(B,)``; ``angles``,
+        float32 ``(B, N, N)``; ``frequencies``, int64 ``(B, 2)``; ``rotations`` and ``weights``, float32 ``(B,)``.
+
+    Example:
+        >>> PerlinBlend()(torch.rand(8, 3, 32, 32)).shape
+        torch.Size([8, 3, 32, 32])
+
+    Source: Zavrtanik et al., DRAEM, ICCV 2021: 2^0 to 2^5 cells at 256 pixels, threshold 0.5, the image's own share
+    U(0, 0.8), turns of up to 90 degrees, textures from the Describable Textures Dataset.
+    """
+
+    changes_region = True
+
+    def __init__(
+        self,
+        scales: tuple[int, int] = (0, 5),
+        weight: Range = (0.2, 1.0),
+        threshold: float = 0.5,
+        strength: float = 1.0,
+        **common: Unpack[PairCommon],
+    ) -> None:
+        super().__init__(**common)
+        if not 0 <= scales[0] <= scales[1]:
+            raise ValueError(f"scales must be whole numbers 0 <= low <= high, got {scales}")
+        self.scales = (int(scales[0]), int(scales[1]))
+        self.weight = as_fractions(weight, "weight")
+        self.threshold = threshold
+        self.strength = as_share(strength, "strength")
+
+    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+        """Draw the noise's lattice and the partner's share."""
+        batch = shape[0]
+        finest = max(int(math.log2(max(min(shape[-2:]) / 4, 1))), 0)
+        low, high = (min(scale, finest) for scale in self.scales)
+        lattice = 2 * 2**high + 1
+        low_weight, high_weight = self.weight
+        return {
+            "angles": sampling.uniform(batch, lattice, lattice, high=2 * math.pi, **source),
+            "frequencies": 2 ** sampling.integers(low, high + 1, batch, 2, **source),
+            "rotations": sampling.uniform(batch, low=-math.pi / 2, high=math.pi / 2, **source),
+            "weights": self.strength * sampling.uniform(batch, low=low_weight, high=high_weight, **source),
+        }
+
+    def negate(self, images: Tensor, params: Params) -> Tensor:
+        """Apply :func:`nda_augment.functional.perlin_blend`."""
+        partners, weights = params["partners"], params["weights"]
+        noise = {name: params[name] for name in ("angles", "frequencies", "rotations")}
+        return functional.perlin_blend(
+            images, partners, weights=weights, threshold=self.threshold, pool=params.get("pool"), **noise
+        )
+
+    def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
+        """Return the islands."""
+        angles, frequencies, rotations = (params[name] for name in ("angles", "frequencies", "rotations"))
+        return masks.perlin(angles, frequencies, rotations, (shape[-2], shape[-1]), threshold=self.threshold)
+
+
+def _as_area(area: Range) -> tuple[float, float]:
+    low, high = as_fractions(area, "area")
+    if high > 0.5:
+        raise ValueError(f"area must be at most 1/2, so that there is another place in the image, got {area}")
+    return low, high
+
+
+def _size_of_several_pixels(shape: tuple[int, ...]) -> tuple[int, int]:
+    height, width = shape[-2:]
+    if height * width < 2:
+        raise ValueError(f"an image of {height}x{width} px has no other place to copy to")
+    return height, width
+
+
+def _jitter(jitter: float, shape: tuple[int, ...], source: Source) -> Params:
+    if jitter == 0.0:
+        return {}
+    draws = sampling.uniform(shape[0], 2, shape[-3], low=-jitter, high=jitter, **source)
+    return {"jitter": draws}

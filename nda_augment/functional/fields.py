@@ -1,0 +1,104 @@
+"""Random fields over an image, computed from small tensors of random numbers."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def gaussian_field_nodes(correlation: float) -> int:
+    """Return how many random numbers per axis :func:`gaussian_field` needs for a correlation length.
+
+    Two per correlation length, from 2.5 lengths before the image to 2.5 behind it.
+    """
+    return math.ceil((1 + 5 * correlation) / (correlation / 2)) + 1
+
+
+def gaussian_field(noise: Tensor, correlation: float, size: tuple[int, int]) -> Tensor:
+    """Smooth random numbers into Gaussian random fields with covariance exp(-r² / 2ℓ²), r as a share of the sides.
+
+    The field is a product of two matrices with the noise between them: each pixel is a weighted sum of nodes, the
+    weights a Gaussian of unit norm, so that the variance is exactly that of the noise everywhere. It is not periodic.
+
+    Args:
+        noise: ``(B, F, N, N)``, standard normal, ``N`` from :func:`gaussian_field_nodes`; scaled noise gives scaled
+            fields.
+        correlation: ℓ as a fraction of the image's sides.
+        size: Height and width of the images.
+
+    Returns:
+        ``(B, F, H, W)`` of the noise's dtype.
+
+    Raises:
+        ValueError: If the noise has not the number of nodes that the correlation asks for.
+
+    Example:
+        >>> nodes = gaussian_field_nodes(0.2)
+        >>> gaussian_field(torch.randn(2, 6, nodes, nodes), 0.2, (32, 48)).shape
+        torch.Size([2, 6, 32, 48])
+
+    Source: inspired by Mansfield et al., Random Field Augmentations, 2023, which gives no spectrum.
+    """
+    nodes = gaussian_field_nodes(correlation)
+    if noise.ndim != 4 or noise.shape[-2:] != (nodes, nodes):
+        raise ValueError(
+            f"noise must be (B, F, {nodes}, {nodes}) for correlation={correlation}, got {tuple(noise.shape)}"
+        )
+    rows, cols = (_weights(length, nodes, correlation, noise) for length in size)
+    return rows @ noise @ cols.T
+
+
+def _weights(length: int, nodes: int, correlation: float, like: Tensor) -> Tensor:
+    pixel = (torch.arange(length, device=like.device, dtype=like.dtype) + 0.5) / length
+    node = torch.linspace(-2.5 * correlation, 1 + 2.5 * correlation, nodes, device=like.device, dtype=like.dtype)
+    weights = torch.exp(-(((pixel.unsqueeze(1) - node) / correlation) ** 2))
+    return F.normalize(weights, dim=1)
+
+
+def perlin_noise(angles: Tensor, frequencies: Tensor, rotations: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return Perlin noise on a turned lattice.
+
+    Args:
+        angles: ``(B, N, N)`` in radians, the direction of the gradient at each corner of the lattice; ``N`` is at
+            least twice the largest frequency and one.
+        frequencies: int64 ``(B, 2)``, lattice cells per image ``(x, y)``.
+        rotations: ``(B,)`` in radians, the turn of the lattice about the image's middle.
+        size: Height and width of the images.
+
+    Returns:
+        ``(B, H, W)``, mostly within [-1, 1].
+
+    Example:
+        >>> perlin_noise(torch.zeros(1, 3, 3), torch.tensor([[1, 1]]), torch.zeros(1), (8, 8)).shape
+        torch.Size([1, 8, 8])
+
+    Source: Perlin, Improving noise, SIGGRAPH 2002.
+    """
+    x = ((torch.arange(size[1], device=angles.device) + 0.5) / size[1] - 0.5).view(1, 1, -1)
+    y = ((torch.arange(size[0], device=angles.device) + 0.5) / size[0] - 0.5).view(1, -1, 1)
+    cos, sin = rotations.cos().view(-1, 1, 1), rotations.sin().view(-1, 1, 1)
+    # The turned square lies within [-0.71, 0.71]; one cell of the unit lattice more keeps all corners positive.
+    col = (cos * x - sin * y + 1) * frequencies[:, 0].view(-1, 1, 1)
+    row = (sin * x + cos * y + 1) * frequencies[:, 1].view(-1, 1, 1)
+    left, top = col.floor(), row.floor()
+    fade_x, fade_y = _fade(col - left), _fade(row - top)
+    corners = [
+        _slope(angles, top + down, left + right, row - top - down, col - left - right)
+        for down in (0, 1)
+        for right in (0, 1)
+    ]
+    upper, lower = torch.lerp(corners[0], corners[1], fade_x), torch.lerp(corners[2], corners[3], fade_x)
+    return math.sqrt(2) * torch.lerp(upper, lower, fade_y)
+
+
+def _slope(angles: Tensor, row: Tensor, col: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """Return each pixel's height on the plane through one corner of its cell."""
+    lattice = angles.shape[-1]
+    index = (row.long() * lattice + col.long()).flatten(1)
+    angle = angles.flatten(1).gather(1, index).view(row.shape)
+    return angle.cos() * right + angle.sin() * down
+
+
+def _fade(t: Tensor) -> Tensor:
+    return t * t * t * (t * (6 * t - 15) + 10)

@@ -1,0 +1,83 @@
+"""Kernels that move the whole image: turns, shifts, reflections."""
+
+from torch import Tensor
+
+from nda_augment.functional._canvas import as_canvas, as_images, shift
+from nda_augment.functional._checks import check_images, check_parameter
+from nda_augment.functional.patches import patch_rotate
+
+DIRECTIONS = ("vertical", "horizontal")
+
+
+def rotate90(images: Tensor, turns: Tensor) -> Tensor:
+    """Turn every image counter-clockwise by quarter turns.
+
+    Args:
+        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        turns: int64 ``(B,)``, number of quarter turns in 0..3. Images that are not square take 0 and 2 only, which
+            keep their shape: another number is read as 2.
+
+    Returns:
+        Tensor like ``images``: same shape, dtype, device and memory format.
+
+    Raises:
+        ValueError: If a shape is wrong.
+        TypeError: If the images are neither floating point nor uint8.
+
+    Example:
+        >>> import torch
+        >>> rotate90(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), torch.tensor([1]))[0, 0].tolist()
+        [[2.0, 4.0], [1.0, 3.0]]
+    """
+    check_images(images)
+    check_parameter(turns, "turns", (len(images),))
+    return patch_rotate(images, turns.unsqueeze(1), grid=(1, 1))
+
+
+def roll(images: Tensor, shifts: Tensor) -> Tensor:
+    """Shift every image cyclically: what leaves on one side comes back on the other.
+
+    Args:
+        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        shifts: int64 ``(B, 2)``, pixels to the right and pixels down, as ``(x, y)``.
+
+    Returns:
+        Tensor like ``images``: same shape, dtype, device and memory format.
+
+    Raises:
+        ValueError: If a shape is wrong.
+        TypeError: If the images are neither floating point nor uint8.
+
+    Example:
+        >>> import torch
+        >>> roll(torch.tensor([[[[1.0, 2.0, 3.0]]]]), torch.tensor([[1, 0]])).flatten().tolist()
+        [3.0, 1.0, 2.0]
+    """
+    check_images(images)
+    check_parameter(shifts, "shifts", (len(images), 2))
+    return as_images(shift(as_canvas(images), shifts), images)
+
+
+def flip(images: Tensor, direction: str = "vertical") -> Tensor:
+    """Reflect every image.
+
+    Args:
+        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        direction: ``"vertical"`` exchanges top and bottom, ``"horizontal"`` left and right.
+
+    Returns:
+        Tensor like ``images``: same shape, dtype, device and memory format.
+
+    Raises:
+        ValueError: If the direction is another word.
+        TypeError: If the images are neither floating point nor uint8.
+
+    Example:
+        >>> import torch
+        >>> flip(torch.tensor([[[[1.0], [2.0]]]])).flatten().tolist()
+        [2.0, 1.0]
+    """
+    check_images(images)
+    if direction not in DIRECTIONS:
+        raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, got {direction!r}")
+    return as_images(as_canvas(images).flip(2 + DIRECTIONS.index(direction)), images)

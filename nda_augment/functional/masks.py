@@ -1,0 +1,125 @@
+"""Regions of an image as masks ``(B, 1, H, W)``: boxes, strips, and islands of Perlin noise."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from nda_augment.functional._checks import check_parameter
+from nda_augment.functional.fields import perlin_noise
+
+
+def box(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the inside of boxes.
+
+    Args:
+        boxes: int64 ``(B, 4)`` of ``(x0, y0, x1, y1)`` in pixels, half-open.
+        size: Height and width of the images.
+
+    Returns:
+        bool ``(B, 1, H, W)``.
+
+    Example:
+        >>> box(torch.tensor([[0, 0, 2, 1]]), (2, 2))[0, 0].tolist()
+        [[True, True], [False, False]]
+    """
+    rows, cols = box_sides(boxes, size)
+    return (rows.unsqueeze(2) & cols.unsqueeze(1)).unsqueeze(1)
+
+
+def box_sides(boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return bool ``(B, H)`` and ``(B, W)``, True on the rows and on the columns of the boxes."""
+    x0, y0, x1, y1 = boxes.unsqueeze(-1).unbind(dim=1)
+    row = torch.arange(size[0], device=boxes.device)
+    col = torch.arange(size[1], device=boxes.device)
+    return (row >= y0) & (row < y1), (col >= x0) & (col < x1)
+
+
+def soft_box(boxes: Tensor, size: tuple[int, int], softness: float) -> Tensor:
+    """Return boxes whose weight rises from their border to their middle.
+
+    Args:
+        boxes: int64 ``(B, 4)`` of ``(x0, y0, x1, y1)`` in pixels, half-open.
+        size: Height and width of the images.
+        softness: Share of a half side that the rise takes, in [0, 1]; 0 is a hard box.
+
+    Returns:
+        float32 ``(B, 1, H, W)`` in [0, 1], positive exactly inside the boxes.
+
+    Example:
+        >>> soft_box(torch.tensor([[0, 0, 4, 1]]), (1, 4), softness=1.0).flatten().tolist()
+        [0.25, 0.75, 0.75, 0.25]
+    """
+    x0, y0, x1, y1 = boxes.unsqueeze(-1).unbind(dim=1)
+    ramps = []
+    for low, high, length in ((y0, y1, size[0]), (x0, x1, size[1])):
+        middle = torch.arange(length, device=boxes.device) + 0.5
+        depth = torch.minimum(middle - low, high - middle)
+        # A pixel's middle lies half a pixel deep at least, so that the outermost line still counts.
+        ramps.append((depth / (softness * (high - low) / 2).clamp(min=0.5)).clamp(0.0, 1.0))
+    return (ramps[0].unsqueeze(2) * ramps[1].unsqueeze(1)).unsqueeze(1)
+
+
+def strip(centres: Tensor, extents: Tensor, angles: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return thin turned rectangles.
+
+    Args:
+        centres: int64 ``(B, 2)``, the middle pixel ``(x, y)``, which always belongs to the strip.
+        extents: ``(B, 2)``, length and width in pixels.
+        angles: ``(B,)`` in radians, clockwise as displayed from the horizontal.
+        size: Height and width of the images.
+
+    Returns:
+        bool ``(B, 1, H, W)``.
+
+    Example:
+        >>> strip(torch.tensor([[1, 0]]), torch.tensor([[3, 1]]), torch.zeros(1), (2, 3))[0, 0].tolist()
+        [[True, True, True], [False, False, False]]
+    """
+    along, across = strip_coordinates(centres, angles, size)
+    reach = (extents.to(along.dtype) / 2).view(-1, 2, 1, 1)
+    return ((along.abs() <= reach[:, 0]) & (across.abs() <= reach[:, 1])).unsqueeze(1)
+
+
+def strip_coordinates(centres: Tensor, angles: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return each pixel's place along and across a strip, ``(B, H, W)`` pixels from its middle."""
+    check_parameter(angles, "angles", (len(centres),))
+    x = torch.arange(size[1], device=centres.device).view(1, 1, -1) - centres[:, 0].view(-1, 1, 1)
+    y = torch.arange(size[0], device=centres.device).view(1, -1, 1) - centres[:, 1].view(-1, 1, 1)
+    cos, sin = angles.cos().view(-1, 1, 1), angles.sin().view(-1, 1, 1)
+    return cos * x + sin * y, cos * y - sin * x
+
+
+def perlin(
+    angles: Tensor,
+    frequencies: Tensor,
+    rotations: Tensor,
+    size: tuple[int, int],
+    *,
+    threshold: float = 0.5,
+    least: float = 0.02,
+) -> Tensor:
+    """Return the islands where Perlin noise is high.
+
+    Args:
+        angles: ``(B, N, N)`` directions of the lattice's gradients, see :func:`perlin_noise`.
+        frequencies: int64 ``(B, 2)``, lattice cells per image ``(x, y)``.
+        rotations: ``(B,)`` in radians, the lattice's turn.
+        size: Height and width of the images.
+        threshold: Noise above it belongs to the mask.
+        least: Smallest share of the image; the threshold is lowered where the mask would be smaller.
+
+    Returns:
+        bool ``(B, 1, H, W)``, never empty.
+
+    Example:
+        >>> mask = perlin(torch.rand(1, 5, 5), torch.tensor([[2, 2]]), torch.zeros(1), (16, 16))
+        >>> bool(mask.any())
+        True
+
+    Source: Zavrtanik et al., DRAEM, ICCV 2021 (where masks may be empty).
+    """
+    noise = perlin_noise(angles, frequencies, rotations, size)
+    pixels = math.ceil(least * size[0] * size[1])
+    highest = noise.flatten(1).topk(pixels, dim=1).values[:, -1]
+    return (noise >= highest.clamp(max=threshold).view(-1, 1, 1)).unsqueeze(1)

@@ -1,0 +1,111 @@
+"""Kernels that bend an image or its colours by smooth random fields."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nda_augment.functional._canvas import to_dtype, working_dtype
+from nda_augment.functional._checks import check_images
+from nda_augment.functional.fields import gaussian_field
+
+
+def field_warp(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
+    """Warp every image by an affine map whose parameters vary from place to place.
+
+    Six Gaussian fields give, at each pixel, a turn, two scales, a shear and two shifts; the pixel shows what lies at
+    its place after this map, interpolated, mirrored at the borders.
+
+    Args:
+        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        noise: ``(B, 6, N, N)``, normal numbers scaled to the fields' standard deviations: turn in radians, log of
+            the scale along x and y, shear, shift along x and y as fractions of the sides. ``N`` from
+            :func:`~nda_augment.functional.gaussian_field_nodes`.
+        correlation: Correlation length ℓ of the fields as a fraction of the sides.
+
+    Returns:
+        Tensor like ``images``: same shape, dtype, device and memory format.
+
+    Raises:
+        ValueError: If a shape is wrong.
+        TypeError: If the images are neither floating point nor uint8.
+
+    Example:
+        >>> from nda_augment.functional import gaussian_field_nodes
+        >>> nodes = gaussian_field_nodes(0.2)
+        >>> image = torch.rand(1, 3, 8, 8)
+        >>> torch.allclose(field_warp(image, torch.zeros(1, 6, nodes, nodes), 0.2), image, atol=1e-5)
+        True
+
+    Source: inspired by Mansfield et al., Random Field Augmentations, 2023.
+    """
+    check_images(images)
+    height, width = images.shape[-2:]
+    dtype = working_dtype(images)
+    turn, scale_x, scale_y, shear, shift_x, shift_y = gaussian_field(
+        noise.to(dtype), correlation, (height, width)
+    ).unbind(1)
+    x = ((torch.arange(width, device=images.device, dtype=dtype) * 2 + 1) / width - 1).view(1, 1, -1)
+    y = ((torch.arange(height, device=images.device, dtype=dtype) * 2 + 1) / height - 1).view(1, -1, 1)
+    sheared_x, sheared_y = scale_x.exp() * (x + shear * y), scale_y.exp() * y
+    grid_x = turn.cos() * sheared_x - turn.sin() * sheared_y + 2 * shift_x
+    grid_y = turn.sin() * sheared_x + turn.cos() * sheared_y + 2 * shift_y
+    grid = torch.stack([grid_x, grid_y], dim=-1)
+    planes = images.flatten(1, -3).to(dtype)
+    warped = F.grid_sample(planes, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return _like(to_dtype(warped, images.dtype).view(images.shape), images)
+
+
+def field_colour(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
+    """Turn hues, stretch saturation and stretch contrast, by amounts that vary from place to place.
+
+    Colour is split into grey and the rest. The rest is turned about the grey axis and scaled, the grey is scaled
+    about its mean over the image: linear at every pixel, whatever the range. Strong settings leave the range.
+
+    Args:
+        images: ``(B, 3, H, W)`` or ``(B, T, 3, H, W)``, floating point or uint8 (rounded and held to 0..255).
+        noise: ``(B, 3, N, N)``, normal numbers scaled to the fields' standard deviations: hue in radians, log of the
+            saturation's factor, log of the contrast's factor. ``N`` from
+            :func:`~nda_augment.functional.gaussian_field_nodes`.
+        correlation: Correlation length ℓ of the fields as a fraction of the sides.
+
+    Returns:
+        Tensor like ``images``: same shape, dtype, device and memory format.
+
+    Raises:
+        ValueError: If a shape is wrong or the images have not three channels.
+        TypeError: If the images are neither floating point nor uint8.
+
+    Example:
+        >>> from nda_augment.functional import gaussian_field_nodes
+        >>> nodes = gaussian_field_nodes(0.2)
+        >>> image = torch.rand(1, 3, 8, 8)
+        >>> torch.allclose(field_colour(image, torch.zeros(1, 3, nodes, nodes), 0.2), image, atol=1e-5)
+        True
+
+    Source: inspired by Mansfield et al., Random Field Augmentations, 2023.
+    """
+    check_images(images)
+    if images.shape[-3] != 3:
+        raise ValueError(f"colour fields need 3 channels, got images of shape {tuple(images.shape)}")
+    dtype = working_dtype(images)
+    fields = gaussian_field(noise.to(dtype), correlation, (images.shape[-2], images.shape[-1]))
+    # One entry for the frames of a clip, and one for the channels.
+    fields = fields.view(len(images), 3, *(1,) * (images.ndim - 3), *images.shape[-2:])
+    hue, saturation, contrast = fields.unbind(1)
+    values = images.to(dtype)
+    grey = values.mean(dim=-3, keepdim=True)
+    chroma = values - grey
+    across = (chroma.roll(-2, dims=-3) - chroma.roll(-1, dims=-3)) / math.sqrt(3)
+    turned = (chroma * hue.cos() + across * hue.sin()) * saturation.exp()
+    middle = grey.mean(dim=(-2, -1), keepdim=True)
+    coloured = turned + middle + (grey - middle) * contrast.exp()
+    return _like(to_dtype(coloured, images.dtype), images)
+
+
+def _like(result: Tensor, images: Tensor) -> Tensor:
+    """Return a result in the memory format of the images."""
+    channels_last = images.ndim == 4 and images.is_contiguous(memory_format=torch.channels_last)
+    wanted = torch.channels_last if channels_last and not images.is_contiguous() else torch.contiguous_format
+    return result.contiguous(memory_format=wanted)

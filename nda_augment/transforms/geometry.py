@@ -1,0 +1,113 @@
+"""Negatives that move the whole image: for data with an upright position or a fixed place."""
+
+from typing import Literal, Unpack
+
+import torch
+from torch import Tensor
+
+from nda_augment import functional, sampling
+from nda_augment.functional.geometry import DIRECTIONS
+from nda_augment.sampling import Source
+from nda_augment.transforms._arguments import as_fractions, one_of
+from nda_augment.transforms.base import Common, NegativeTransform, Params
+
+
+class Rotate90(NegativeTransform):
+    """Turn every image by a quarter, a half or three quarters, never by nothing.
+
+    An image that is not square can only take the half turn, which keeps its shape, and does.
+
+    Args:
+        **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
+
+    Shape:
+        ``(B, C, H, W)`` or ``(B, T, C, H, W)`` to the same. Parameters: ``turns``, int64 ``(B,)`` in 1..3.
+
+    Example:
+        >>> Rotate90()(torch.rand(8, 3, 32, 32)).shape
+        torch.Size([8, 3, 32, 32])
+
+    Source: Gidaris et al., ICLR 2018, as a pretext task; Tack et al., CSI, NeurIPS 2020, as a negative.
+    """
+
+    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+        """Draw one number of quarter turns per image."""
+        low, high = (1, 4) if shape[-2] == shape[-1] else (2, 3)
+        return {"turns": sampling.integers(low, high, shape[0], **source)}
+
+    def negate(self, images: Tensor, params: Params) -> Tensor:
+        """Apply :func:`nda_augment.functional.rotate90`."""
+        return functional.rotate90(images, params["turns"])
+
+
+class Roll(NegativeTransform):
+    """Shift every image cyclically by a good part of its sides, never by nothing.
+
+    Args:
+        shift: Smallest and largest shift as fractions of the image's height and width, drawn apart; or one number.
+            Shifts of 0 and of a whole side are never drawn.
+        **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
+
+    Raises:
+        ValueError: If the range is not within (0, 1), or holds no whole number of pixels in either direction.
+
+    Shape:
+        ``(B, C, H, W)`` or ``(B, T, C, H, W)`` to the same. Parameters: ``shifts``, int64 ``(B, 2)`` of ``(x, y)``
+        pixels.
+
+    Example:
+        >>> Roll()(torch.rand(8, 3, 32, 32)).shape
+        torch.Size([8, 3, 32, 32])
+
+    Source: after ``shifted`` in the code of Sinha et al., ICLR 2021, there 10 to 24 of 32 pixels.
+    """
+
+    def __init__(self, shift: tuple[float, float] | float = (1 / 4, 3 / 4), **common: Unpack[Common]) -> None:
+        super().__init__(**common)
+        self.shift = as_fractions(shift, "shift")
+        if self.shift[1] == 1.0:
+            raise ValueError(f"shift must stay below 1, got {shift}: a shift by a whole side moves nothing")
+
+    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+        """Draw one shift per image and direction."""
+        drawn = [sampling.lengths(shape[0], length, self.shift, **source) for length in (shape[-1], shape[-2])]
+        return {"shifts": torch.stack(drawn, dim=1)}
+
+    def negate(self, images: Tensor, params: Params) -> Tensor:
+        """Apply :func:`nda_augment.functional.roll`."""
+        return functional.roll(images, params["shifts"])
+
+
+class Flip(NegativeTransform):
+    """Reflect every image: for domains where up-down (or left-right) is wrong. There is nothing to draw.
+
+    A symmetric image comes back as it was. For most data a horizontal reflection is a *positive*.
+
+    Args:
+        direction: ``"vertical"`` exchanges top and bottom, ``"horizontal"`` left and right.
+        **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
+
+    Raises:
+        ValueError: If the direction is another word.
+
+    Shape:
+        ``(B, C, H, W)`` or ``(B, T, C, H, W)`` to the same. No parameters.
+
+    Example:
+        >>> Flip()(torch.rand(8, 3, 32, 32)).shape
+        torch.Size([8, 3, 32, 32])
+
+    Source: Sinha et al., Negative Data Augmentation, ICLR 2021, Table 1, as a counter-example.
+    """
+
+    def __init__(self, direction: Literal["vertical", "horizontal"] = "vertical", **common: Unpack[Common]) -> None:
+        super().__init__(**common)
+        self.direction = one_of(direction, DIRECTIONS, "direction")
+
+    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+        """Draw nothing."""
+        return {}
+
+    def negate(self, images: Tensor, params: Params) -> Tensor:
+        """Apply :func:`nda_augment.functional.flip`."""
+        return functional.flip(images, self.direction)

@@ -1,0 +1,109 @@
+"""Any transform as a negative."""
+
+from collections.abc import Callable
+from typing import Literal, Unpack, get_args
+
+import torch
+from torch import Tensor
+
+from nda_augment import sampling
+from nda_augment.sampling import Source
+from nda_augment.transforms._arguments import as_share, one_of
+from nda_augment.transforms.base import Common, NegativeTransform, Params
+
+Measure = Literal["relative_l2", "pixels"]
+
+
+class AsNegative(NegativeTransform):
+    """Make a negative of any transform: kornia's, torchvision's v2, or a function of a batch.
+
+    The transform is applied image by image, under a seed of its own, so that every image has its own draw whatever
+    the transform shares over a batch. An image that did not change enough is drawn again, at most ``redraws`` times.
+    Whether it changed is a question to the images: unlike the other negatives this one waits for the device, loops
+    over the batch and does not compile.
+
+    Args:
+        module: Callable on a batch ``(1, C, H, W)`` (or a clip ``(1, T, C, H, W)``) that returns one of the same
+            shape and dtype. Its randomness must come from torch's global generators, as kornia's and torchvision's
+            does.
+        min_change: Smallest change that counts.
+        measure: ``"relative_l2"``, the norm of the change over that of the image; or ``"pixels"``, the share of
+            pixels that changed in any channel.
+        redraws: How often an image is drawn again.
+        **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
+
+    Raises:
+        ValueError: If an argument is out of bounds, or the transform changes shape or dtype.
+        RuntimeError: If an image did not change enough in any draw; the message names it.
+
+    Shape:
+        ``(B, C, H, W)`` or ``(B, T, C, H, W)`` to the same. Parameters: ``seeds``, int64 ``(B,)``.
+
+    Example:
+        >>> import kornia.augmentation as K
+        >>> negative = AsNegative(K.RandomSolarize(p=0.5), min_change=0.01)
+        >>> images = torch.rand(4, 3, 16, 16)
+        >>> bool((negative(images) != images).flatten(1).any(dim=1).all())
+        True
+    """
+
+    def __init__(
+        self,
+        module: Callable[[Tensor], Tensor],
+        min_change: float = 0.1,
+        measure: Measure = "relative_l2",
+        redraws: int = 10,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(**common)
+        if not 0.0 < min_change < float("inf"):
+            raise ValueError(f"min_change must be positive and finite, got {min_change}")
+        if redraws < 0:
+            raise ValueError(f"redraws must not be negative, got {redraws}")
+        self.measure: Measure = one_of(measure, get_args(Measure), "measure")
+        self.min_change = as_share(min_change, "min_change") if measure == "pixels" else float(min_change)
+        self.module = module
+        self.redraws = redraws
+
+    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+        """Draw one seed per image."""
+        return {"seeds": sampling.integers(0, 2**62, shape[0], **source)}
+
+    def negate(self, images: Tensor, params: Params) -> Tensor:
+        """Apply the transform to one image after the other."""
+        if not len(images):
+            return images.clone()
+        seeds = params["seeds"].tolist()
+        singles = torch.split(images, 1)
+        parts = [self._negative(image, seeds[number], number) for number, image in enumerate(singles)]
+        negatives = torch.cat(parts)
+        if images.ndim == 4 and not images.is_contiguous() and images.is_contiguous(memory_format=torch.channels_last):
+            return negatives.contiguous(memory_format=torch.channels_last)
+        return negatives.contiguous()
+
+    def __str__(self) -> str:
+        """Return the representation: a policy string cannot name a foreign transform."""
+        return repr(self)
+
+    def _negative(self, image: Tensor, seed: int, number: int) -> Tensor:
+        for redraw in range(self.redraws + 1):
+            with torch.random.fork_rng(devices=[image.device] if image.is_cuda else []):
+                torch.manual_seed(seed + redraw)
+                negative = self.module(image.clone())
+            if negative.shape != image.shape or negative.dtype != image.dtype:
+                raise ValueError(
+                    f"the wrapped transform made {tuple(negative.shape)} {negative.dtype} of "
+                    f"{tuple(image.shape)} {image.dtype}; it must keep both"
+                )
+            if self._change(image, negative) >= self.min_change:
+                return negative
+        raise RuntimeError(
+            f"image {number} changed by less than min_change={self.min_change} ({self.measure}) in each of "
+            f"{self.redraws + 1} draws; use a stronger transform, more redraws or a smaller min_change"
+        )
+
+    def _change(self, image: Tensor, negative: Tensor) -> float:
+        if self.measure == "pixels":
+            return float((image != negative).any(dim=-3).float().mean())
+        before, after = image.detach().double(), negative.detach().double()
+        return float((after - before).norm() / before.norm().clamp(min=torch.finfo(torch.float64).tiny))
