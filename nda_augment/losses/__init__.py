@@ -1,0 +1,64 @@
+"""Losses that use negatives: logits or embeddings in, a scalar out.
+
+``gan`` has the discriminator's and the generator's losses, ``contrastive`` those on embeddings, ``hard_negatives``
+mixes further negatives in feature space, ``classification`` has the terms for a classifier. Each loss is a function,
+with an ``nn.Module`` of the same settings beside it. None knows where the negatives come from: augmentation, another
+data set, a memory.
+"""
+
+from nda_augment.losses.classification import (
+    ClassificationLoss,
+    NegativeTerm,
+    classification_loss,
+    probability_distance,
+    uniform_cross_entropy,
+)
+from nda_augment.losses.contrastive import (
+    DCLLoss,
+    InfoNCELoss,
+    NTXentLoss,
+    Scope,
+    SupConLoss,
+    dcl,
+    info_nce,
+    negative_logits,
+    nt_xent,
+    sup_con,
+)
+from nda_augment.losses.gan import (
+    DiscriminatorLoss,
+    DiscriminatorTerms,
+    GANKind,
+    GeneratorLoss,
+    discriminator_loss,
+    discriminator_terms,
+    generator_loss,
+)
+from nda_augment.losses.hard_negatives import HardNegativeMixing, mix_hard_negatives
+
+__all__ = [
+    "ClassificationLoss",
+    "DCLLoss",
+    "DiscriminatorLoss",
+    "DiscriminatorTerms",
+    "GANKind",
+    "GeneratorLoss",
+    "HardNegativeMixing",
+    "InfoNCELoss",
+    "NTXentLoss",
+    "NegativeTerm",
+    "Scope",
+    "SupConLoss",
+    "classification_loss",
+    "dcl",
+    "discriminator_loss",
+    "discriminator_terms",
+    "generator_loss",
+    "info_nce",
+    "mix_hard_negatives",
+    "negative_logits",
+    "nt_xent",
+    "probability_distance",
+    "sup_con",
+    "uniform_cross_entropy",
+]

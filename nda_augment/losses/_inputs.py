@@ -1,0 +1,45 @@
+"""What every loss asks of its inputs."""
+
+import math
+from collections.abc import Collection
+from difflib import get_close_matches
+
+import torch
+from torch import Tensor
+
+
+def check_word(name: str, word: str, known: Collection[str]) -> None:
+    """Refuse a word that is not one of ``known``, naming the nearest that is.
+
+    Raises:
+        ValueError: If ``word`` is unknown.
+    """
+    if word in known:
+        return
+    nearest = get_close_matches(str(word), known, n=1, cutoff=0.4)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {word!r}.{hint}")
+
+
+def check_positive(name: str, value: float) -> None:
+    """Refuse a value that is not a finite number above zero.
+
+    Raises:
+        ValueError: If ``value`` is zero, negative, infinite or NaN.
+    """
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be a finite number above 0, got {value}")
+
+
+def full_precision(name: str, values: Tensor) -> Tensor:
+    """Take logits or embeddings in float32 or wider: means and exponentials in half precision lose or overflow.
+
+    Raises:
+        TypeError: If ``values`` are not floating point.
+        ValueError: If there are none.
+    """
+    if not values.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {values.dtype}")
+    if values.numel() == 0:
+        raise ValueError(f"{name} is empty (shape {tuple(values.shape)}), so it has no mean")
+    return values.to(torch.promote_types(values.dtype, torch.float32))

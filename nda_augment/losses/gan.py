@@ -1,0 +1,291 @@
+"""Adversarial losses with a third kind of sample: negatives the generator must not learn to make.
+
+The discriminator sees real images, generated images and negatives, and minimises
+
+    L = L_real + λ · L_fake + (1 − λ) · L_negative,
+
+each term a mean over its logits. The generator's loss stays what it was. Source: Sinha et al., "Negative Data
+Augmentation", ICLR 2021.
+"""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nda_augment.losses._inputs import check_word, full_precision
+
+GANKind = Literal["softplus", "hinge", "least_squares", "wasserstein"]
+
+
+class _Penalties(NamedTuple):
+    """What one logit costs the discriminator on real and on fake images, and the generator on fake ones."""
+
+    real: Callable[[Tensor], Tensor]
+    fake: Callable[[Tensor], Tensor]
+    generator: Callable[[Tensor], Tensor]
+
+
+_PENALTIES: dict[str, _Penalties] = {
+    "softplus": _Penalties(
+        real=lambda logits: F.softplus(-logits),
+        fake=F.softplus,
+        generator=lambda logits: F.softplus(-logits),
+    ),
+    "hinge": _Penalties(
+        real=lambda logits: F.relu(1 - logits),
+        fake=lambda logits: F.relu(1 + logits),
+        generator=torch.neg,
+    ),
+    "least_squares": _Penalties(
+        real=lambda logits: 0.5 * (logits - 1).square(),
+        fake=lambda logits: 0.5 * logits.square(),
+        generator=lambda logits: 0.5 * (logits - 1).square(),
+    ),
+    "wasserstein": _Penalties(real=torch.neg, fake=lambda logits: logits, generator=torch.neg),
+}
+
+
+class DiscriminatorTerms(NamedTuple):
+    """The parts of the discriminator's loss, each a scalar, before they are weighted.
+
+    Attributes:
+        real: Mean penalty on real images.
+        fake: Mean penalty on generated images.
+        negative: Mean penalty on negatives; ``None`` without them.
+        logit_gap: Mean real logit minus mean negative logit, detached: how far apart the discriminator holds the two.
+            Near zero it has not learnt that negatives are not real. ``None`` without negatives.
+    """
+
+    real: Tensor
+    fake: Tensor
+    negative: Tensor | None
+    logit_gap: Tensor | None
+
+    def total(self, fake_weight: float = 0.25) -> Tensor:
+        """Weigh the terms: ``real + λ · fake + (1 − λ) · negative`` with λ = ``fake_weight``.
+
+        Args:
+            fake_weight: λ, in (0, 1]. At 1 the negative term is left out, not multiplied by zero.
+
+        Returns:
+            The discriminator's loss, a scalar.
+
+        Raises:
+            ValueError: If ``fake_weight`` is outside (0, 1], or below 1 while there is no negative term.
+        """
+        _check_fake_weight(fake_weight)
+        if fake_weight == 1:
+            return self.real + self.fake
+        if self.negative is None:
+            raise ValueError(
+                f"fake_weight={fake_weight} leaves {1 - fake_weight:g} of the weight to negatives, but there are none: "
+                "pass the discriminator's logits of negatives, or fake_weight=1 for the plain loss"
+            )
+        return self.real + fake_weight * self.fake + (1 - fake_weight) * self.negative
+
+
+def discriminator_terms(
+    real: Tensor, fake: Tensor, negative: Tensor | None = None, *, kind: GANKind = "softplus"
+) -> DiscriminatorTerms:
+    """The discriminator's loss in parts, for logging or for weights of one's own.
+
+    Args:
+        real: Logits of real images, ``(B, ...)``.
+        fake: Logits of generated images, ``(B', ...)``. Every term is a mean, so batch sizes may differ; the trailing
+            shapes may not.
+        negative: Logits of negatives, ``(B'', ...)``.
+        kind: See :func:`discriminator_loss`.
+
+    Returns:
+        The terms; ``terms.total(fake_weight)`` is the loss.
+
+    Raises:
+        TypeError: If logits are not floating point.
+        ValueError: If logits are empty or their trailing shapes differ, or ``kind`` is unknown.
+
+    Example:
+        >>> import torch
+        >>> real, fake, negative = torch.tensor([2.0, 4.0]), torch.tensor([-1.0]), torch.tensor([-3.0])
+        >>> terms = discriminator_terms(real, fake, negative, kind="hinge")
+        >>> terms.real.item(), terms.fake.item(), terms.negative.item(), terms.logit_gap.item()
+        (0.0, 0.0, 0.0, 6.0)
+        >>> loss = terms.total(fake_weight=0.25)
+    """
+    check_word("kind", kind, get_args(GANKind))
+    real = full_precision("real", real)
+    fake = _prepare("fake", fake, like=real)
+    penalties = _PENALTIES[kind]
+    if negative is None:
+        return DiscriminatorTerms(penalties.real(real).mean(), penalties.fake(fake).mean(), None, None)
+    negative = _prepare("negative", negative, like=real)
+    return DiscriminatorTerms(
+        real=penalties.real(real).mean(),
+        fake=penalties.fake(fake).mean(),
+        negative=penalties.fake(negative).mean(),
+        logit_gap=real.detach().mean() - negative.detach().mean(),
+    )
+
+
+def discriminator_loss(
+    real: Tensor,
+    fake: Tensor,
+    negative: Tensor | None = None,
+    *,
+    kind: GANKind = "softplus",
+    fake_weight: float = 0.25,
+) -> Tensor:
+    """The discriminator's loss ``L_real + λ · L_fake + (1 − λ) · L_negative``, each a mean over its logits.
+
+    To the discriminator, generated images and negatives together are one distribution ``Q = λG + (1 − λ)P̄``. Where the
+    negatives' distribution ``P̄`` has no support in common with the data, and the divergence behind the loss is
+    *strictly* convex, ``D(data ‖ Q)`` is smallest exactly at ``G = data``, for every λ in (0, 1] (Sinha et al. 2021,
+    Theorem 1): negatives do not move the optimum. What that means for each kind:
+
+    - ``"softplus"`` (the non-saturating logistic loss, ``softplus(−real)`` and ``softplus(fake)``): strictly convex
+      (Jensen-Shannon), the theorem holds. The default.
+    - ``"least_squares"`` (``½(real − 1)²`` and ``½ fake²``): strictly convex, the theorem holds.
+    - ``"hinge"`` (``relu(1 − real)`` and ``relu(1 + fake)``), which the authors' code uses: its divergence is the total
+      variation, which is not strictly convex. For λ < 1 *every* generator that stays on the data's support with
+      ``λ · G(x) ≤ data(x)`` is optimal: at λ = 0.25 it may show an image four times too often, or drop modes, for free.
+      Report coverage or recall beside FID.
+    - ``"wasserstein"`` (``−real`` and ``fake``; the Lipschitz constraint is the trainer's): no f-divergence, so the
+      theorem says nothing, and for λ < 1 the optimum does move: transport is shorter when the generator leaves the data
+      near the negatives to them and fills the data far from them.
+
+    Half-precision logits are averaged in float32.
+
+    Args:
+        real: Logits of real images, ``(B, ...)``; a 0-d tensor is one logit.
+        fake: Logits of generated images, ``(B', ...)``. Every term is a mean, so batch sizes may differ; the trailing
+            shapes may not, since ``(B,)`` beside ``(B, 1)`` is a mistake somewhere in the discriminator.
+        negative: Logits of negatives, ``(B'', ...)``. Not needed at ``fake_weight=1``, and without effect there.
+        kind: ``"softplus"``, ``"hinge"``, ``"least_squares"`` or ``"wasserstein"``.
+        fake_weight: λ, in (0, 1]. 1 is the plain loss bit for bit. The paper uses 0.25.
+
+    Returns:
+        A scalar, in float32 or the logits' wider type.
+
+    Raises:
+        TypeError: If logits are not floating point.
+        ValueError: If ``fake_weight`` is outside (0, 1], or below 1 with no ``negative``; if logits are empty or their
+            trailing shapes differ; if ``kind`` is unknown.
+
+    Example:
+        >>> import torch
+        >>> real, fake, negative = torch.tensor([3.0, 1.0]), torch.tensor([0.0, -2.0]), torch.tensor([1.0, -3.0])
+        >>> discriminator_loss(real, fake, negative, kind="hinge")
+        tensor(0.8750)
+        >>> discriminator_loss(real, fake, kind="hinge", fake_weight=1)
+        tensor(0.5000)
+    """
+    _check_fake_weight(fake_weight)
+    return discriminator_terms(real, fake, negative, kind=kind).total(fake_weight)
+
+
+def generator_loss(fake: Tensor, *, kind: GANKind = "softplus") -> Tensor:
+    """The generator's loss: negatives do not enter it.
+
+    ``softplus(−fake)``, ``−fake`` (hinge and wasserstein) or ``½(fake − 1)²``, averaged over the logits.
+
+    Args:
+        fake: Logits of generated images, ``(B, ...)``.
+        kind: As for :func:`discriminator_loss`; use the same.
+
+    Returns:
+        A scalar, in float32 or the logits' wider type.
+
+    Raises:
+        TypeError: If logits are not floating point.
+        ValueError: If logits are empty or ``kind`` is unknown.
+
+    Example:
+        >>> import torch
+        >>> generator_loss(torch.tensor([1.0, 3.0]), kind="hinge")
+        tensor(-2.)
+    """
+    check_word("kind", kind, get_args(GANKind))
+    return _PENALTIES[kind].generator(full_precision("fake", fake)).mean()
+
+
+class DiscriminatorLoss(nn.Module):
+    """Module twin of :func:`discriminator_loss`.
+
+    Args:
+        kind: ``"softplus"``, ``"hinge"``, ``"least_squares"`` or ``"wasserstein"``.
+        fake_weight: λ, in (0, 1]. A plain attribute: a schedule may set it during training.
+
+    Raises:
+        ValueError: If ``kind`` is unknown or ``fake_weight`` is outside (0, 1].
+
+    Example:
+        >>> import torch
+        >>> criterion = DiscriminatorLoss(kind="hinge", fake_weight=0.5)
+        >>> criterion(torch.tensor([3.0]), torch.tensor([0.0]), torch.tensor([1.0]))
+        tensor(1.5000)
+        >>> criterion
+        DiscriminatorLoss(kind='hinge', fake_weight=0.5)
+    """
+
+    def __init__(self, kind: GANKind = "softplus", fake_weight: float = 0.25) -> None:
+        super().__init__()
+        check_word("kind", kind, get_args(GANKind))
+        _check_fake_weight(fake_weight)
+        self.kind: GANKind = kind
+        self.fake_weight = fake_weight
+
+    def forward(self, real: Tensor, fake: Tensor, negative: Tensor | None = None) -> Tensor:
+        """The loss of logits ``(B, ...)``; see :func:`discriminator_loss`."""
+        return discriminator_loss(real, fake, negative, kind=self.kind, fake_weight=self.fake_weight)
+
+    def extra_repr(self) -> str:
+        """The settings, as in the constructor."""
+        return f"kind={self.kind!r}, fake_weight={self.fake_weight}"
+
+
+class GeneratorLoss(nn.Module):
+    """Module twin of :func:`generator_loss`.
+
+    Args:
+        kind: ``"softplus"``, ``"hinge"``, ``"least_squares"`` or ``"wasserstein"``.
+
+    Raises:
+        ValueError: If ``kind`` is unknown.
+
+    Example:
+        >>> import torch
+        >>> GeneratorLoss(kind="least_squares")(torch.tensor([0.0, 2.0]))
+        tensor(0.5000)
+    """
+
+    def __init__(self, kind: GANKind = "softplus") -> None:
+        super().__init__()
+        check_word("kind", kind, get_args(GANKind))
+        self.kind: GANKind = kind
+
+    def forward(self, fake: Tensor) -> Tensor:
+        """The loss of logits ``(B, ...)``; see :func:`generator_loss`."""
+        return generator_loss(fake, kind=self.kind)
+
+    def extra_repr(self) -> str:
+        """The settings, as in the constructor."""
+        return f"kind={self.kind!r}"
+
+
+def _check_fake_weight(fake_weight: float) -> None:
+    # Written so that NaN, which compares false with everything, is refused too.
+    if not 0 < fake_weight <= 1:
+        raise ValueError(
+            f"fake_weight (λ) must be in (0, 1], got {fake_weight}: 1 is the plain loss, the paper uses 0.25"
+        )
+
+
+def _prepare(name: str, logits: Tensor, like: Tensor) -> Tensor:
+    if logits.shape[1:] != like.shape[1:]:
+        raise ValueError(
+            f"{name} has logits of shape {tuple(logits.shape)} but real has {tuple(like.shape)}: "
+            "only the first dimension may differ"
+        )
+    return full_precision(name, logits)
