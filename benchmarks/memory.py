@@ -9,11 +9,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-class _Ledger(TorchDispatchMode):
+class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves the base untyped
     """Keeps the sum of all storages that operations have made and nobody has freed yet."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = 0
         self._known: set[int] = set()
 
@@ -27,7 +27,7 @@ class _Ledger(TorchDispatchMode):
 
     @staticmethod
     def _key(tensor: torch.Tensor) -> int:
-        return tensor.untyped_storage()._cdata
+        return int(tensor.untyped_storage()._cdata)
 
     def _enter(self, tensor: torch.Tensor) -> None:
         storage = tensor.untyped_storage()
@@ -47,4 +47,4 @@ def peak_bytes(function: Callable[[], Any]) -> int:
     with _Ledger() as ledger:
         result = function()
     del result
-    return ledger.peak
+    return int(ledger.peak)

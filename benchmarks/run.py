@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import transforms
+from benchmarks import chart, transforms
 
 HERE = Path(__file__).parent
 
@@ -21,7 +21,9 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     torch.set_num_threads(2)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    write("transforms", list(transforms.rows(device, rounds)))
+    rows = list(transforms.rows(device, rounds))
+    write("transforms", rows)
+    chart.save(rows, HERE / "transforms.png")
 
 
 def write(name: str, rows: list[dict[str, Any]]) -> None:

@@ -16,6 +16,7 @@ class Entry:
         family: What kind of structure it works on.
         breaks: What is wrong with its negatives.
         keeps: What its negatives share with the data.
+        guarantee: What makes it differ from its source, by construction.
         source: Where it was published.
     """
 
@@ -23,6 +24,7 @@ class Entry:
     family: str
     breaks: str
     keeps: str
+    guarantee: str
     source: str
 
     @property
@@ -37,52 +39,198 @@ _CUTPASTE = "Li et al., CutPaste, 2021"
 _FIELDS = "inspired by Mansfield et al., 2023"
 
 ENTRIES: tuple[Entry, ...] = (
-    Entry(transforms.Jigsaw, "patch", "layout of the image", "cells, and all statistics of pixels", _NDA),
-    Entry(transforms.Stitch, "pair", "agreement of the two halves", "each half", _NDA),
-    Entry(transforms.CutMix, "pair", "agreement of a box with its surroundings", "the inside and the outside", _NDA),
-    Entry(transforms.Cutout, "region", "content of a box", "the rest, and the mean colour", _NDA),
-    Entry(transforms.Mixup, "pair", "contrast, and that there is one scene", "spectrum and layout of both", _NDA),
-    Entry(transforms.PatchShuffle, "patch", "layout, down to small parts", "texture within small cells", _QIN),
-    Entry(transforms.PatchRotate, "patch", "orientation of every cell", "place and content of the cells", _QIN),
-    Entry(transforms.PatchInfill, "patch", "the centre of the image", "its border", _QIN),
     Entry(
-        transforms.CutPerm, "patch", "order of the halves", "quarters, and most of the layout", "Tack et al., CSI, 2020"
+        transforms.Jigsaw,
+        family="patch",
+        breaks="layout of the image",
+        keeps="cells, and all statistics of pixels",
+        guarantee="the permutation is not the identity",
+        source=_NDA,
     ),
     Entry(
-        transforms.CrossPatchShuffle, "patch", "one scene, and its layout", "cells of real images", "after Panda, 2026"
+        transforms.Stitch,
+        family="pair",
+        breaks="agreement of the two halves",
+        keeps="each half",
+        guarantee="the partner is another image",
+        source=_NDA,
     ),
-    Entry(transforms.CutPaste, "region", "a small box", "everything else, and all textures", _CUTPASTE),
-    Entry(transforms.CutPasteScar, "region", "a thin strip", "everything else, and all textures", _CUTPASTE),
     Entry(
-        transforms.CutPasteForeign, "region", "a small box, foreign in content", "everything else", f"after {_CUTPASTE}"
+        transforms.CutMix,
+        family="pair",
+        breaks="agreement of a box with its surroundings",
+        keeps="the inside and the outside",
+        guarantee="the partner is another image, the box is not empty",
+        source=_NDA,
+    ),
+    Entry(
+        transforms.Cutout,
+        family="region",
+        breaks="content of a box",
+        keeps="the rest, and the mean colour",
+        guarantee="the box is not empty",
+        source=_NDA,
+    ),
+    Entry(
+        transforms.Mixup,
+        family="pair",
+        breaks="contrast, and that there is one scene",
+        keeps="spectrum and layout of both",
+        guarantee="the partner is another image and has a weight",
+        source=_NDA,
+    ),
+    Entry(
+        transforms.PatchShuffle,
+        family="patch",
+        breaks="layout, down to small parts",
+        keeps="texture within small cells",
+        guarantee="the permutation is not the identity",
+        source=_QIN,
+    ),
+    Entry(
+        transforms.PatchRotate,
+        family="patch",
+        breaks="orientation of every cell",
+        keeps="place and content of the cells",
+        guarantee="no cell is left unturned",
+        source=_QIN,
+    ),
+    Entry(
+        transforms.PatchInfill,
+        family="patch",
+        breaks="the centre of the image",
+        keeps="its border",
+        guarantee="the centre comes from the border",
+        source=_QIN,
+    ),
+    Entry(
+        transforms.CutPerm,
+        family="patch",
+        breaks="order of the halves",
+        keeps="quarters, and most of the layout",
+        guarantee="one of three swaps is made",
+        source="Tack et al., CSI, 2020",
+    ),
+    Entry(
+        transforms.CrossPatchShuffle,
+        family="patch",
+        breaks="one scene, and its layout",
+        keeps="cells of real images",
+        guarantee="cells are foreign, places not the identity",
+        source="after Panda, 2026",
+    ),
+    Entry(
+        transforms.CutPaste,
+        family="region",
+        breaks="a small box",
+        keeps="everything else, and all textures",
+        guarantee="the copy comes from another place",
+        source=_CUTPASTE,
+    ),
+    Entry(
+        transforms.CutPasteScar,
+        family="region",
+        breaks="a thin strip",
+        keeps="everything else, and all textures",
+        guarantee="the copy comes from another place",
+        source=_CUTPASTE,
+    ),
+    Entry(
+        transforms.CutPasteForeign,
+        family="region",
+        breaks="a small box, foreign in content",
+        keeps="everything else",
+        guarantee="the partner is another image, the box is not empty",
+        source=f"after {_CUTPASTE}",
     ),
     Entry(
         transforms.PerlinBlend,
-        "region",
-        "islands of irregular outline",
-        "everything else",
-        "Zavrtanik et al., DRAEM, 2021",
+        family="region",
+        breaks="islands of irregular outline",
+        keeps="everything else",
+        guarantee="the partner is another image, islands cover 2 % at least",
+        source="Zavrtanik et al., DRAEM, 2021",
     ),
     Entry(
-        transforms.PatchTile, "texture", "all structure beyond a tile", "texture within the tiles", "Ge et al., 2021"
+        transforms.PatchTile,
+        family="texture",
+        breaks="all structure beyond a tile",
+        keeps="texture within the tiles",
+        guarantee="the first tile shows another place",
+        source="Ge et al., 2021",
     ),
     Entry(
-        transforms.TextureResample, "texture", "all structure, without seams", "texture", "after Heitz and Neyret, 2018"
+        transforms.TextureResample,
+        family="texture",
+        breaks="all structure, without seams",
+        keeps="texture",
+        guarantee="the first window shows another place",
+        source="after Heitz and Neyret, 2018",
     ),
-    Entry(transforms.Rotate90, "geometry", "the upright position", "everything else", "Gidaris et al., 2018"),
+    Entry(
+        transforms.Rotate90,
+        family="geometry",
+        breaks="the upright position",
+        keeps="everything else",
+        guarantee="the turn is not zero",
+        source="Gidaris et al., 2018",
+    ),
     Entry(
         transforms.Roll,
-        "geometry",
-        "place, and continuity at the seams",
-        "everything else",
-        f"after the code of {_NDA}",
+        family="geometry",
+        breaks="place, and continuity at the seams",
+        keeps="everything else",
+        guarantee="the shift is not zero",
+        source=f"after the code of {_NDA}",
     ),
-    Entry(transforms.Flip, "geometry", "the upright position", "everything else", _NDA),
-    Entry(transforms.RandomFieldWarp, "field", "shape and neighbourhood", "local colours", _FIELDS),
-    Entry(transforms.RandomFieldColor, "field", "agreement of colours across the image", "shape", _FIELDS),
-    Entry(transforms.FrameShuffle, "clip", "order of the frames", "every frame", "Misra et al., 2016"),
-    Entry(transforms.FrameReverse, "clip", "the arrow of time", "all frames and neighbours", "Wei et al., 2018"),
-    Entry(transforms.ClipStitch, "clip", "that there is one scene", "each half", f"after {_NDA}"),
+    Entry(
+        transforms.Flip,
+        family="geometry",
+        breaks="the upright position",
+        keeps="everything else",
+        guarantee="the direction is fixed",
+        source=_NDA,
+    ),
+    Entry(
+        transforms.RandomFieldWarp,
+        family="field",
+        breaks="shape and neighbourhood",
+        keeps="local colours",
+        guarantee="with probability one, not by construction",
+        source=_FIELDS,
+    ),
+    Entry(
+        transforms.RandomFieldColor,
+        family="field",
+        breaks="agreement of colours across the image",
+        keeps="shape",
+        guarantee="with probability one, not by construction",
+        source=_FIELDS,
+    ),
+    Entry(
+        transforms.FrameShuffle,
+        family="clip",
+        breaks="order of the frames",
+        keeps="every frame",
+        guarantee="the permutation is not the identity",
+        source="Misra et al., 2016",
+    ),
+    Entry(
+        transforms.FrameReverse,
+        family="clip",
+        breaks="the arrow of time",
+        keeps="all frames and neighbours",
+        guarantee="there are two frames at least",
+        source="Wei et al., 2018",
+    ),
+    Entry(
+        transforms.ClipStitch,
+        family="clip",
+        breaks="that there is one scene",
+        keeps="each half",
+        guarantee="the partner is another clip",
+        source=f"after {_NDA}",
+    ),
 )
 
 

@@ -49,8 +49,9 @@ def gather(source: Tensor, image: Tensor, row: Tensor, segment: Tensor, segments
         Canvas ``(B, P, H', W, S)``.
     """
     _, planes, height, width, values = source.shape
+    first_plane = ((image * (planes * height) + row) * segments + segment).unsqueeze(1)
     plane = torch.arange(planes, device=source.device).view(1, planes, 1, 1)
-    index = ((image.unsqueeze(1) * planes + plane) * height + row.unsqueeze(1)) * segments + segment.unsqueeze(1)
+    index = first_plane + plane * (height * segments)
     flat = source.reshape(-1, width // segments * values)
     return flat.index_select(0, index.flatten()).view(index.shape[0], planes, index.shape[2], width, values)
 
@@ -79,11 +80,14 @@ def put(target: Tensor, image: Tensor, values: Tensor) -> None:
     target.view(-1, width * channels).index_copy_(0, index, values.reshape(-1, width * channels))
 
 
-def pick(source: Tensor, row: Tensor, col: Tensor) -> Tensor:
-    """Fill a canvas pixel by pixel from places ``(B, H, W)`` of another; slower than :func:`gather`."""
-    batch, planes, _, width, values = source.shape
-    index = (row * width + col).flatten(1)[:, None, :, None].expand(-1, planes, -1, values)
-    return source.flatten(2, 3).gather(2, index).view(batch, planes, *row.shape[1:], values)
+def pick(source: Tensor, index: Tensor) -> Tensor:
+    """Fill a canvas pixel by pixel: ``index (B, H, W)`` counts the pixels of an image line by line.
+
+    Slower than :func:`gather`, and the index is as large as an image of two channels.
+    """
+    batch, planes, _, _, values = source.shape
+    places = index.flatten(1)[:, None, :, None].expand(-1, planes, -1, values)
+    return source.flatten(2, 3).gather(2, places).view(batch, planes, *index.shape[1:], values)
 
 
 def overlay(mask: Tensor, inside: Tensor, outside: Tensor) -> Tensor:

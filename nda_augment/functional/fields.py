@@ -83,8 +83,9 @@ def perlin_noise(angles: Tensor, frequencies: Tensor, rotations: Tensor, size: t
     row = (sin * x + cos * y + 1) * frequencies[:, 1].view(-1, 1, 1)
     left, top = col.floor(), row.floor()
     fade_x, fade_y = _fade(col - left), _fade(row - top)
+    lattice = angles.cos(), angles.sin()
     corners = [
-        _slope(angles, top + down, left + right, row - top - down, col - left - right)
+        _slope(lattice, top + down, left + right, row - top - down, col - left - right)
         for down in (0, 1)
         for right in (0, 1)
     ]
@@ -92,12 +93,11 @@ def perlin_noise(angles: Tensor, frequencies: Tensor, rotations: Tensor, size: t
     return math.sqrt(2) * torch.lerp(upper, lower, fade_y)
 
 
-def _slope(angles: Tensor, row: Tensor, col: Tensor, down: Tensor, right: Tensor) -> Tensor:
+def _slope(lattice: tuple[Tensor, Tensor], row: Tensor, col: Tensor, down: Tensor, right: Tensor) -> Tensor:
     """Return each pixel's height on the plane through one corner of its cell."""
-    lattice = angles.shape[-1]
-    index = (row.long() * lattice + col.long()).flatten(1)
-    angle = angles.flatten(1).gather(1, index).view(row.shape)
-    return angle.cos() * right + angle.sin() * down
+    index = (row.long() * lattice[0].shape[-1] + col.long()).flatten(1)
+    along_x, along_y = (part.flatten(1).gather(1, index).view(row.shape) for part in lattice)
+    return along_x * right + along_y * down
 
 
 def _fade(t: Tensor) -> Tensor:

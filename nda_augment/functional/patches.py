@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from nda_augment.functional._canvas import as_canvas, as_images, gather, matching_canvas
+from nda_augment.functional._canvas import as_canvas, as_images, gather, matching_canvas, pick, size_of
 from nda_augment.functional._checks import check_grid, check_images, check_parameter, check_pool
 
 
@@ -111,14 +111,27 @@ def patch_rotate(images: Tensor, turns: Tensor, grid: tuple[int, int] = (4, 4)) 
     rows, cols = grid
     check_parameter(turns, "turns", (len(images), rows * cols))
     canvas = as_canvas(images)
-    batch, planes, height, width, values = canvas.shape
-    cells = canvas.view(batch, planes, rows, height // rows, cols, width // cols, values)
-    turns = turns.view(batch, 1, rows, 1, cols, 1, 1)
-    turned = torch.where(turns == 0, cells, cells.flip(3, 5))
-    if cells.shape[3] == cells.shape[5]:
-        across = cells.transpose(3, 5)
-        turned = torch.where(turns == 1, across.flip(3), torch.where(turns == 3, across.flip(5), turned))
-    return as_images(turned.reshape(canvas.shape).contiguous(), images)
+    height, width = size_of(canvas)
+    cell_height, cell_width = height // rows, width // cols
+    offsets = _turned_offsets(cell_height, cell_width, width, images.device)
+    row = torch.arange(height, device=images.device)
+    turn = turns.view(-1, rows, cols).repeat_interleave(cell_height, dim=1)
+    line = turn * cell_height + (row % cell_height).view(1, -1, 1)
+    index = offsets.index_select(0, line.flatten()).view(*line.shape, cell_width)
+    corner = (row // cell_height * cell_height * width).unsqueeze(1) + torch.arange(
+        cols, device=row.device
+    ) * cell_width
+    return as_images(pick(canvas, index.add_(corner.unsqueeze(2)).flatten(2)), images)
+
+
+def _turned_offsets(height: int, width: int, stride: int, device: torch.device) -> Tensor:
+    """Return, for 0 to 3 quarter turns of a cell, where each of its pixels comes from: ``(4 * height, width)``.
+
+    Places are counted from the cell's first pixel, in an image whose lines are ``stride`` pixels long.
+    """
+    place = torch.arange(height, device=device).unsqueeze(1) * stride + torch.arange(width, device=device)
+    turns = (0, 1, 2, 3) if height == width else (0, 2, 2, 2)
+    return torch.cat([place.rot90(turn) for turn in turns])
 
 
 # Which cell each cell of the result comes from, by replaced share: the cells of the centre are overwritten with those

@@ -131,7 +131,7 @@ def cut_paste_scar(
     along, across = masks.strip_coordinates(centres, angles, size)
     origin = (centres - shifts).view(-1, 2, 1, 1)
     row, col = (origin[:, 1] + across.round().long()) % height, (origin[:, 0] + along.round().long()) % width
-    moved = _jittered(pick(canvas, row, col), canvas, jitter, channels=images.shape[-3])
+    moved = _jittered(pick(canvas, row * width + col), canvas, jitter, channels=images.shape[-3])
     return as_images(overlay(masks.strip(centres, extents, angles, size).unsqueeze(-1), moved, canvas), images)
 
 

@@ -98,7 +98,7 @@ def _tiled(canvas: Tensor, side: Tensor, windows: Tensor, row: Tensor, col: Tens
     x, y = windows.flatten(1, 2).unbind(-1)
     size = (batch, row.shape[1], col.shape[1])
     y, x = (corner.gather(1, tile.flatten(1)).view(size) for corner in (y, x))
-    return pick(canvas, y + (row % side).unsqueeze(2), x + (col % side).unsqueeze(1))
+    return pick(canvas, (y + (row % side).unsqueeze(2)) * canvas.shape[3] + x + (col % side).unsqueeze(1))
 
 
 def _bump(line: Tensor, side: Tensor) -> Tensor:
