@@ -6,6 +6,7 @@ in the pixel. A kernel written for a canvas keeps the memory format, takes clips
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -102,6 +103,14 @@ def blend(weight: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
     dtype = working_dtype(outside)
     mixed = torch.lerp(outside.to(dtype), inside.to(dtype), weight.to(dtype))
     return torch.where(weight > 0, to_dtype(mixed, outside.dtype), outside)
+
+
+def constant(values: Sequence[float], like: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a few numbers as a tensor on the device of ``like``, without a copy from the host.
+
+    Such a copy would make the host wait, and cannot be captured into a CUDA graph.
+    """
+    return torch.stack([torch.full((), value, dtype=dtype, device=like.device) for value in values])
 
 
 def working_dtype(images: Tensor) -> torch.dtype:

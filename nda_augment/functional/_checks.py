@@ -28,8 +28,8 @@ def check_parameter(parameter: Tensor, name: str, shape: tuple[int, ...]) -> Non
     """Raise unless a parameter has exactly the shape the batch asks for: nothing is broadcast by accident."""
     if not isinstance(parameter, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor of shape {shape}, got {type(parameter).__name__}")
-    if tuple(parameter.shape) != shape:
-        raise ValueError(f"{name} must have shape {shape}, one entry per image, got {tuple(parameter.shape)}")
+    if tuple(parameter.shape) != tuple(shape):
+        raise ValueError(f"{name} must have shape {tuple(shape)}, one entry per image, got {tuple(parameter.shape)}")
 
 
 def check_pool(pool: Tensor | None, images: Tensor) -> Tensor:

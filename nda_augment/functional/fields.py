@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nda_augment.functional._checks import check_parameter
+
 
 def gaussian_field_nodes(correlation: float) -> int:
     """Return how many random numbers per axis :func:`gaussian_field` needs for a correlation length.
@@ -40,13 +42,19 @@ def gaussian_field(noise: Tensor, correlation: float, size: tuple[int, int]) -> 
 
     Source: inspired by Mansfield et al., Random Field Augmentations, 2023, which gives no spectrum.
     """
-    nodes = gaussian_field_nodes(correlation)
-    if noise.ndim != 4 or noise.shape[-2:] != (nodes, nodes):
-        raise ValueError(
-            f"noise must be (B, F, {nodes}, {nodes}) for correlation={correlation}, got {tuple(noise.shape)}"
-        )
-    rows, cols = (_weights(length, nodes, correlation, noise) for length in size)
+    check_noise(noise, None, correlation)
+    rows, cols = (_weights(length, noise.shape[-1], correlation, noise) for length in size)
     return rows @ noise @ cols.T
+
+
+def check_noise(noise: Tensor, fields: tuple[int, int] | None, correlation: float) -> None:
+    """Raise unless there is noise for ``(B, F)`` fields, or for any number, of a correlation length."""
+    nodes = gaussian_field_nodes(correlation)
+    batch, number = ("B", "F") if fields is None else fields
+    given = tuple(noise.shape)
+    if noise.ndim != 4 or given[2:] != (nodes, nodes) or (fields is not None and given[:2] != fields):
+        wanted = f"({batch}, {number}, {nodes}, {nodes})"
+        raise ValueError(f"noise must be {wanted} for correlation={correlation}, got {given}")
 
 
 def _weights(length: int, nodes: int, correlation: float, like: Tensor) -> Tensor:
@@ -75,6 +83,9 @@ def perlin_noise(angles: Tensor, frequencies: Tensor, rotations: Tensor, size: t
 
     Source: Perlin, Improving noise, SIGGRAPH 2002.
     """
+    check_parameter(angles, "angles", (len(frequencies), *angles.shape[1:]))
+    check_parameter(frequencies, "frequencies", (len(frequencies), 2))
+    check_parameter(rotations, "rotations", (len(frequencies),))
     x = ((torch.arange(size[1], device=angles.device) + 0.5) / size[1] - 0.5).view(1, 1, -1)
     y = ((torch.arange(size[0], device=angles.device) + 0.5) / size[0] - 0.5).view(1, -1, 1)
     cos, sin = rotations.cos().view(-1, 1, 1), rotations.sin().view(-1, 1, 1)

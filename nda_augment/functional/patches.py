@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from nda_augment.functional._canvas import as_canvas, as_images, gather, matching_canvas, pick, size_of
+from nda_augment.functional._canvas import as_canvas, as_images, constant, gather, matching_canvas, pick, size_of
 from nda_augment.functional._checks import check_grid, check_images, check_parameter, check_pool
 
 
@@ -167,5 +167,5 @@ def patch_infill(images: Tensor, rate: float = 0.25) -> Tensor:
     if rate not in _INFILLS:
         raise ValueError(f"rate must be one of {', '.join(map(str, _INFILLS))}, got {rate}")
     grid, replaced = _INFILLS[rate]
-    cells = torch.tensor([replaced.get(cell, cell) for cell in range(grid[0] * grid[1])])
-    return jigsaw(images, cells.to(images.device, non_blocking=True).expand(len(images), -1), grid)
+    cells = constant([replaced.get(cell, cell) for cell in range(grid[0] * grid[1])], images, torch.long)
+    return jigsaw(images, cells.expand(len(images), -1), grid)

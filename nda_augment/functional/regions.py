@@ -10,6 +10,7 @@ from nda_augment.functional._canvas import (
     as_canvas,
     as_images,
     blend,
+    constant,
     matching_canvas,
     overlay,
     pick,
@@ -251,14 +252,16 @@ def _colour(canvas: Tensor, boxes: Tensor, fill: Fill, channels: int) -> Tensor:
         return to_dtype(_box_mean(canvas, boxes), canvas.dtype)
     if fill == "image_mean":
         return to_dtype(canvas.mean(dim=(2, 3), keepdim=True, dtype=working_dtype(canvas)), canvas.dtype)
-    if fill == "zero":
+    if isinstance(fill, str):
         return canvas.new_zeros(())
+    numbers = (fill,) if isinstance(fill, (int, float)) else fill
+    if canvas.dtype == torch.uint8 and not all(0 <= number <= 255 for number in numbers):
+        raise ValueError(f"fill={fill} is outside 0..255, the range of uint8 images")
     if isinstance(fill, (int, float)):
         return canvas.new_full((), fill)
-    assert not isinstance(fill, str)
     if len(fill) != channels:
         raise ValueError(f"fill={fill} has {len(fill)} numbers for images of {channels} channels")
-    return _per_channel(torch.tensor(fill, dtype=canvas.dtype, device=canvas.device).unsqueeze(0), canvas, channels)
+    return _per_channel(constant(fill, canvas, canvas.dtype).unsqueeze(0), canvas, channels)
 
 
 def _box_mean(canvas: Tensor, boxes: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nda_augment.functional._canvas import to_dtype, working_dtype
 from nda_augment.functional._checks import check_images
-from nda_augment.functional.fields import gaussian_field
+from nda_augment.functional.fields import check_noise, gaussian_field
 
 
 def field_warp(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
@@ -41,6 +41,7 @@ def field_warp(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
     Source: inspired by Mansfield et al., Random Field Augmentations, 2023.
     """
     check_images(images)
+    check_noise(noise, (len(images), 6), correlation)
     height, width = images.shape[-2:]
     dtype = working_dtype(images)
     turn, scale_x, scale_y, shear, shift_x, shift_y = gaussian_field(
@@ -89,6 +90,7 @@ def field_colour(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
     check_images(images)
     if images.shape[-3] != 3:
         raise ValueError(f"colour fields need 3 channels, got images of shape {tuple(images.shape)}")
+    check_noise(noise, (len(images), 3), correlation)
     dtype = working_dtype(images)
     fields = gaussian_field(noise.to(dtype), correlation, (images.shape[-2], images.shape[-1]))
     # One entry for the frames of a clip, and one for the channels.

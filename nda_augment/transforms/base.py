@@ -289,4 +289,8 @@ def select(params: Mapping[str, Tensor], index: Tensor) -> Params:
 
 
 def _on_device(params: Params, device: torch.device) -> Params:
-    return {name: value.to(device, non_blocking=True) for name, value in params.items()}
+    """Bring parameters to a device; what only kornia's containers read stays where it is."""
+    return {
+        name: value if name == "forward_input_shape" else value.to(device, non_blocking=True)
+        for name, value in params.items()
+    }

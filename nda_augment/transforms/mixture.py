@@ -133,8 +133,8 @@ class Mixture(NegativeTransform):
             return [(index, None) for index in torch.split(order, counts.tolist())]
         batch = len(choice)
         places = [self._largest_group(batch, probability) for probability in self.probabilities]
-        bound = torch.tensor(places).to(choice.device, non_blocking=True)
-        torch._assert_async((counts <= bound).all(), "more images chose one transform than Mixture can have drawn")
+        fits = torch.stack([count <= place for count, place in zip(counts.unbind(), places, strict=True)])
+        torch._assert_async(fits.all(), "more images chose one transform than Mixture can have drawn")
         groups: list[tuple[Tensor, Tensor | None]] = []
         for number, start in enumerate((counts.cumsum(0) - counts).unbind()):
             first = start.clamp(max=batch - places[number])
