@@ -4,20 +4,21 @@ Each of ours stands beside the transform of the host library that is nearest to 
 with boxes of the same size. torchvision has nothing that rearranges; there RandomErasing is the measure for all.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import cv2
 import torch
-from nda_augment.adapters import albumentations as adapted
-from nda_augment.adapters.torchvision import NegativeTransform
 from rich.console import Console
 from rich.table import Table
 from torchvision.transforms import v2
 
 import nda_augment as nda
 from benchmarks.timing import interleaved, median_ms, ratio
+from nda_augment.adapters import albumentations as adapted
+from nda_augment.adapters.torchvision import NegativeTransform
 
 import albumentations as A  # isort: skip  # after the adapter, which keeps it from looking for updates
 
@@ -52,11 +53,9 @@ def _albumentations_rows(image: Any, rounds: int) -> Iterator[dict[str, Any]]:
     }
     pool = [image[::-1].copy()]
     for name, (ours, theirs) in pairs.items():
-        own = A.Compose([ours], seed=0)
-        functions: dict[str, Callable[[], Any]] = {"ours": lambda own=own: own(image=image, pool=pool)}
+        functions = {"ours": partial(A.Compose([ours], seed=0), image=image, pool=pool)}
         if theirs is not None:
-            host = A.Compose([theirs], seed=0)
-            functions["theirs"] = lambda host=host: host(image=image)
+            functions["theirs"] = partial(A.Compose([theirs], seed=0), image=image)
         yield _row("A.Compose", name, len(image), type(theirs).__name__ if theirs else None, functions, rounds)
 
 
@@ -74,16 +73,15 @@ def _torchvision_rows(image: torch.Tensor, rounds: int) -> Iterator[dict[str, An
         "Mixup": NegativeTransform(nda.Mixup(), pool),
     }
     for name, transform in ours.items():
-        own = v2.Compose([transform])
-        functions = {"ours": lambda own=own: own(image), "theirs": lambda: erasing(image)}
+        functions = {"ours": partial(v2.Compose([transform]), image), "theirs": partial(erasing, image)}
         yield _row("v2.Compose, tensor", name, image.shape[-1], "RandomErasing", functions, rounds)
-    jigsaw, flip = v2.Compose([ours["Jigsaw 2x2"]]), v2.Compose([v2.RandomRotation((180, 180))])
-    functions = {"ours": lambda: jigsaw(picture), "theirs": lambda: flip(picture)}
+    jigsaw, turn = v2.Compose([ours["Jigsaw 2x2"]]), v2.Compose([v2.RandomRotation((180, 180))])
+    functions = {"ours": partial(jigsaw, picture), "theirs": partial(turn, picture)}
     yield _row("v2.Compose, PIL", "Jigsaw 2x2", image.shape[-1], "RandomRotation by 180", functions, rounds)
 
 
 def _row(
-    pipeline: str, name: str, side: int, peer: str | None, functions: dict[str, Callable[[], Any]], rounds: int
+    pipeline: str, name: str, side: int, peer: str | None, functions: Mapping[str, Callable[[], Any]], rounds: int
 ) -> dict[str, Any]:
     seconds = interleaved(functions, rounds, CALLS)
     return {
@@ -114,9 +112,12 @@ def main() -> None:
     measured = list(rows())
     table = Table(*measured[0], title="One uint8 image at a time, one core")
     for row in measured:
-        table.add_row(*("" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
-                        for value in row.values()))  # fmt: skip
+        table.add_row(*map(_text, row.values()))
     Console().print(table)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

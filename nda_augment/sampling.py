@@ -10,6 +10,7 @@ value back from the device.
 """
 
 import math
+from itertools import accumulate
 from typing import TypedDict
 
 import torch
@@ -420,7 +421,8 @@ def area_boxes(
 
     Returns:
         int64 tensor ``(batch, 4)`` of ``(x0, y0, x1, y1)`` in pixels, half-open as array slices; sides are rounded
-        down, are at least one pixel and at most the image's.
+        down, are at least one pixel and at most the image's, and one of them is shorter than the image's, if it has
+        more than one pixel.
 
     Example:
         >>> area_boxes(1, (10, 10), area=(0.25, 0.25), aspect=(1.0, 1.0)).diff(dim=1).shape
@@ -433,6 +435,10 @@ def area_boxes(
     ratio = uniform(batch, low=math.log(aspect[0]), high=math.log(aspect[1]), **options).exp()
     height = (pixels * ratio).sqrt().long().clamp(1, size[0])
     width = (pixels / ratio).sqrt().long().clamp(1, size[1])
+    if size[0] > size[1]:
+        height = torch.where(width == size[1], height.clamp(max=size[0] - 1), height)
+    elif size[1] > 1:
+        width = torch.where(height == size[0], width.clamp(max=size[1] - 1), width)
     return _placed(height, width, size, generator)
 
 
@@ -572,8 +578,10 @@ def stratified_choice(
     offset = uniform(1, generator=generator, device=device)
     places = uniform(batch, generator=generator, device=device).argsort()
     points = (places + offset) / max(batch, 1)
-    borders = torch.tensor(probabilities[:-1]).cumsum(0).to(points.device, non_blocking=True)
-    return torch.bucketize(points, borders, right=True)
+    # A point may round up to 1: nothing lies behind the last option that can be drawn.
+    totals = enumerate(accumulate(probabilities[:-1]), start=1)
+    borders = torch.tensor([total if any(probabilities[after:]) else math.inf for after, total in totals])
+    return torch.bucketize(points, borders.to(points.device, non_blocking=True), right=True)
 
 
 def _check_company(batch: int) -> None:
