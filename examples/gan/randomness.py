@@ -1,0 +1,32 @@
+"""Every random draw of a training run, as a function of the seed, what it is for, and where in the run it happens.
+
+Nothing draws from a stream that has to be saved: a run that resumes at step 700 asks for the draws of step 700 and
+gets them, whatever was drawn before, and a draw that one arm of a comparison does not need shifts no other.
+"""
+
+import hashlib
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+
+def generator(seed: int, purpose: str, *counter: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a generator of its own for one draw, such as ``generator(seed, "latent", step)``."""
+    name = ":".join(str(part) for part in (seed, purpose, *counter))
+    digest = hashlib.sha256(name.encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8]) >> 1)
+
+
+def batch_indices(images: int, batch_size: int, seed: int, batch: int) -> Tensor:
+    """Return which of ``images`` images make up the ``batch``-th batch of a run.
+
+    Each epoch is a permutation of its own; its last, incomplete batch is left out.
+    """
+    epoch, place = divmod(batch, images // batch_size)
+    return _epoch_order(images, seed, epoch)[place * batch_size : (place + 1) * batch_size]
+
+
+@lru_cache(maxsize=1)
+def _epoch_order(images: int, seed: int, epoch: int) -> Tensor:
+    return torch.randperm(images, generator=generator(seed, "order", epoch))

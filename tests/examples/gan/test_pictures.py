@@ -1,0 +1,48 @@
+import pytest
+import torch
+from PIL import Image
+
+from examples.gan import pictures
+from examples.gan.models import update_average
+
+
+def test_a_grid_is_the_images_in_reading_order():
+    images = torch.linspace(-1, 1, 5).view(5, 1, 1, 1).expand(5, 1, 2, 2)
+    grid = pictures.grid(images, columns=3, scale=1)
+    # Rows and columns of two pixels, lines between them, an empty place at the end.
+    assert grid.shape == (1, 5, 8)
+    assert grid[0, 0].tolist() == [0, 0, 255, 64, 64, 255, 128, 128]
+    assert grid[0, 3].tolist() == [191, 191, 255, 255, 255, 255, 255, 255]
+    assert pictures.grid(images, columns=5, scale=3).shape == (1, 6, 5 * 7 - 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_png(tmp_path, channels):
+    picture = torch.randint(0, 256, (channels, 4, 6), dtype=torch.uint8)
+    pictures.save_png(picture, tmp_path / "new" / "a.png")
+    with Image.open(tmp_path / "new" / "a.png") as image:
+        assert image.size == (6, 4)
+        assert image.getpixel((5, 1)) == tuple(picture.expand(3, -1, -1)[:, 1, 5].tolist())
+
+
+def test_a_comparison_of_runs_with_and_without_a_negative_term(tmp_path):
+    rows = [{"step": i, "real": 1.0, "fake": 0.5, "generator": 0.2, "gap": 0.1} for i in (1, 2)]
+    images = torch.zeros(20, 1, 8, 8)
+    path = tmp_path / "a.png"
+    pictures.save_comparison(
+        path, images, {"a": images, "b": images}, {"a": rows, "b": [{**row, "negative": 0.3} for row in rows]}, "title"
+    )
+    with Image.open(path) as picture:
+        assert picture.size[0] > 1000
+
+
+def test_the_average_moves_by_one_minus_decay_and_copies_buffers():
+    average, model = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
+    torch.nn.init.constant_(average.weight, 1.0)
+    torch.nn.init.constant_(model.weight, 3.0)
+    model.running_mean += 5
+    update_average(average, model, decay=0.75)
+    assert average.weight.tolist() == [1.5, 1.5]
+    assert average.running_mean.tolist() == [5, 5]
+    update_average(average, model, decay=0.0)
+    assert average.weight.tolist() == [3, 3]
