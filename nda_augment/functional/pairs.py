@@ -37,11 +37,12 @@ def stitch(images: Tensor, partners: Tensor, axis: Tensor, keep: Tensor, *, pool
     canvas, borrowed = _image_and_partner(images, partners, pool)
     check_parameter(axis, "axis", partners.shape)
     check_parameter(keep, "keep", partners.shape)
-    height, width = canvas.shape[2:4]
+    height, width = size_of(canvas)
+    axis, gives_second = axis.view(-1, 1, 1), keep.view(-1, 1, 1) == 0
     second_rows = torch.arange(height, device=images.device).view(1, -1, 1) >= height // 2
     second_cols = torch.arange(width, device=images.device).view(1, 1, -1) >= width // 2
-    in_second = torch.where(axis.view(-1, 1, 1) == 0, second_rows, second_cols)
-    foreign = in_second == (keep.view(-1, 1, 1) == 0)
+    # Only one of the two sides is non-zero for an image, so that a single mask of the image's size is made.
+    foreign = ((axis == 0) & (second_rows == gives_second)) | ((axis == 1) & (second_cols == gives_second))
     return as_images(overlay(foreign[:, None, :, :, None], borrowed, canvas), images)
 
 
