@@ -39,7 +39,7 @@ def parse_value(text: str) -> Any:
         return int(match[1]), int(match[2])
     if match := _RANGE.fullmatch(text):
         return float(match[1]), float(match[2])
-    if "/" in text:
+    if "/" in text and all(re.fullmatch(_NUMBER, part.strip()) for part in text.split("/")):
         return tuple(float(part) for part in text.split("/"))
     if re.fullmatch(r"[+-]?\d+", text):
         return int(text)

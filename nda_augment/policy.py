@@ -7,6 +7,7 @@ mixture writes the policy it was made from.
 
 import difflib
 import re
+from typing import Any
 
 from nda_augment._words import normalise, parse_value
 from nda_augment.registry import ENTRIES
@@ -53,14 +54,17 @@ def _member(word: str | None, inside: str, policy: str) -> NegativeTransform:
     name = _known(word, list(known), f"negative in policy {policy!r}")
     cls = known[name]
     parameters = {normalise(name): name for name in cls.defaults()}
-    arguments = {}
+    arguments: dict[str, Any] = {}
     for text in _split(inside, policy):
         key, separator, value = text.partition("=")
         if not separator:
             raise ValueError(
                 f"cannot read argument {text.strip()!r} of {word!r} in policy {policy!r}; write name=value"
             )
-        arguments[parameters[_known(key, list(parameters), f"argument of {word!r}")]] = parse_value(value)
+        argument = parameters[_known(key, list(parameters), f"argument of {word!r}")]
+        if argument in arguments:
+            raise ValueError(f"argument {argument!r} of {word!r} is given twice in policy {policy!r}")
+        arguments[argument] = parse_value(value)
     return cls(**arguments)
 
 

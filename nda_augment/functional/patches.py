@@ -134,11 +134,11 @@ def _turned_offsets(height: int, width: int, stride: int, device: torch.device) 
     return torch.cat([place.rot90(turn) for turn in turns])
 
 
-# Which cell each cell of the result comes from, by replaced share: the cells of the centre are overwritten with those
-# of the first and the last row.
+# By replaced share: the grid, and which cell overwrites each cell of the centre, from the first and the last row.
+INFILL_GRIDS = {0.25: (4, 4), 0.375: (4, 8)}
 _INFILLS = {
-    0.25: ((4, 4), {5: 0, 6: 1, 9: 14, 10: 15}),
-    0.375: ((4, 8), {**{8 + col: col - 1 for col in range(1, 7)}, **{16 + col: 24 + col + 1 for col in range(1, 7)}}),
+    0.25: {5: 0, 6: 1, 9: 14, 10: 15},
+    0.375: {**{8 + col: col - 1 for col in range(1, 7)}, **{16 + col: 24 + col + 1 for col in range(1, 7)}},
 }
 
 
@@ -166,6 +166,6 @@ def patch_infill(images: Tensor, rate: float = 0.25) -> Tensor:
     """
     if rate not in _INFILLS:
         raise ValueError(f"rate must be one of {', '.join(map(str, _INFILLS))}, got {rate}")
-    grid, replaced = _INFILLS[rate]
+    grid, replaced = INFILL_GRIDS[rate], _INFILLS[rate]
     cells = constant([replaced.get(cell, cell) for cell in range(grid[0] * grid[1])], images, torch.long)
     return jigsaw(images, cells.expand(len(images), -1), grid)

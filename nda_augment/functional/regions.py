@@ -246,6 +246,12 @@ def check_fill(fill: Fill) -> Fill:
     return fill if isinstance(fill, (int, float)) else numbers
 
 
+def check_channels(fill: Fill, channels: int) -> None:
+    """Raise unless a fill of several numbers has one per channel."""
+    if isinstance(fill, tuple) and len(fill) != channels:
+        raise ValueError(f"fill={fill} has {len(fill)} numbers for images of {channels} channels")
+
+
 def _colour(canvas: Tensor, boxes: Tensor, fill: Fill, channels: int) -> Tensor:
     """Return the colour of each box, broadcastable to the canvas and of its dtype."""
     if fill == "patch_mean":
@@ -259,8 +265,7 @@ def _colour(canvas: Tensor, boxes: Tensor, fill: Fill, channels: int) -> Tensor:
         raise ValueError(f"fill={fill} is outside 0..255, the range of uint8 images")
     if isinstance(fill, (int, float)):
         return canvas.new_full((), fill)
-    if len(fill) != channels:
-        raise ValueError(f"fill={fill} has {len(fill)} numbers for images of {channels} channels")
+    check_channels(fill, channels)
     return _per_channel(constant(fill, canvas, canvas.dtype).unsqueeze(0), canvas, channels)
 
 

@@ -1,48 +1,74 @@
 """Constructor arguments, checked at the door."""
 
 import math
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-def as_fractions(value: tuple[float, float] | float, name: str) -> tuple[float, float]:
+def as_fractions(value: Any, name: str) -> tuple[float, float]:
     """Return a range of fractions in (0, 1]; a single number is a range of one value."""
-    low, high = as_numbers(value, name)
-    if not 0.0 < low <= high <= 1.0:
-        raise ValueError(f"{name} must be a fraction or a range of fractions 0 < low <= high <= 1, got {value}")
-    return low, high
+    return _as_range(value, name, "a fraction or a range of fractions 0 < low <= high <= 1", 0.0, 1.0)
 
 
-def as_positive(value: tuple[float, float] | float, name: str) -> tuple[float, float]:
+def as_positive_range(value: Any, name: str) -> tuple[float, float]:
     """Return a range of positive numbers; a single number is a range of one value."""
-    low, high = as_numbers(value, name)
-    if not 0.0 < low <= high:
-        raise ValueError(f"{name} must be a positive number or a range 0 < low <= high, got {value}")
-    return low, high
+    return _as_range(value, name, "a positive number or a range 0 < low <= high", 0.0, math.inf)
 
 
-def as_numbers(value: tuple[float, float] | float, name: str) -> tuple[float, float]:
-    """Return a range of finite numbers as two floats."""
-    low, high = (value, value) if isinstance(value, (int, float)) else value
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError(f"{name} must be finite, got {value}")
-    return float(low), float(high)
+def as_range(value: Any, name: str) -> tuple[float, float]:
+    """Return a range of finite numbers; a single number is a range of one value."""
+    return _as_range(value, name, "a number or a range low <= high, and finite", -math.inf, math.inf)
 
 
-def as_grid(value: tuple[int, int] | int) -> tuple[int, int]:
+def as_grid(value: Any, name: str = "grid") -> tuple[int, int]:
     """Return (rows, columns) of at least two cells; a single number is a square grid."""
-    rows, cols = (value, value) if isinstance(value, int) else value
-    if not (isinstance(rows, int) and isinstance(cols, int)) or rows < 1 or cols < 1 or rows * cols < 2:
-        raise ValueError(f"grid must be whole numbers (rows, columns) with at least two cells, got {value}")
+    rows, cols = value if _is_pair(value) else (value, value)
+    if not (_is_whole(rows) and _is_whole(cols)) or rows < 1 or cols < 1 or rows * cols < 2:
+        raise ValueError(f"{name} must be whole numbers (rows, columns) with at least two cells, got {value!r}")
     return rows, cols
 
 
-def as_share(value: float, name: str) -> float:
+def as_whole_range(value: Any, name: str) -> tuple[int, int]:
+    """Return a range of whole numbers from 0."""
+    if not _is_pair(value) or not all(map(_is_whole, value)) or not 0 <= value[0] <= value[1]:
+        raise ValueError(f"{name} must be whole numbers 0 <= low <= high, got {value!r}")
+    return value[0], value[1]
+
+
+def as_share(value: Any, name: str, wanted: str = "in [0, 1]") -> float:
     """Return a number in [0, 1]."""
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"{name} must be in [0, 1], got {value}")
+    if not _is_number(value) or not 0.0 <= value <= 1.0:
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
     return float(value)
+
+
+def as_positive(value: Any, name: str) -> float:
+    """Return a finite number above 0."""
+    if not _is_number(value) or not 0.0 < value < math.inf:
+        raise ValueError(f"{name} must be positive and finite, got {value!r}")
+    return float(value)
+
+
+def as_deviation(value: Any, name: str) -> float:
+    """Return a standard deviation: a finite number that is not negative."""
+    if not _is_number(value) or not 0.0 <= value < math.inf:
+        raise ValueError(f"{name} must be finite and not negative, got {value!r}")
+    return float(value)
+
+
+def as_finite(value: Any, name: str) -> float:
+    """Return a finite number."""
+    if not _is_number(value) or not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value!r}")
+    return float(value)
+
+
+def as_flag(value: Any, name: str) -> bool:
+    """Return a truth value, which no number stands for."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    return value
 
 
 def one_of(value: T, known: tuple[T, ...], name: str) -> T:
@@ -50,3 +76,22 @@ def one_of(value: T, known: tuple[T, ...], name: str) -> T:
     if value not in known:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
     return value
+
+
+def _as_range(value: Any, name: str, wanted: str, above: float, most: float) -> tuple[float, float]:
+    low, high = value if _is_pair(value) else (value, value)
+    if not (_is_number(low) and _is_number(high)) or not above < low <= high <= most or not math.isfinite(high):
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+    return float(low), float(high)
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) == 2
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -15,6 +15,7 @@ from nda_augment import sampling
 from nda_augment._words import format_value, word_of
 from nda_augment.functional._checks import check_dtype, check_parameter, check_pool
 from nda_augment.sampling import Source
+from nda_augment.transforms._arguments import as_flag, as_share
 
 Params = dict[str, Tensor]
 
@@ -97,9 +98,11 @@ class NegativeTransform(IntensityAugmentationBase2D):
     channels: int | None = None
 
     def __init__(self, p: float = 1.0, same_on_batch: bool = False, keepdim: bool = True) -> None:
-        if not 0.0 <= p <= 1.0:
-            raise ValueError(f"p must be a probability in [0, 1], got {p}")
-        super().__init__(p=p, same_on_batch=same_on_batch, keepdim=keepdim)
+        super().__init__(
+            p=as_share(p, "p", "a probability in [0, 1]"),
+            same_on_batch=as_flag(same_on_batch, "same_on_batch"),
+            keepdim=as_flag(keepdim, "keepdim"),
+        )
 
     @abstractmethod
     def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:

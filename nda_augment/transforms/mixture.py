@@ -102,7 +102,7 @@ class Mixture(NegativeTransform):
         for number, (index, chosen) in enumerate(self._groups(params["choice"])):
             if not len(index):
                 continue
-            own = {"pool": images, **_member_params(params, number)}
+            own = {"pool": params.get("pool", images), **_member_params(params, number)}
             group = self.members[number].negate(
                 as_images(take(canvas, index), images[: len(index)]), select(own, index)
             )

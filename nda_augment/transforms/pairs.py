@@ -7,7 +7,7 @@ from torch import Tensor
 from nda_augment import functional, sampling
 from nda_augment.functional import masks
 from nda_augment.sampling import Source
-from nda_augment.transforms._arguments import as_fractions, as_share, one_of
+from nda_augment.transforms._arguments import as_fractions, as_positive, as_share, one_of
 from nda_augment.transforms.base import Params
 from nda_augment.transforms.partners import PairCommon, PairTransform
 
@@ -137,9 +137,7 @@ class Mixup(PairTransform):
 
     def __init__(self, alpha: float = 25.0, strength: float = 1.0, **common: Unpack[PairCommon]) -> None:
         super().__init__(**common)
-        if not 0.0 < alpha < float("inf"):
-            raise ValueError(f"alpha must be positive and finite, got {alpha}")
-        self.alpha = float(alpha)
+        self.alpha = as_positive(alpha, "alpha")
         self.strength = as_share(strength, "strength")
 
     def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:

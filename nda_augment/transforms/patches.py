@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from nda_augment import functional, sampling
+from nda_augment.functional._checks import check_grid
+from nda_augment.functional.patches import INFILL_GRIDS
 from nda_augment.sampling import Source
 from nda_augment.transforms._arguments import as_grid, one_of
 from nda_augment.transforms.base import Common, NegativeTransform, Params, Request
@@ -46,6 +48,7 @@ class Jigsaw(NegativeTransform):
 
     def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one permutation per image."""
+        check_grid(self.grid, (shape[-2], shape[-1]))
         cells = self.grid[0] * self.grid[1]
         return {"permutation": sampling.permutations(shape[0], cells, **source)}
 
@@ -112,6 +115,7 @@ class CutPerm(Jigsaw):
 
     def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one of the three swaps per image."""
+        check_grid(self.grid, (shape[-2], shape[-1]))
         swap = sampling.integers(1, 4, shape[0], **source)
         # The number of a cell in a 2x2 grid has its row in one bit and its column in the other.
         return {"permutation": swap.unsqueeze(1) ^ torch.arange(4, device=swap.device)}
@@ -150,6 +154,7 @@ class CrossPatchShuffle(PairTransform):
 
     def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw the places of the cells."""
+        check_grid(self.grid, (shape[-2], shape[-1]))
         cells = self.grid[0] * self.grid[1]
         return {"permutation": sampling.permutations(shape[0], cells, **source)}
 
@@ -198,6 +203,7 @@ class PatchRotate(NegativeTransform):
 
     def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw the turns of each cell."""
+        check_grid(self.grid, (shape[-2], shape[-1]))
         rows, cols = self.grid
         square = shape[-2] * cols == shape[-1] * rows
         low, high = (1, 4) if square else (2, 3)
@@ -232,10 +238,11 @@ class PatchInfill(NegativeTransform):
 
     def __init__(self, rate: float = 0.25, **common: Unpack[Common]) -> None:
         super().__init__(**common)
-        self.rate = one_of(rate, (0.25, 0.375), "rate")
+        self.rate = one_of(rate, tuple(INFILL_GRIDS), "rate")
 
     def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw nothing."""
+        check_grid(INFILL_GRIDS[self.rate], (shape[-2], shape[-1]))
         return {}
 
     def negate(self, images: Tensor, params: Params) -> Tensor:

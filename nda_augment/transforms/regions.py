@@ -8,9 +8,17 @@ from torch import Tensor
 
 from nda_augment import functional, sampling
 from nda_augment.functional import masks
-from nda_augment.functional.regions import Fill, check_fill
+from nda_augment.functional.regions import Fill, check_channels, check_fill
 from nda_augment.sampling import Source
-from nda_augment.transforms._arguments import as_fractions, as_numbers, as_positive, as_share
+from nda_augment.transforms._arguments import (
+    as_finite,
+    as_flag,
+    as_fractions,
+    as_positive_range,
+    as_range,
+    as_share,
+    as_whole_range,
+)
 from nda_augment.transforms.base import Common, NegativeTransform, Params
 from nda_augment.transforms.partners import PairCommon, PairTransform
 
@@ -52,10 +60,11 @@ class Cutout(NegativeTransform):
         super().__init__(**common)
         self.side = as_fractions(side, "side")
         self.fill = check_fill(fill)
-        self.square = square
+        self.square = as_flag(square, "square")
 
     def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one box per image."""
+        check_channels(self.fill, shape[-3])
         draw = sampling.squares if self.square else sampling.boxes
         size = (shape[-2], shape[-1])
         return {"boxes": draw(shape[0], size, side=self.side, **source)}
@@ -108,7 +117,7 @@ class CutPaste(NegativeTransform):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(**common)
-        self.area, self.aspect = _as_area(area), as_positive(aspect, "aspect")
+        self.area, self.aspect = _as_area(area), as_positive_range(aspect, "aspect")
         self.jitter = as_share(jitter, "jitter")
 
     def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
@@ -163,7 +172,7 @@ class CutPasteScar(NegativeTransform):
     ) -> None:
         super().__init__(**common)
         self.length, self.width = as_fractions(length, "length"), as_fractions(width, "width")
-        self.angle = as_numbers(angle, "angle")
+        self.angle = as_range(angle, "angle")
         self.jitter = as_share(jitter, "jitter")
 
     def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
@@ -233,7 +242,7 @@ class CutPasteForeign(PairTransform):
         **common: Unpack[PairCommon],
     ) -> None:
         super().__init__(**common)
-        self.area, self.aspect = _as_area(area), as_positive(aspect, "aspect")
+        self.area, self.aspect = _as_area(area), as_positive_range(aspect, "aspect")
         self.softness = as_share(softness, "softness")
         self.strength = as_share(strength, "strength")
 
@@ -296,11 +305,9 @@ class PerlinBlend(PairTransform):
         **common: Unpack[PairCommon],
     ) -> None:
         super().__init__(**common)
-        if not 0 <= scales[0] <= scales[1]:
-            raise ValueError(f"scales must be whole numbers 0 <= low <= high, got {scales}")
-        self.scales = (int(scales[0]), int(scales[1]))
+        self.scales = as_whole_range(scales, "scales")
         self.weight = as_fractions(weight, "weight")
-        self.threshold = threshold
+        self.threshold = as_finite(threshold, "threshold")
         self.strength = as_share(strength, "strength")
 
     def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:

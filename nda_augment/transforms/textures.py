@@ -6,7 +6,7 @@ from torch import Tensor
 
 from nda_augment import functional, sampling
 from nda_augment.sampling import Source
-from nda_augment.transforms._arguments import as_fractions
+from nda_augment.transforms._arguments import as_flag, as_fractions
 from nda_augment.transforms.base import Common, NegativeTransform, Params
 
 Range = tuple[float, float] | float
@@ -42,7 +42,7 @@ class PatchTile(NegativeTransform):
     def __init__(self, side: Range = (16 / 224, 72 / 224), same_window: bool = False, **common: Unpack[Common]) -> None:
         super().__init__(**common)
         self.side = _as_window_side(side)
-        self.same_window = same_window
+        self.same_window = as_flag(same_window, "same_window")
 
     def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw the tiles' side and their windows."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nda_augment import functional, sampling
 from nda_augment.sampling import Source
-from nda_augment.transforms._arguments import as_share
+from nda_augment.transforms._arguments import as_deviation, as_share
 from nda_augment.transforms.base import Common, NegativeTransform, Params
 
 
@@ -17,8 +17,8 @@ class _RandomField(NegativeTransform):
 
     def __init__(self, correlation: float, strength: float, **common: Unpack[Common]) -> None:
         super().__init__(**common)
-        if not 0.01 <= correlation <= 10.0:
-            raise ValueError(f"correlation must be a fraction of the sides in [0.01, 10], got {correlation}")
+        if not isinstance(correlation, (int, float)) or not 0.01 <= correlation <= 10.0:
+            raise ValueError(f"correlation must be a fraction of the sides in [0.01, 10], got {correlation!r}")
         self.correlation = float(correlation)
         self.strength = as_share(strength, "strength")
 
@@ -28,6 +28,8 @@ class _RandomField(NegativeTransform):
 
     def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw the noise that the fields are made of."""
+        if self.channels not in (None, shape[-3]):
+            raise ValueError(f"{type(self).__name__} needs {self.channels} channels, got images of shape {shape}")
         deviations = self.deviations()
         nodes = functional.gaussian_field_nodes(self.correlation)
         noise = sampling.normal(shape[0], len(deviations), nodes, nodes, **source)
@@ -76,7 +78,11 @@ class RandomFieldWarp(_RandomField):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(correlation, strength, **common)
-        self.displacement, self.rotation, self.scale, self.shear = displacement, rotation, scale, shear
+        self.displacement, self.rotation = (
+            as_deviation(displacement, "displacement"),
+            as_deviation(rotation, "rotation"),
+        )
+        self.scale, self.shear = as_deviation(scale, "scale"), as_deviation(shear, "shear")
 
     def deviations(self) -> tuple[float, ...]:
         """Return the standard deviations of turn, scales, shear and shifts."""
@@ -128,7 +134,8 @@ class RandomFieldColor(_RandomField):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(correlation, strength, **common)
-        self.hue, self.saturation, self.contrast = hue, saturation, contrast
+        self.hue, self.saturation = as_deviation(hue, "hue"), as_deviation(saturation, "saturation")
+        self.contrast = as_deviation(contrast, "contrast")
 
     def deviations(self) -> tuple[float, ...]:
         """Return the standard deviations of hue, saturation and contrast."""

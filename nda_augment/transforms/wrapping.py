@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nda_augment import sampling
 from nda_augment.sampling import Source
-from nda_augment.transforms._arguments import as_share, one_of
+from nda_augment.transforms._arguments import as_positive, as_share, one_of
 from nda_augment.transforms.base import Common, NegativeTransform, Params
 
 Measure = Literal["relative_l2", "pixels"]
@@ -56,12 +56,12 @@ class AsNegative(NegativeTransform):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(**common)
-        if not 0.0 < min_change < float("inf"):
-            raise ValueError(f"min_change must be positive and finite, got {min_change}")
         if redraws < 0:
             raise ValueError(f"redraws must not be negative, got {redraws}")
         self.measure: Measure = one_of(measure, get_args(Measure), "measure")
-        self.min_change = as_share(min_change, "min_change") if measure == "pixels" else float(min_change)
+        self.min_change = as_positive(min_change, "min_change")
+        if measure == "pixels":
+            as_share(min_change, "min_change")
         self.module = module
         self.redraws = redraws
 

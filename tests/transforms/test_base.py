@@ -1,0 +1,127 @@
+"""What all negatives share: their arguments, their text, and what they refuse."""
+
+import inspect
+import math
+
+import pytest
+import torch
+
+import nda_augment as nda
+from nda_augment.transforms import NegativeTransform
+from tests.cases import CASES, REGISTERED, Case, apply, distinct, generator, labels_for, pool_for
+
+each_entry = pytest.mark.parametrize("case", REGISTERED, ids=str)
+each_case = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+class TestConstructors:
+    @each_entry
+    @pytest.mark.parametrize("p", [-0.1, 1.5, math.nan, math.inf])
+    def test_p_is_a_probability(self, case: Case, p: float) -> None:
+        with pytest.raises(ValueError, match=rf"p must be a probability in \[0, 1\], got {p}"):
+            type(case.module)(p=p)
+
+    @each_entry
+    def test_unknown_arguments_are_refused(self, case: Case) -> None:
+        with pytest.raises(TypeError, match="probability"):
+            type(case.module)(probability=1.0)
+
+    @each_entry
+    def test_defaults_are_the_arguments_of_a_new_one(self, case: Case) -> None:
+        cls = type(case.module)
+        assert case.module.arguments() == cls.defaults() == cls(**cls.defaults()).arguments()
+        assert {"p", "same_on_batch", "keepdim"} <= set(cls.defaults())
+
+    @each_entry
+    def test_every_argument_is_documented(self, case: Case) -> None:
+        documentation = inspect.getdoc(type(case.module)) or ""
+        documented, _, rest = documentation.partition("**common:")
+        shared = rest[: rest.index("\n\n")]
+        for name in case.module.arguments():
+            assert f"\n    {name}: " in documented or f"``{name}``" in shared, name
+        for section in ("Args:", "Shape:", "Example:", "Source:"):
+            assert section in documentation
+
+    @each_entry
+    def test_what_is_not_a_number_is_refused(self, case: Case) -> None:
+        for name, default in case.module.arguments().items():
+            parts = default if isinstance(default, tuple) else (default,)
+            if all(isinstance(part, float) for part in parts):
+                with pytest.raises(ValueError, match=rf"{name} must be .*nan"):
+                    type(case.module)(**{name: math.nan})
+
+
+class TestText:
+    @each_case
+    def test_repr_makes_an_equal_one(self, case: Case) -> None:
+        if not hasattr(nda, type(case.module).__name__):
+            pytest.skip("a preset's own class is not public")
+        twin = eval(repr(case.module), vars(nda))
+        assert repr(twin) == repr(case.module)
+        assert str(twin) == str(case.module)
+
+    @each_case
+    def test_str_is_its_policy(self, case: Case) -> None:
+        if not hasattr(nda, type(case.module).__name__):
+            pytest.skip("a preset's own class has no policy word")
+        (member,) = nda.from_policy(f"({case.module})").members
+        while isinstance(member, nda.Mixture) and not isinstance(case.module, nda.Mixture):
+            (member,) = member.members
+        assert repr(member) == repr(case.module)
+
+    @each_entry
+    def test_str_of_the_default_is_the_word(self, case: Case) -> None:
+        assert str(case.module) == case.name
+
+
+class TestCalls:
+    @each_case
+    def test_keepdim_says_whether_a_single_image_becomes_a_batch(self, case: Case) -> None:
+        if case.module.needs_clips or case.module.needs_labels:
+            pytest.skip("neither clips nor labelled images come without a batch")
+        image = case.images(1)[0]
+        for keepdim, shape in ((True, image.shape), (False, (1, *image.shape))):
+            module = case.make()
+            module.keepdim = keepdim
+            assert apply(module, image, pool=pool_for(module, image[None])).shape == shape
+
+    @each_case
+    def test_labels_are_asked_for_exactly_where_they_are_used(self, case: Case) -> None:
+        module, images = case.make(), case.images(4)
+        labels = torch.tensor([0, 1, 0, 1])
+        if module.needs_labels:
+            with pytest.raises(ValueError, match="labels="):
+                module(images)
+            with pytest.raises(ValueError, match=r"labels must have shape \(4,\).*got \(3,\)"):
+                module(images, labels=labels[:3])
+            with pytest.raises(ValueError, match="pool, labels and pool_labels together"):
+                module(images, labels=labels, pool=images)
+        else:
+            with pytest.raises(ValueError, match="no use for labels"):
+                module(images, labels=labels)
+
+    @each_case
+    def test_a_draw_without_applying_is_the_draw_of_a_call(self, case: Case) -> None:
+        module, images = case.make(), case.images()
+        negatives = apply(module, images, seed=5)
+        drawn = module.draw(images.shape, generator=generator(5), **labels_for(module, images))
+        assert list(drawn) == list(module._params)
+        assert torch.equal(module(images, params=drawn), negatives)
+
+    @each_case
+    def test_one_draw_serves_other_images_of_the_same_shape(self, case: Case) -> None:
+        """What is drawn depends on the shape alone: pairs of images and their segmentations can share it."""
+        module, images = case.make(), case.images()
+        apply(module, images)
+        other = distinct(tuple(images.shape), seed=9)
+        expected = case.make().negate(other, module._params)
+        assert torch.equal(module(other, params=module._params), expected)
+
+
+class Nothing(NegativeTransform):
+    """A negative that has not said what it does."""
+
+
+def test_the_base_is_abstract() -> None:
+    with pytest.raises((NotImplementedError, AttributeError, TypeError)):
+        Nothing()(torch.rand(2, 3, 4, 4))

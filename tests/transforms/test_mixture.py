@@ -1,0 +1,254 @@
+"""Mixtures: each image gets exactly one negative, as often as the weights say, and nothing else is computed."""
+
+import math
+import re
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import nda_augment as nda
+from nda_augment.transforms import Mixture, NegativeTransform
+from nda_augment.transforms.base import Params
+from tests.cases import distinct, generator
+from tests.properties import assert_same_pixels
+
+
+class Counting(NegativeTransform):
+    """Counts the images that it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: list[int] = []
+
+    def sample(self, shape: tuple[int, ...], **source: Any) -> Params:
+        return {}
+
+    def negate(self, images: Tensor, params: Params) -> Tensor:
+        self.counts.append(len(images))
+        return -images
+
+
+def members() -> list[NegativeTransform]:
+    return [nda.Jigsaw((2, 2)), nda.Stitch(), nda.Cutout(), nda.Mixup(), nda.CutMix()]
+
+
+def params_of(number: int, params: Params) -> Params:
+    """The parameters of one member, under its own names."""
+    prefix = f"{number}."
+    return {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> tuple[Tensor, list[float], int]:
+    batch, seed = draw(st.integers(0, 13)), draw(st.integers(0, 2**31))
+    weights = draw(st.lists(st.sampled_from([0.0, 0.01, 1.0, 3.0]), min_size=5, max_size=5).filter(any))
+    frames = (2,) if draw(st.booleans()) else ()
+    images = distinct((batch, *frames, 3, 8, 6), seed=seed)
+    if not frames and draw(st.booleans()):
+        images = images.contiguous(memory_format=torch.channels_last)
+    return images, weights, seed
+
+
+def usable(images: Tensor) -> bool:
+    return len(images) != 1  # an image alone has no partner
+
+
+@given(batch=batches())
+def test_each_image_gets_the_negative_of_its_choice(batch: tuple[Tensor, list[float], int]) -> None:
+    images, weights, seed = batch
+    if not usable(images):
+        return
+    mixture = Mixture(members(), weights)
+    negatives = mixture(images, generator=generator(seed))
+    choice = mixture._params["choice"]
+    results = [
+        member.negate(images, params_of(number, mixture._params)) for number, member in enumerate(mixture.members)
+    ]
+    assert set(choice.tolist()) <= {number for number, weight in enumerate(weights) if weight}
+    for image, number in enumerate(choice.tolist()):
+        assert_same_pixels(negatives[image], results[number][image])
+
+
+@given(batch=batches(), same_on_batch=st.booleans())
+def test_groups_of_fixed_size_give_the_same(batch: tuple[Tensor, list[float], int], same_on_batch: bool) -> None:
+    images, weights, seed = batch
+    if not usable(images):
+        return
+    mixture = Mixture(members(), weights, same_on_batch=same_on_batch)
+    negatives = mixture(images, generator=generator(seed))
+    params = dict(mixture._params)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.compiler, "is_compiling", lambda: True)
+        assert_same_pixels(mixture(images, params=params), negatives)
+
+
+def test_groups_of_fixed_size_refuse_more_than_can_have_been_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    mixture, images = Mixture(members()), distinct((10, 3, 8, 6))
+    mixture(images)
+    crowded = mixture._params | {"choice": torch.zeros(10, dtype=torch.long)}
+    mixture(images, params=crowded)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    with pytest.raises(RuntimeError, match="more images chose one transform"):
+        mixture(images, params=crowded)
+
+
+@pytest.mark.parametrize("batch", [0, 1, 7, 32])
+@pytest.mark.parametrize("weights", [[1, 1, 1], [1, 0, 3], [0, 0, 1]], ids=str)
+def test_only_the_chosen_is_computed(batch: int, weights: list[float]) -> None:
+    counting = [Counting() for _ in weights]
+    mixture = Mixture(counting, weights)
+    images = distinct((batch, 1, 2, 2)) + 1
+    assert torch.equal(mixture(images), -images)
+    chosen = mixture._params["choice"].bincount(minlength=3).tolist()
+    assert [sum(member.counts) for member in counting] == chosen
+    assert all(0 not in member.counts for member in counting)
+    for count, weight in zip(chosen, weights, strict=True):
+        assert abs(count - batch * weight / sum(weights)) < 1
+
+
+def test_the_scale_of_the_weights_does_not_count() -> None:
+    images = distinct((16, 3, 8, 6))
+    one, ten = Mixture(members(), [1, 2, 3, 4, 5]), Mixture(members(), [10, 20, 30, 40, 50])
+    assert one.probabilities == pytest.approx(ten.probabilities)
+    assert torch.equal(one(images, generator=generator(0)), ten(images, generator=generator(0)))
+    assert Mixture(members()).weights == (1.0,) * 5
+    assert sum(one.probabilities) == pytest.approx(1.0)
+
+
+def test_a_partner_may_be_of_another_group() -> None:
+    """The group of a member is a part of the batch; its partners are the whole batch."""
+    mixture, images = Mixture([nda.Stitch(), nda.Jigsaw()]), distinct((12, 3, 8, 6))
+    crossed = 0
+    for seed in range(10):
+        negatives = mixture(images, generator=generator(seed))
+        stitched = mixture._params["choice"] == 0
+        partners = mixture._params["0.partners"]
+        crossed += int((~stitched[partners[stitched]]).sum())
+        for image in stitched.nonzero().flatten().tolist():
+            sources = torch.isin(negatives[image], images[partners[image]]) | torch.isin(
+                negatives[image], images[image]
+            )
+            assert sources.all()
+            assert torch.isin(negatives[image], images[partners[image]]).any()
+    assert crossed
+
+
+def test_one_pool_serves_all_members_that_borrow() -> None:
+    mixture = Mixture([nda.Stitch(), nda.Jigsaw(), nda.CutMix()])
+    pool = distinct((3, 3, 8, 6), seed=1) + 2
+    negatives = mixture(distinct((9, 3, 8, 6)), pool=pool, generator=generator(0))
+    borrowed = (negatives >= 2).flatten(1).any(dim=1)
+    assert torch.equal(borrowed, mixture._params["choice"] != 1)
+    with pytest.raises(ValueError, match="Mixture borrows from no other image"):
+        Mixture([nda.Jigsaw()])(torch.rand(2, 3, 8, 6), pool=pool)
+
+
+def test_nested_mixtures_multiply_their_weights() -> None:
+    counting = [Counting() for _ in range(3)]
+    mixture = Mixture([counting[0], Mixture(counting[1:], [1, 3])], [1, 1])
+    images = distinct((400, 1, 2, 2)) + 1
+    for seed in range(10):
+        assert torch.equal(mixture(images, generator=generator(seed)), -images)
+    shares = [sum(member.counts) / 4000 for member in counting]
+    assert shares == pytest.approx([0.5, 0.125, 0.375], abs=0.02)
+
+
+def test_partners_of_a_nested_mixture_are_those_of_the_whole_batch() -> None:
+    inner = Mixture([nda.Stitch(), nda.Cutout()])
+    mixture, images = Mixture([nda.Jigsaw(), inner]), distinct((12, 3, 8, 6))
+    for seed in range(10):
+        negatives = mixture(images, generator=generator(seed))
+        params = mixture._params
+        assert {"choice", "1.choice", "1.0.partners", "1.1.boxes"} <= set(params)
+        stitched = (params["choice"] == 1) & (params["1.choice"] == 0)
+        names = ("partners", "axis", "keep")
+        expected = nda.functional.stitch(images, *(params[f"1.0.{name}"] for name in names))
+        assert torch.equal(negatives[stitched], expected[stitched])
+        assert torch.equal(mixture(images, params=params), negatives)
+
+
+def test_one_choice_for_all_if_told() -> None:
+    mixture, images = Mixture(members(), same_on_batch=True), distinct((8, 3, 8, 6))
+    seen = set()
+    for seed in range(40):
+        mixture(images, generator=generator(seed))
+        choice = mixture._params["choice"]
+        assert (choice == choice[0]).all()
+        seen.add(int(choice[0]))
+    assert seen == set(range(5))
+
+
+def test_a_mixture_of_regions_marks_the_region_of_each() -> None:
+    mixture, images = Mixture([nda.Cutout(), nda.CutPaste()]), distinct((8, 3, 12, 12))
+    negatives, mask = mixture(images, return_mask=True)
+    regions = [
+        member.region(images.shape, params_of(number, mixture._params)) for number, member in enumerate(mixture.members)
+    ]
+    for image, number in enumerate(mixture._params["choice"].tolist()):
+        assert torch.equal(mask[image], regions[number][image])
+    assert torch.equal(negatives.masked_fill(mask, 0), images.masked_fill(mask, 0))
+    with pytest.raises(ValueError, match="Jigsaw changes no region"):
+        Mixture([nda.Cutout(), nda.Jigsaw()])(images, return_mask=True)
+
+
+def test_labels_reach_those_who_need_them() -> None:
+    mixture = Mixture([nda.Stitch(partner="other_class"), nda.Jigsaw(), nda.CutMix()])
+    images, labels = distinct((8, 3, 8, 6)), torch.arange(8) % 2
+    with pytest.raises(ValueError, match="labels="):
+        mixture(images)
+    mixture(images, labels=labels)
+    assert (labels[mixture._params["0.partners"]] != labels).all()
+
+
+class TestErrors:
+    def test_nothing_to_mix(self) -> None:
+        with pytest.raises(ValueError, match="at least one transform, got none"):
+            Mixture([])
+
+    @pytest.mark.parametrize("stranger", [nn.Identity(), lambda x: x, "jigsaw", nda.Jigsaw], ids=repr)
+    def test_strangers(self, stranger: Any) -> None:
+        with pytest.raises(TypeError, match=rf"made of negative transforms, got {type(stranger).__name__}.*AsNegative"):
+            Mixture([nda.Jigsaw(), stranger])
+
+    def test_members_that_skip(self) -> None:
+        with pytest.raises(ValueError, match=r"has p=0\.5; in a mixture the weights say how often, use p=1"):
+            Mixture([nda.Jigsaw(p=0.5)])
+
+    @pytest.mark.parametrize("weights", [[1.0], [1.0, 1.0, 1.0], []], ids=str)
+    def test_as_many_weights_as_members(self, weights: list[float]) -> None:
+        with pytest.raises(ValueError, match=f"{len(weights)} weights for 2 transforms"):
+            Mixture([nda.Jigsaw(), nda.Stitch()], weights)
+
+    @pytest.mark.parametrize("weights", [[1.0, math.nan], [1.0, -1.0], [0.0, 0.0], [math.inf, 1.0]], ids=str)
+    def test_weights_that_are_no_weights(self, weights: list[float]) -> None:
+        with pytest.raises(ValueError, match=re.escape(f"finite, not negative and not all zero, got {weights}")):
+            Mixture([nda.Jigsaw(), nda.Stitch()], weights)
+
+    def test_a_size_that_a_member_refuses_is_refused_whoever_is_chosen(self) -> None:
+        mixture = Mixture([nda.Cutout(), nda.Jigsaw((2, 2))], [1, 1e-9])
+        with pytest.raises(ValueError, match=r"grid=\(2, 2\) does not divide"):
+            mixture(torch.rand(4, 3, 8, 7))
+
+    def test_a_number_of_channels_that_a_member_refuses(self) -> None:
+        mixture = Mixture([nda.Cutout(), nda.RandomFieldColor()], [1, 1e-9])
+        with pytest.raises(ValueError, match="3 channels"):
+            mixture(torch.rand(4, 1, 8, 8))
+
+
+def test_its_text() -> None:
+    mixture = Mixture([nda.Jigsaw((3, 3)), nda.Stitch()], [2, 0.5])
+    assert str(mixture) == "jigsaw(grid=3x3):2,stitch:0.5"
+    assert "transforms=[Jigsaw(grid=(3, 3)" in repr(mixture)
+    assert "weights=(2.0, 0.5)" in repr(mixture)
+    assert str(Mixture([mixture, nda.Cutout()])) == "(jigsaw(grid=3x3):2,stitch:0.5),cutout"
+
+
+def test_device_and_state_travel_with_the_members() -> None:
+    mixture = Mixture(members())
+    assert len(list(mixture.modules())) == 7  # the mixture, its list, five members
+    assert mixture.state_dict() == {}
+    assert mixture.train(False).members[0].training is False

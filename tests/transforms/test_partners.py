@@ -1,0 +1,50 @@
+"""Partners by class, for every negative that borrows."""
+
+import pytest
+import torch
+
+from tests.cases import REGISTERED, Case, distinct, generator
+
+PAIRS = [case for case in REGISTERED if case.module.uses_partners]
+
+
+def by_class(case: Case, partner: str):
+    try:
+        return type(case.module)(partner=partner)
+    except ValueError:
+        pytest.skip(f"{case} borrows from many images at once and has partners of any class only")
+
+
+@pytest.mark.parametrize("case", PAIRS, ids=str)
+@pytest.mark.parametrize("partner", ["other_class", "same_class"])
+class TestByClass:
+    LABELS = torch.tensor([0, 1, 0, 2, 1, 2])
+
+    def test_partners_are_of_that_class(self, case: Case, partner: str) -> None:
+        module, images = by_class(case, partner), case.images(6)
+        for seed in range(20):
+            module(images, labels=self.LABELS, generator=generator(seed))
+            chosen = module._params["partners"]
+            assert ((self.LABELS[chosen] == self.LABELS) == (partner == "same_class")).all()
+            assert not (chosen == torch.arange(6)).any()
+
+    def test_partners_from_a_pool_are_of_that_class(self, case: Case, partner: str) -> None:
+        module, images = by_class(case, partner), case.images(6)
+        pool, pool_labels = distinct((4, *images.shape[1:]), seed=1), torch.tensor([2, 0, 1, 0])
+        for seed in range(20):
+            module(images, labels=self.LABELS, pool=pool, pool_labels=pool_labels, generator=generator(seed))
+            chosen = pool_labels[module._params["partners"]]
+            assert ((chosen == self.LABELS) == (partner == "same_class")).all()
+
+    def test_replays_without_labels(self, case: Case, partner: str) -> None:
+        module, images = by_class(case, partner), case.images(6)
+        negatives = module(images, labels=self.LABELS)
+        assert torch.equal(module(images, params=module._params), negatives)
+        with pytest.raises(ValueError, match="params repeat a draw"):
+            module(images, params=module._params, labels=self.LABELS)
+
+    def test_the_lonely_are_named(self, case: Case, partner: str) -> None:
+        module, images = by_class(case, partner), case.images(3)
+        labels = torch.tensor([7, 7, 7] if partner == "other_class" else [7, 7, 8])
+        with pytest.raises(ValueError, match=r"no image of (its own|another) class.*\[[78]\]"):
+            module(images, labels=labels)
