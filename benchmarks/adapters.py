@@ -75,9 +75,9 @@ def _torchvision_rows(image: torch.Tensor, rounds: int) -> Iterator[dict[str, An
     for name, transform in ours.items():
         functions = {"ours": partial(v2.Compose([transform]), image), "theirs": partial(erasing, image)}
         yield _row("v2.Compose, tensor", name, image.shape[-1], "RandomErasing", functions, rounds)
-    jigsaw, turn = v2.Compose([ours["Jigsaw 2x2"]]), v2.Compose([v2.RandomRotation((180, 180))])
-    functions = {"ours": partial(jigsaw, picture), "theirs": partial(turn, picture)}
-    yield _row("v2.Compose, PIL", "Jigsaw 2x2", image.shape[-1], "RandomRotation by 180", functions, rounds)
+    for name in ("Jigsaw 2x2", "Cutout, zero"):
+        functions = {"ours": partial(v2.Compose([ours[name]]), picture), "theirs": partial(erasing, picture)}
+        yield _row("v2.Compose, PIL", name, image.shape[-1], "RandomErasing", functions, rounds)
 
 
 def _row(

@@ -9,6 +9,7 @@ Each function takes ``generator`` (draws come from it; ``None`` is the global ge
 value back from the device.
 """
 
+import itertools
 import math
 from itertools import accumulate
 from typing import TypedDict
@@ -28,6 +29,9 @@ class Source(TypedDict):
 
 # 20! is the largest factorial below 2**63: up to here a permutation is drawn by its rank.
 _LARGEST_RANKED = 20
+
+# Small grids are the common ones; looking a permutation up takes two operations where decoding takes dozens.
+_PERMUTATIONS = {n: torch.tensor(list(itertools.permutations(range(n)))) for n in range(2, 7)}
 
 
 def uniform(
@@ -605,12 +609,15 @@ def _to(draws: Tensor, device: Device) -> Tensor:
 
 
 def _permutation_of_rank(rank: Tensor, n: int) -> Tensor:
-    """Decode ranks ``(B,)`` in 0..n!-1 into permutations ``(B, n)``; rank 0 is the identity."""
-    columns: list[Tensor] = []
-    for place in reversed(range(n)):
-        digit = rank // math.factorial(n - 1 - place) % (n - place)
-        columns = [digit, *(column + (column >= digit) for column in columns)]
-    return torch.stack(columns, dim=1)
+    """Decode ranks ``(B,)`` in 0..n!-1 into permutations ``(B, n)``, in lexicographic order; rank 0 is the identity."""
+    if n in _PERMUTATIONS:
+        return _PERMUTATIONS[n].to(rank.device, non_blocking=True).index_select(0, rank)
+    order = torch.stack([rank // math.factorial(n - 1 - place) % (n - place) for place in range(n)], dim=1)
+    # From the back, each digit pushes up the later entries that are not below it.
+    for place in reversed(range(n - 1)):
+        later = order[:, place + 1 :]
+        later += later >= order[:, place : place + 1]
+    return order
 
 
 def _placed(height: Tensor, width: Tensor, size: tuple[int, int], generator: torch.Generator | None) -> Tensor:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from nda_augment.functional import masks
+
 
 def as_canvas(images: Tensor) -> Tensor:
     """View images ``(B, ..., H, W)`` as a canvas, without a copy for contiguous and channels_last batches."""
@@ -36,31 +38,27 @@ def matching_canvas(pool: Tensor, canvas: Tensor, like: Tensor) -> Tensor:
     return as_canvas(pool.contiguous(memory_format=layout)) if pool.ndim == like.ndim == 4 else as_canvas(pool)
 
 
-def gather(source: Tensor, image: Tensor, row: Tensor, segment: Tensor, segments: int) -> Tensor:
-    """Fill a canvas with segments of rows of another: whole rows move, so it runs at the speed of a copy.
+def gather(source: Tensor, image: Tensor, row: Tensor) -> Tensor:
+    """Fill a canvas with rows of another: whole rows move, so it runs at the speed of a copy.
 
     Args:
-        source: Canvas ``(N, P, H, W, S)``; ``segments`` divides ``W``.
-        image: Source image of each segment, broadcastable to ``(B, H', segments)``.
+        source: Canvas ``(N, P, H, W, S)``.
+        image: Source image of each row, broadcastable to ``(B, H')``.
         row: Source row, likewise.
-        segment: Source segment within the row, likewise.
-        segments: Number of equal segments in a row.
 
     Returns:
         Canvas ``(B, P, H', W, S)``.
     """
     _, planes, height, width, values = source.shape
-    first_plane = ((image * (planes * height) + row) * segments + segment).unsqueeze(1)
-    plane = torch.arange(planes, device=source.device).view(1, planes, 1, 1)
-    index = first_plane + plane * (height * segments)
-    flat = source.reshape(-1, width // segments * values)
-    return flat.index_select(0, index.flatten()).view(index.shape[0], planes, index.shape[2], width, values)
+    plane = torch.arange(0, planes * height, height, device=source.device).view(1, planes, 1)
+    index = (image * (planes * height) + row).unsqueeze(1) + plane
+    rows = source.reshape(-1, width * values).index_select(0, index.flatten())
+    return rows.view(*index.shape, width, values)
 
 
 def take(source: Tensor, image: Tensor) -> Tensor:
     """Copy the images numbered ``image (B,)`` out of a canvas."""
-    row = torch.arange(source.shape[2], device=source.device).view(1, -1, 1)
-    return gather(source, image.view(-1, 1, 1), row, row.new_zeros(1, 1, 1), segments=1)
+    return gather(source, image.unsqueeze(1), torch.arange(source.shape[2], device=source.device).unsqueeze(0))
 
 
 def shift(source: Tensor, offset: Tensor) -> Tensor:
@@ -68,8 +66,7 @@ def shift(source: Tensor, offset: Tensor) -> Tensor:
     batch, planes, height, width, values = source.shape
     row = (torch.arange(height, device=source.device) - offset[:, 1:]) % height
     col = (torch.arange(width, device=source.device) - offset[:, :1]) % width
-    image = torch.arange(batch, device=source.device).view(-1, 1, 1)
-    rows = gather(source, image, row.unsqueeze(2), row.new_zeros(1, 1, 1), segments=1)
+    rows = gather(source, torch.arange(batch, device=source.device).unsqueeze(1), row)
     return rows.gather(3, col.view(batch, 1, 1, width, 1).expand(batch, planes, height, width, values))
 
 
@@ -95,6 +92,22 @@ def overlay(mask: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
     """``torch.where(mask, inside, outside)``, written into ``inside``, a tensor of the kernel's own, when possible."""
     if _may_write(inside, outside):
         return torch.where(mask, inside, outside, out=inside)
+    return torch.where(mask, inside, outside)
+
+
+def overlay_box(boxes: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
+    """Fill boxes ``(B, 4)`` of a canvas from another canvas, or with a colour that broadcasts to it.
+
+    A single image on the CPU is copied and its box written as a slice: a mask costs many times the copy there.
+    """
+    if len(outside) == 1 and outside.device.type == boxes.device.type == "cpu" and _is_plain(boxes, inside, outside):
+        x0, y0, x1, y1 = boxes[0].tolist()
+        filled = outside.clone()
+        filled[:, :, y0:y1, x0:x1] = inside[:, :, y0:y1, x0:x1] if inside.shape == outside.shape else inside
+        return filled
+    mask = masks.box(boxes, size_of(outside)).unsqueeze(-1)
+    if inside.shape == outside.shape:
+        return overlay(mask, inside, outside)
     return torch.where(mask, inside, outside)
 
 
@@ -125,6 +138,9 @@ def to_dtype(values: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _may_write(*tensors: Tensor) -> bool:
     """Tell whether ``out=`` is allowed: autograd and torch.func refuse it, and a compiler fuses better without."""
-    if torch.compiler.is_compiling() or any(map(torch._C._functorch.is_functorch_wrapped_tensor, tensors)):
-        return False
-    return not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
+    return _is_plain(*tensors) and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
+
+
+def _is_plain(*tensors: Tensor) -> bool:
+    """Tell whether these are tensors with values, and nobody traces what is done with them."""
+    return not (torch.compiler.is_compiling() or any(map(torch._C._functorch.is_functorch_wrapped_tensor, tensors)))

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from nda_augment.functional import masks
-from nda_augment.functional._canvas import as_canvas, as_images, matching_canvas, overlay, size_of, take
+from nda_augment.functional._canvas import as_canvas, as_images, matching_canvas, overlay_box, size_of, take
 from nda_augment.functional._checks import check_images, check_parameter, check_pool
 
 
@@ -37,13 +36,7 @@ def stitch(images: Tensor, partners: Tensor, axis: Tensor, keep: Tensor, *, pool
     canvas, borrowed = _image_and_partner(images, partners, pool)
     check_parameter(axis, "axis", partners.shape)
     check_parameter(keep, "keep", partners.shape)
-    height, width = size_of(canvas)
-    axis, gives_second = axis.view(-1, 1, 1), keep.view(-1, 1, 1) == 0
-    second_rows = torch.arange(height, device=images.device).view(1, -1, 1) >= height // 2
-    second_cols = torch.arange(width, device=images.device).view(1, 1, -1) >= width // 2
-    # Only one of the two sides is non-zero for an image, so that a single mask of the image's size is made.
-    foreign = ((axis == 0) & (second_rows == gives_second)) | ((axis == 1) & (second_cols == gives_second))
-    return as_images(overlay(foreign[:, None, :, :, None], borrowed, canvas), images)
+    return as_images(overlay_box(_foreign_halves(axis, keep, size_of(canvas)), borrowed, canvas), images)
 
 
 def cutmix(images: Tensor, partners: Tensor, boxes: Tensor, *, pool: Tensor | None = None) -> Tensor:
@@ -72,7 +65,7 @@ def cutmix(images: Tensor, partners: Tensor, boxes: Tensor, *, pool: Tensor | No
     """
     canvas, borrowed = _image_and_partner(images, partners, pool)
     check_parameter(boxes, "boxes", (images.shape[0], 4))
-    return as_images(overlay(masks.box(boxes, size_of(canvas)).unsqueeze(-1), borrowed, canvas), images)
+    return as_images(overlay_box(boxes, borrowed, canvas), images)
 
 
 def mixup(images: Tensor, partners: Tensor, weights: Tensor, *, pool: Tensor | None = None) -> Tensor:
@@ -117,3 +110,14 @@ def _image_and_partner(images: Tensor, partners: Tensor, pool: Tensor | None) ->
     check_parameter(partners, "partners", (images.shape[0],))
     canvas = as_canvas(images)
     return canvas, take(matching_canvas(pool, canvas, images), partners)
+
+
+def _foreign_halves(axis: Tensor, keep: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the box ``(B, 4)`` of the half that an image does not keep."""
+    sides = []
+    for direction, length in ((1, size[1]), (0, size[0])):
+        cut = torch.where(axis == direction, length // 2, 0)
+        first = (keep == 1) & (axis == direction)
+        sides.append((torch.where(first, 0, cut), torch.where(first, cut, length)))
+    (x0, x1), (y0, y1) = sides
+    return torch.stack([x0, y0, x1, y1], dim=1)

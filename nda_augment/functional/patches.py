@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from nda_augment.functional._canvas import as_canvas, as_images, constant, gather, matching_canvas, pick, size_of
+from nda_augment.functional._canvas import as_canvas, as_images, constant, matching_canvas, pick, size_of
 from nda_augment.functional._checks import check_grid, check_images, check_parameter, check_pool
 
 
@@ -75,11 +75,15 @@ def cross_patch_shuffle(
     check_parameter(permutation, "permutation", (len(images), rows * cols))
     canvas = as_canvas(images)
     donor = canvas if pool is None else matching_canvas(check_pool(pool, images), canvas, images)
-    cell_height = height // rows
-    cell = permutation.view(-1, rows, cols).repeat_interleave(cell_height, dim=1)
-    source = sources.reshape(-1, rows, cols).repeat_interleave(cell_height, dim=1)
-    line_in_cell = (torch.arange(height, device=images.device) % cell_height).view(1, -1, 1)
-    return as_images(gather(donor, source, cell // cols * cell_height + line_in_cell, cell % cols, cols), images)
+    batch, planes, _, _, values = canvas.shape
+    lines = height // rows
+    # Places are counted in segments, the parts of a line that lie in one cell.
+    plane = torch.arange(0, planes * height * cols, height * cols, device=images.device)
+    line = torch.arange(0, lines * cols, cols, device=images.device)
+    first = sources * (planes * height * cols) + permutation // cols * (lines * cols) + permutation % cols
+    index = first.view(batch, 1, rows, 1, cols) + plane.view(planes, 1, 1, 1) + line.view(lines, 1)
+    segments = donor.reshape(-1, width // cols * values).index_select(0, index.flatten())
+    return as_images(segments.view(canvas.shape), images)
 
 
 def patch_rotate(images: Tensor, turns: Tensor, grid: tuple[int, int] = (4, 4)) -> Tensor:

@@ -13,6 +13,7 @@ from nda_augment.functional._canvas import (
     constant,
     matching_canvas,
     overlay,
+    overlay_box,
     pick,
     shift,
     size_of,
@@ -54,7 +55,7 @@ def cutout(images: Tensor, boxes: Tensor, fill: Fill = "patch_mean") -> Tensor:
     check_parameter(boxes, "boxes", (len(images), 4))
     canvas = as_canvas(images)
     colour = _colour(canvas, boxes, check_fill(fill), channels=images.shape[-3])
-    return as_images(torch.where(masks.box(boxes, size_of(canvas)).unsqueeze(-1), colour, canvas), images)
+    return as_images(overlay_box(boxes, colour, canvas), images)
 
 
 def cut_paste(images: Tensor, boxes: Tensor, shifts: Tensor, jitter: Tensor | None = None) -> Tensor:
@@ -87,7 +88,7 @@ def cut_paste(images: Tensor, boxes: Tensor, shifts: Tensor, jitter: Tensor | No
     check_parameter(shifts, "shifts", (len(images), 2))
     canvas = as_canvas(images)
     moved = _jittered(shift(canvas, shifts), canvas, jitter, channels=images.shape[-3])
-    return as_images(overlay(masks.box(boxes, size_of(canvas)).unsqueeze(-1), moved, canvas), images)
+    return as_images(overlay_box(boxes, moved, canvas), images)
 
 
 def cut_paste_scar(
