@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nda_augment.functional import masks
+from nda_augment.functional._precision import to_dtype, working_dtype
 
 
 def as_canvas(images: Tensor) -> Tensor:
@@ -100,7 +101,7 @@ def overlay_box(boxes: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
 
     A single image on the CPU is copied and its box written as a slice: a mask costs many times the copy there.
     """
-    if len(outside) == 1 and outside.device.type == boxes.device.type == "cpu" and _is_plain(boxes, inside, outside):
+    if len(outside) == 1 and outside.device.type == boxes.device.type == "cpu" and is_plain(boxes, inside, outside):
         x0, y0, x1, y1 = boxes[0].tolist()
         filled = outside.clone()
         filled[:, :, y0:y1, x0:x1] = inside[:, :, y0:y1, x0:x1] if inside.shape == outside.shape else inside
@@ -109,6 +110,14 @@ def overlay_box(boxes: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
     if inside.shape == outside.shape:
         return overlay(mask, inside, outside)
     return torch.where(mask, inside, outside)
+
+
+def mix(weight: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
+    """``weight * inside + (1 - weight) * outside``, written into ``outside``, the kernel's own, when possible.
+
+    Autograd knows this in-place operation; torch.func does not.
+    """
+    return outside.lerp_(inside, weight) if is_plain(outside, inside) else torch.lerp(outside, inside, weight)
 
 
 def blend(weight: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
@@ -126,21 +135,11 @@ def constant(values: Sequence[float], like: Tensor, dtype: torch.dtype) -> Tenso
     return torch.stack([torch.full((), value, dtype=dtype, device=like.device) for value in values])
 
 
-def working_dtype(images: Tensor) -> torch.dtype:
-    """Return the dtype to compute in: float32, or float64 for images that come in it."""
-    return torch.float64 if images.dtype == torch.float64 else torch.float32
-
-
-def to_dtype(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return computed values in the images' dtype; integers are rounded and held to what they can say."""
-    return values.to(dtype) if dtype.is_floating_point else values.round().clamp(0, 255).to(dtype)
-
-
 def _may_write(*tensors: Tensor) -> bool:
     """Tell whether ``out=`` is allowed: autograd and torch.func refuse it, and a compiler fuses better without."""
-    return _is_plain(*tensors) and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
+    return is_plain(*tensors) and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
 
 
-def _is_plain(*tensors: Tensor) -> bool:
+def is_plain(*tensors: Tensor) -> bool:
     """Tell whether these are tensors with values, and nobody traces what is done with them."""
     return not (torch.compiler.is_compiling() or any(map(torch._C._functorch.is_functorch_wrapped_tensor, tensors)))

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nda_augment.functional._checks import check_parameter
+from nda_augment.functional._precision import full_precision
 
 
 def gaussian_field_nodes(correlation: float) -> int:
@@ -44,7 +45,8 @@ def gaussian_field(noise: Tensor, correlation: float, size: tuple[int, int]) -> 
     """
     check_noise(noise, None, correlation)
     rows, cols = (_weights(length, noise.shape[-1], correlation, noise) for length in size)
-    return rows @ noise @ cols.T
+    with full_precision(noise):
+        return rows @ noise @ cols.T
 
 
 def check_noise(noise: Tensor, fields: tuple[int, int] | None, correlation: float) -> None:
@@ -83,7 +85,7 @@ def perlin_noise(angles: Tensor, frequencies: Tensor, rotations: Tensor, size: t
 
     Source: Perlin, Improving noise, SIGGRAPH 2002.
     """
-    check_parameter(angles, "angles", (len(frequencies), *angles.shape[1:]))
+    check_parameter(angles, "angles", (len(frequencies), angles.shape[-1], angles.shape[-1]))
     check_parameter(frequencies, "frequencies", (len(frequencies), 2))
     check_parameter(rotations, "rotations", (len(frequencies),))
     x = ((torch.arange(size[1], device=angles.device) + 0.5) / size[1] - 0.5).view(1, 1, -1)

@@ -78,7 +78,8 @@ def strip(centres: Tensor, extents: Tensor, angles: Tensor, size: tuple[int, int
     """
     along, across = strip_coordinates(centres, angles, size)
     reach = (extents.to(along.dtype) / 2).view(-1, 2, 1, 1)
-    return ((along.abs() <= reach[:, 0]) & (across.abs() <= reach[:, 1])).unsqueeze(1)
+    inside = [(-half <= place) & (place < half) for place, half in zip((along, across), reach.unbind(1), strict=True)]
+    return (inside[0] & inside[1]).unsqueeze(1)
 
 
 def strip_coordinates(centres: Tensor, angles: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

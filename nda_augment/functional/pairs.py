@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from nda_augment.functional._canvas import as_canvas, as_images, matching_canvas, overlay_box, size_of, take
+from nda_augment.functional._canvas import as_canvas, as_images, matching_canvas, mix, overlay_box, size_of, take
 from nda_augment.functional._checks import check_images, check_parameter, check_pool
+from nda_augment.functional._precision import to_dtype
 
 
 def stitch(images: Tensor, partners: Tensor, axis: Tensor, keep: Tensor, *, pool: Tensor | None = None) -> Tensor:
@@ -96,11 +97,10 @@ def mixup(images: Tensor, partners: Tensor, weights: Tensor, *, pool: Tensor | N
     check_parameter(weights, "weights", partners.shape)
     weights = weights.view(-1, 1, 1, 1, 1)
     if images.dtype == torch.uint8:
-        blend = borrowed.to(weights.dtype).lerp_(canvas.to(weights.dtype), weights).round_().to(torch.uint8)
+        mixed = to_dtype(mix(weights, canvas.to(weights.dtype), borrowed.to(weights.dtype)), images.dtype)
     else:
-        # The borrowed canvas is this kernel's own, and autograd supports this in-place operation.
-        blend = borrowed.lerp_(canvas, weights.to(images.dtype))
-    return as_images(blend, images)
+        mixed = mix(weights.to(images.dtype), canvas, borrowed)
+    return as_images(mixed, images)
 
 
 def _image_and_partner(images: Tensor, partners: Tensor, pool: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -18,10 +18,9 @@ from nda_augment.functional._canvas import (
     shift,
     size_of,
     take,
-    to_dtype,
-    working_dtype,
 )
 from nda_augment.functional._checks import check_images, check_parameter, check_pool
+from nda_augment.functional._precision import full_precision, to_dtype, working_dtype
 
 Fill = str | float | tuple[float, ...]
 FILLS = ("patch_mean", "image_mean", "zero")
@@ -277,7 +276,8 @@ def _box_mean(canvas: Tensor, boxes: Tensor) -> Tensor:
     """
     dtype = working_dtype(canvas)
     rows, cols = (side.to(dtype) for side in masks.box_sides(boxes, size_of(canvas)))
-    lines = (rows[:, None, None, :] @ canvas.flatten(3).to(dtype)).view(canvas[:, :, :1].shape)
+    with full_precision(canvas):
+        lines = (rows[:, None, None, :] @ canvas.flatten(3).to(dtype)).view(canvas[:, :, :1].shape)
     total = (lines * cols[:, None, None, :, None]).sum(dim=3, keepdim=True)
     return total / (rows.sum(1) * cols.sum(1)).view(-1, 1, 1, 1, 1)
 

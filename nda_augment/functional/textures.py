@@ -5,8 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from nda_augment.functional._canvas import as_canvas, as_images, pick, size_of, to_dtype, working_dtype
+from nda_augment.functional._canvas import as_canvas, as_images, pick, size_of
 from nda_augment.functional._checks import check_images, check_parameter
+from nda_augment.functional._precision import to_dtype, working_dtype
 
 
 def patch_tile(images: Tensor, side: Tensor, windows: Tensor) -> Tensor:

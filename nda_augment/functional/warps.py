@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nda_augment.functional._canvas import to_dtype, working_dtype
 from nda_augment.functional._checks import check_images
+from nda_augment.functional._precision import to_dtype, working_dtype
 from nda_augment.functional.fields import check_noise, gaussian_field
 
 
@@ -108,6 +108,6 @@ def field_colour(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
 
 def _like(result: Tensor, images: Tensor) -> Tensor:
     """Return a result in the memory format of the images."""
-    channels_last = images.ndim == 4 and images.is_contiguous(memory_format=torch.channels_last)
-    wanted = torch.channels_last if channels_last and not images.is_contiguous() else torch.contiguous_format
-    return result.contiguous(memory_format=wanted)
+    if images.is_contiguous() or images.ndim != 4 or not images.is_contiguous(memory_format=torch.channels_last):
+        return result.contiguous()
+    return result.contiguous(memory_format=torch.channels_last)

@@ -76,7 +76,7 @@ class Mixture(NegativeTransform):
         return {**super().arguments(), "transforms": self.members}
 
     def __str__(self) -> str:
-        """Return the policy string of this mixture."""
+        """Return the policy string of this mixture: its members and weights, without its own ``p``."""
         members = (f"({member})" if isinstance(member, Mixture) else str(member) for member in self.members)
         weights = (
             "" if weight == 1.0 else f":{int(weight) if weight.is_integer() else weight}" for weight in self.weights

@@ -114,6 +114,8 @@ class CutMix(PairTransform):
 class Mixup(PairTransform):
     """Blend an image with another: two transparent scenes at once.
 
+    With a small α some weights come so near to 1 that uint8 and bfloat16 images round back to what they were.
+
     Args:
         alpha: α > 0 of the weight's distribution Beta(α, α); 25, as in the paper's code, keeps weights near 1/2.
         strength: Scales the partner's weight, in [0, 1]; at 0 the image itself comes back.

@@ -205,6 +205,10 @@ class PatchRotate(NegativeTransform):
         """Draw the turns of each cell."""
         check_grid(self.grid, (shape[-2], shape[-1]))
         rows, cols = self.grid
+        if (rows, cols) == tuple(shape[-2:]):
+            raise ValueError(
+                f"cells of one pixel cannot be turned; use a coarser grid than {self.grid} or larger images"
+            )
         square = shape[-2] * cols == shape[-1] * rows
         low, high = (1, 4) if square else (2, 3)
         return {"turns": sampling.integers(low, high, shape[0], rows * cols, **source)}

@@ -65,8 +65,13 @@ class Cutout(NegativeTransform):
     def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one box per image."""
         check_channels(self.fill, shape[-3])
-        draw = sampling.squares if self.square else sampling.boxes
         size = (shape[-2], shape[-1])
+        if self.fill == "patch_mean" and self.side[0] * (min(size) if self.square else max(size)) <= 1.0:
+            raise ValueError(
+                f"a box of side={self.side} can be a single pixel of a {size[0]}x{size[1]} image, which is its own "
+                "mean; use larger images, a larger side or another fill"
+            )
+        draw = sampling.squares if self.square else sampling.boxes
         return {"boxes": draw(shape[0], size, side=self.side, **source)}
 
     def negate(self, images: Tensor, params: Params) -> Tensor:

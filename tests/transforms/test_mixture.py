@@ -209,7 +209,9 @@ class TestErrors:
         with pytest.raises(ValueError, match="at least one transform, got none"):
             Mixture([])
 
-    @pytest.mark.parametrize("stranger", [nn.Identity(), lambda x: x, "jigsaw", nda.Jigsaw], ids=repr)
+    @pytest.mark.parametrize(
+        "stranger", [nn.Identity(), lambda x: x, "jigsaw", nda.Jigsaw], ids=["module", "function", "word", "class"]
+    )
     def test_strangers(self, stranger: Any) -> None:
         with pytest.raises(TypeError, match=rf"made of negative transforms, got {type(stranger).__name__}.*AsNegative"):
             Mixture([nda.Jigsaw(), stranger])

@@ -1,0 +1,22 @@
+"""The precision that kernels compute in."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from kornia.core.utils import is_autocast_enabled
+from torch import Tensor
+
+
+def full_precision(tensor: Tensor) -> AbstractContextManager[object]:
+    """Return a context in which products keep their dtype, whatever the caller's autocast says."""
+    return torch.autocast(tensor.device.type, enabled=False) if is_autocast_enabled() else nullcontext()
+
+
+def working_dtype(images: Tensor) -> torch.dtype:
+    """Return the dtype to compute in: float32, or float64 for images that come in it."""
+    return torch.float64 if images.dtype == torch.float64 else torch.float32
+
+
+def to_dtype(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return computed values in the images' dtype; integers are rounded and held to what they can say."""
+    return values.to(dtype) if dtype.is_floating_point else values.round().clamp(0, 255).to(dtype)
