@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import chart, transforms
+from benchmarks import adapters, chart, transforms
 
 HERE = Path(__file__).parent
 
@@ -24,6 +24,8 @@ def main() -> None:
     rows = list(transforms.rows(device, rounds))
     write("transforms", rows)
     chart.save(rows, HERE / "transforms.png")
+    torch.set_num_threads(1)
+    write("adapters", list(adapters.rows(rounds)))
 
 
 def write(name: str, rows: list[dict[str, Any]]) -> None:

@@ -45,7 +45,9 @@ def main() -> None:
     for family in _families():
         if family != "clip":
             _sheet(family, [entry for entry in ENTRIES if entry.family == family], photographs)
-    passage = {f"warp {strength}": nda.RandomFieldWarp(strength=strength) for strength in PASSAGE}
+    passage: dict[str, nda.NegativeTransform] = {
+        f"warp {strength}": nda.RandomFieldWarp(strength=strength) for strength in PASSAGE
+    }
     passage |= {f"color {strength}": nda.RandomFieldColor(strength=strength) for strength in PASSAGE[1::2]}
     save_contact_sheet(IMAGES / "passage.jpg", photographs, passage, dpi=90)
     (HERE / "transforms.md").write_text(table())

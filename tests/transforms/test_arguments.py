@@ -42,7 +42,10 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: nda.CutPaste(jitter=2.0), "jitter must be in [0, 1], got 2.0"),
     (lambda: nda.CutPasteScar(length=0.0), "length must be a fraction"),
     (lambda: nda.CutPasteScar(width=1.1), "width must be a fraction"),
-    (lambda: nda.CutPasteScar(angle=(0.0, math.inf)), "angle must be a number or a range low <= high, and finite, got (0.0, inf)"),
+    (
+        lambda: nda.CutPasteScar(angle=(0.0, math.inf)),
+        "angle must be a number or a range low <= high, and finite, got (0.0, inf)",
+    ),
     (lambda: nda.CutPasteForeign(softness=-0.5), "softness must be in [0, 1], got -0.5"),
     (lambda: nda.CutPasteForeign(strength=1.5), "strength must be in [0, 1], got 1.5"),
     (lambda: nda.PerlinBlend(scales=(3, 1)), "scales must be whole numbers 0 <= low <= high, got (3, 1)"),

@@ -1,0 +1,403 @@
+"""Negatives in Lightly's losses, views and Lightning modules; for Lightly 1.5.26 to 1.6."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypedDict, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from nda_augment.losses import Scope, dcl, negative_logits
+from nda_augment.losses._inputs import check_positive, check_word
+from nda_augment.transforms import NegativeTransform
+
+from ._optional import optional_import
+
+with optional_import("lightly"):
+    from lightly.loss import DCLLoss, DCLWLoss, NTXentLoss
+    from lightly.transforms.multi_view_transform import MultiViewTransform
+
+# Lightly needs torchvision as well.
+from .torchvision import NegativeTransform as NegativeView
+from .torchvision import Pool
+
+
+class _Settings(TypedDict):
+    """How a loss reads negatives, as the functional losses take it."""
+
+    temperature: float
+    negative_scale: float
+    scope: Scope
+    negative_gradient: bool
+    gather_distributed: bool
+
+
+class NDANTXentLoss(NTXentLoss):  # type: ignore[misc]  # Lightly is untyped
+    """Lightly's ``NTXentLoss`` with negatives in the denominator: SimCLR in the batch, MoCo with a memory bank.
+
+    Without negatives it is the parent, bit for bit. With them, the parent's logits get further columns on the right,
+    ``α · cos(anchor, negative) / τ``; anchors are ``out0`` beside a memory bank, both outputs in the batch. Negatives
+    never enter the bank: later queries of other images would meet them there.
+
+    Args:
+        temperature: τ of the parent.
+        memory_bank_size: ``(K, D)``; 0 for none.
+        gather_distributed: Whether candidates, and negatives of ``scope="batch"``, of all ranks are joined.
+        negative_scale: α, above 0, multiplies the similarity to negatives.
+        scope: ``"own"``: an image sees its own negatives. ``"batch"``: it sees everybody's.
+        negative_gradient: Whether gradient flows into negatives. ``None`` does with them what the parent does with its
+            other candidates: gradient in the batch, none beside a memory bank.
+
+    Raises:
+        ValueError: If ``negative_scale`` is not a finite number above 0 or ``scope`` is unknown, and what the parent
+            raises.
+
+    Example:
+        >>> import torch
+        >>> criterion = NDANTXentLoss(temperature=0.5)
+        >>> z0, z1 = torch.eye(2), torch.eye(2)
+        >>> torch.equal(criterion(z0, z1), NTXentLoss(temperature=0.5)(z0, z1))
+        True
+        >>> bool(criterion(z0, z1, negatives=-torch.eye(2)) > criterion(z0, z1))
+        True
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.5,
+        memory_bank_size: int | Sequence[int] = 0,
+        gather_distributed: bool = False,
+        *,
+        negative_scale: float = 1.0,
+        scope: Scope = "own",
+        negative_gradient: bool | None = None,
+    ) -> None:
+        super().__init__(temperature, memory_bank_size, gather_distributed)
+        _check_settings(negative_scale, scope)
+        self.negative_scale = negative_scale
+        self.scope: Scope = scope
+        self.negative_gradient = not self.has_bank if negative_gradient is None else negative_gradient
+        self.cross_entropy = _CrossEntropyBeside(reduction="mean")
+
+    @property
+    def has_bank(self) -> bool:
+        """Whether the candidates come from a memory bank."""
+        rows: int = self.memory_bank.size[0]
+        return rows > 0
+
+    def forward(self, out0: Tensor, out1: Tensor, negatives: Tensor | None = None) -> Tensor:
+        """The loss of two views' projections, in the presence of negatives.
+
+        Args:
+            out0: ``(B, D)``; beside a memory bank, the queries.
+            out1: ``(B, D)``; beside a memory bank, the keys, which it takes in afterwards.
+            negatives: Projections of negatives, ``(B, D)``, ``(B, M, D)`` or ``(M, D)``; see
+                :mod:`nda_augment.losses.contrastive`.
+
+        Returns:
+            A scalar.
+
+        Raises:
+            TypeError: If negatives are not floating point.
+            ValueError: If the shape of negatives does not fit, they are not finite (looked for on the CPU), or
+                ``temperature`` is not above 0, which the parent tolerates.
+            RuntimeError: If the memory bank would take in keys in eval mode.
+        """
+        if self.has_bank and out0.requires_grad and not self.training:
+            raise RuntimeError(
+                "in eval mode the memory bank must not take in keys, but out0 carries gradient, Lightly's sign to do "
+                "so: compute the outputs under torch.no_grad(), or call train() on the loss"
+            )
+        columns = None
+        if negatives is not None:
+            anchors = torch.stack([out0] if self.has_bank else [out0, out1], dim=1)
+            columns = negative_logits(anchors, negatives, **_settings(self)).transpose(0, 1).flatten(0, 1)
+        with self.cross_entropy.beside(columns):
+            loss: Tensor = super().forward(out0, out1)
+        return loss
+
+    def extra_repr(self) -> str:
+        """The settings, as in the constructor."""
+        return _describe(self)
+
+
+class NDADCLLoss(DCLLoss):  # type: ignore[misc]  # Lightly is untyped
+    """Lightly's ``DCLLoss`` with negatives in the denominator; without them it is the parent, bit for bit.
+
+    Args:
+        temperature: τ of the parent.
+        weight_fn: Weights of the positives, as the parent takes it.
+        gather_distributed: Whether candidates, and negatives of ``scope="batch"``, of all ranks are joined.
+        negative_scale: α, above 0, multiplies the similarity to negatives.
+        scope: ``"own"``: an image sees its own negatives. ``"batch"``: it sees everybody's.
+        negative_gradient: Whether gradient flows into negatives.
+
+    Raises:
+        ValueError: If ``negative_scale`` is not a finite number above 0 or ``scope`` is unknown, and what the parent
+            raises.
+
+    Example:
+        >>> import torch
+        >>> criterion = NDADCLLoss(temperature=1.0)
+        >>> criterion(torch.eye(2), torch.eye(2))
+        tensor(-0.3069)
+        >>> criterion(torch.eye(2), torch.eye(2), negatives=-torch.eye(2))
+        tensor(-0.1380)
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        weight_fn: Callable[[Tensor, Tensor], Tensor] | None = None,
+        gather_distributed: bool = False,
+        *,
+        negative_scale: float = 1.0,
+        scope: Scope = "own",
+        negative_gradient: bool = True,
+    ) -> None:
+        super().__init__(temperature, weight_fn, gather_distributed)
+        _check_settings(negative_scale, scope)
+        self.negative_scale = negative_scale
+        self.scope: Scope = scope
+        self.negative_gradient = negative_gradient
+
+    def forward(self, out0: Tensor, out1: Tensor, negatives: Tensor | None = None) -> Tensor:
+        """The loss of two views' projections ``(B, D)``, in the presence of negatives.
+
+        Args:
+            out0: ``(B, D)``.
+            out1: ``(B, D)``.
+            negatives: Projections of negatives, ``(B, D)``, ``(B, M, D)`` or ``(M, D)``; see
+                :mod:`nda_augment.losses.contrastive`.
+
+        Returns:
+            A scalar.
+
+        Raises:
+            TypeError: If negatives are not floating point.
+            ValueError: If the shape of negatives does not fit, they are not finite (looked for on the CPU), there is
+                only one image, or ``temperature`` is not above 0, which the parent tolerates.
+        """
+        loss: Tensor = super().forward(out0, out1)
+        return loss if negatives is None else loss + _decoupled_share(self, out0, out1, negatives)
+
+    def extra_repr(self) -> str:
+        """The settings, as in the constructor."""
+        return _describe(self)
+
+
+class NDADCLWLoss(DCLWLoss):  # type: ignore[misc]  # Lightly is untyped
+    """Lightly's ``DCLWLoss`` with negatives in the denominator; without them it is the parent, bit for bit.
+
+    Args:
+        temperature: τ of the parent.
+        sigma: Width of the parent's weights of the positives.
+        gather_distributed: Whether candidates, and negatives of ``scope="batch"``, of all ranks are joined.
+        negative_scale: α, above 0, multiplies the similarity to negatives.
+        scope: ``"own"``: an image sees its own negatives. ``"batch"``: it sees everybody's.
+        negative_gradient: Whether gradient flows into negatives.
+
+    Raises:
+        ValueError: As :class:`NDADCLLoss`.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        sigma: float = 0.5,
+        gather_distributed: bool = False,
+        *,
+        negative_scale: float = 1.0,
+        scope: Scope = "own",
+        negative_gradient: bool = True,
+    ) -> None:
+        super().__init__(temperature, sigma, gather_distributed)
+        _check_settings(negative_scale, scope)
+        self.negative_scale = negative_scale
+        self.scope: Scope = scope
+        self.negative_gradient = negative_gradient
+
+    def forward(self, out0: Tensor, out1: Tensor, negatives: Tensor | None = None) -> Tensor:
+        """The loss of two views' projections ``(B, D)`` and of negatives; see :meth:`NDADCLLoss.forward`."""
+        loss: Tensor = super().forward(out0, out1)
+        return loss if negatives is None else loss + _decoupled_share(self, out0, out1, negatives)
+
+    def extra_repr(self) -> str:
+        """The settings, as in the constructor."""
+        return _describe(self)
+
+
+class NDAMultiViewTransform(MultiViewTransform):
+    """Lightly's views of an image, and after them a negative of the first: for the workers of a DataLoader.
+
+    A batch then starts with ``x0, x1, negatives``, as with :class:`NegativesOnDevice`, which is the faster way where
+    there is a GPU, and needs no pool.
+
+    Args:
+        views: Lightly's transform, such as ``SimCLRTransform(input_size=32)``, or the transforms of the views.
+        negative: A negative of the core.
+        pool: Where a pair transform borrows from, as :class:`nda_augment.adapters.torchvision.NegativeTransform` takes
+            it: views of *other* images, of the same size and normalisation.
+
+    Raises:
+        TypeError: If ``negative`` is not one of this package's.
+        ValueError: If there are no views, or a pool comes with a transform that borrows nothing; and in a call what
+            the transform raises, such as for a pair transform without a pool.
+
+    Example:
+        >>> import torch
+        >>> import nda_augment as nda
+        >>> from torchvision.transforms import v2
+        >>> transform = NDAMultiViewTransform([v2.RandomHorizontalFlip(), v2.Identity()], nda.Jigsaw())
+        >>> x0, x1, negative = transform(torch.rand(3, 32, 32))
+        >>> negative.shape
+        torch.Size([3, 32, 32])
+    """
+
+    def __init__(
+        self,
+        views: MultiViewTransform | Sequence[Callable[[Any], Any]],
+        negative: NegativeTransform,
+        pool: Pool | None = None,
+    ) -> None:
+        transforms = list(views.transforms if isinstance(views, MultiViewTransform) else views)
+        if not transforms:
+            raise ValueError("views must hold at least one transform: the negative is made of the first view")
+        super().__init__(transforms)
+        self.negative = NegativeView(negative, pool)
+
+    def __call__(self, image: Any) -> list[Any]:
+        """Return the views of a PIL image or tensor, and the negative of the first view."""
+        views = list(super().__call__(image))
+        return [*views, self.negative(views[0])]
+
+
+class NegativesOnDevice:
+    """Mixin for a Lightning module: makes the negatives of a training batch where the batch already is.
+
+    Put it before ``LightningModule`` among the bases and set ``self.nda_transform``. Batches are Lightly's,
+    ``[views, labels, ...]``; in training their views get one more at the end, the negatives of the first view, so that
+    ``training_step`` reads ``x0, x1, negatives = batch[0]``. Validation, test and prediction batches are left alone.
+    The work is done in ``on_after_batch_transfer``: for the whole batch at once, and outside autocast.
+
+    Attributes:
+        nda_transform: The negative, or ``None`` to train without.
+
+    Example:
+        >>> import nda_augment as nda
+        >>> from pytorch_lightning import LightningModule
+        >>> class SimCLR(NegativesOnDevice, LightningModule):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.nda_transform = nda.from_policy("jigsaw,cutout")
+    """
+
+    # Annotated only: a value on the class would hide the transform, which nn.Module keeps elsewhere.
+    nda_transform: NegativeTransform | None
+
+    def make_negatives(self, images: Tensor) -> Tensor:
+        """Return the negatives of views ``(B, C, H, W)``; override it to choose the generator, for example."""
+        negatives: Tensor = self.nda_transform(images)  # type: ignore[misc]  # called only if there is one
+        return negatives
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Append the negatives to the views of a training batch.
+
+        Raises:
+            TypeError: If the batch does not start with a list of views.
+        """
+        batch = super().on_after_batch_transfer(batch, dataloader_idx)  # type: ignore[misc]  # LightningModule's
+        if self.nda_transform is None or not self.trainer.training:  # type: ignore[attr-defined]
+            return batch
+        views = batch[0] if isinstance(batch, Sequence) else None
+        if not isinstance(views, Sequence) or not all(isinstance(view, Tensor) for view in views):
+            raise TypeError(
+                "NegativesOnDevice reads batches [views, labels, ...] whose views are a list of tensors, got "
+                f"{type(batch).__name__}{'' if views is None else f' that starts with {type(views).__name__}'}"
+            )
+        with torch.no_grad(), torch.autocast(views[0].device.type, enabled=False):
+            negatives = self.make_negatives(views[0])
+        return [[*views, negatives], *batch[1:]]
+
+
+@contextmanager
+def frozen_batch_norm_stats(module: nn.Module) -> Iterator[None]:
+    """Let batch norm layers in training mode use the batch's statistics without adding them to the running ones.
+
+    For the forward pass of negatives through an encoder that is trained: what it is evaluated with should be
+    statistics of images. Layers in eval mode stay as they are. Covers ``torch.nn``'s layers, ``SyncBatchNorm`` and
+    Lightly's ``SplitBatchNorm``; finite activations leave the running statistics bit for bit as they were.
+
+    Args:
+        module: The encoder, or anything that contains it.
+
+    Example:
+        >>> import torch
+        >>> norm = torch.nn.BatchNorm1d(4)
+        >>> with frozen_batch_norm_stats(norm):
+        ...     output = norm(torch.randn(8, 4))
+        >>> norm.running_mean
+        tensor([0., 0., 0., 0.])
+    """
+    norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.training]
+    before = [(layer.track_running_stats, layer.momentum) for layer in norms]
+    for layer in norms:
+        layer.track_running_stats = False
+        layer.momentum = 0.0  # SplitBatchNorm updates its statistics whatever the flag says
+    try:
+        yield
+    finally:
+        for layer, (tracks, momentum) in zip(norms, before, strict=True):
+            layer.track_running_stats = tracks
+            layer.momentum = momentum
+
+
+class _CrossEntropyBeside(nn.CrossEntropyLoss):
+    """Cross-entropy that can be lent further columns of logits, which belong to no target."""
+
+    _columns: Tensor | None = None
+
+    @contextmanager
+    def beside(self, columns: Tensor | None) -> Iterator[None]:
+        """Append ``columns``, if there are any, to the logits of the calls inside."""
+        self._columns = columns
+        try:
+            yield
+        finally:
+            self._columns = None
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:  # noqa: A002  # torch's name
+        if self._columns is not None:
+            input = torch.cat([input, self._columns], dim=1)  # noqa: A001
+        return super().forward(input, target)
+
+
+def _decoupled_share(criterion: NDADCLLoss | NDADCLWLoss, out0: Tensor, out1: Tensor, negatives: Tensor) -> Tensor:
+    """What negatives add to a decoupled loss.
+
+    They enter the sum over candidates only, and no weight of a positive does: so it is the difference of the
+    unweighted losses with and without them.
+    """
+    settings = _settings(criterion)
+    with_negatives = dcl(out0, out1, negatives=negatives, **settings)
+    return with_negatives - dcl(out0, out1, **settings)
+
+
+def _settings(criterion: NDANTXentLoss | NDADCLLoss | NDADCLWLoss) -> _Settings:
+    return {
+        "temperature": criterion.temperature,
+        "negative_scale": criterion.negative_scale,
+        "scope": criterion.scope,
+        "negative_gradient": criterion.negative_gradient,
+        "gather_distributed": criterion.gather_distributed,
+    }
+
+
+def _describe(criterion: NDANTXentLoss | NDADCLLoss | NDADCLWLoss) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in _settings(criterion).items())
+
+
+def _check_settings(negative_scale: float, scope: str) -> None:
+    check_positive("negative_scale", negative_scale)
+    check_word("scope", scope, get_args(Scope))

@@ -1,0 +1,51 @@
+"""What may happen to an image that leaves its class as it is, in three strengths."""
+
+from collections.abc import Callable
+
+from kornia import augmentation as K
+from kornia.geometry import resize
+from torch import Tensor, nn
+
+from examples.contrastive.randomness import seeded
+
+STRENGTHS = (1, 2, 3)
+
+
+class _Pixelate(nn.Module):
+    def __init__(self, side: float) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        coarse = resize(images, (round(height * self.side), round(width * self.side)), antialias=True)
+        return resize(coarse, (height, width), interpolation="nearest")
+
+
+# From a value for each strength to a corruption of images in [0, 1].
+_MAKE: dict[str, tuple[Callable[[float], nn.Module], tuple[float, float, float]]] = {
+    "noise": (lambda std: K.RandomGaussianNoise(std=std, p=1.0), (0.1, 0.2, 0.3)),
+    "salt and pepper": (lambda amount: K.RandomSaltAndPepperNoise(amount=amount, p=1.0), (0.05, 0.1, 0.2)),
+    "blur": (lambda sigma: K.RandomGaussianBlur((7, 7), (sigma, sigma), p=1.0), (0.75, 1.25, 1.75)),
+    "motion blur": (lambda side: K.RandomMotionBlur(int(side), 45.0, 0.0, p=1.0), (3, 5, 7)),
+    "pixelate": (_Pixelate, (0.5, 0.375, 0.25)),
+    "darkness": (lambda factor: K.RandomContrast((factor, factor), p=1.0), (0.5, 0.3, 0.15)),
+}
+CORRUPTIONS = tuple(_MAKE)
+
+
+def corrupt(images: Tensor, corruption: str, strength: int) -> Tensor:
+    """Corrupt images ``(B, C, H, W)`` in [0, 1], always in the same way.
+
+    Args:
+        images: The images.
+        corruption: One of ``CORRUPTIONS``.
+        strength: One of ``STRENGTHS``.
+
+    Returns:
+        As the images, in [0, 1].
+    """
+    make, values = _MAKE[corruption]
+    with seeded(0, corruption, strength, device=images.device):
+        corrupted: Tensor = make(values[STRENGTHS.index(strength)])(images)
+    return corrupted.clamp(0, 1)

@@ -1,0 +1,164 @@
+"""Train a small vision transformer with negatives and without, and test it on corrupted images.
+
+``python -m examples.classification.train`` compares five arms on scikit-learn's digits, in minutes on two cores: plain
+cross-entropy; the three terms of Qin et al. on shuffled patches; and, since the third is a supervised contrastive loss
+that helps by itself, that loss without negatives. Runs take seconds and keep no checkpoints.
+"""
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, cast
+
+import torch
+import typer
+from kornia.augmentation import RandomAffine
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+import nda_augment as nda
+from examples.classification.corruptions import CORRUPTIONS, STRENGTHS, corrupt
+from examples.classification.model import VisionTransformer
+from examples.contrastive import data
+from examples.contrastive.config import Data
+from examples.contrastive.data import Epoch, labels_of
+from examples.contrastive.randomness import seeded
+from examples.gan.data import Images
+from examples.gan.randomness import generator
+
+ARMS = ("plain", "uniform", "distance", "supcon", "contrastive")
+console = Console()
+
+Measures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of a run."""
+
+    arm: str
+    seed: int
+    policy: str = "patch_shuffle(grid=4)"
+    negative_weight: float = 1.0
+    epochs: int = 40
+    batch_size: int = 64
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+
+
+def train(training: Images, settings: Settings) -> VisionTransformer:
+    """Train one arm: all start from the same weights and see the same batches and positive augmentation."""
+    classes = int(labels_of(training).max()) + 1
+    with seeded(settings.seed, "weights"):
+        model = VisionTransformer(training.images.shape[-1], classes)
+    optimizer = torch.optim.AdamW(model.parameters(), settings.lr, weight_decay=settings.weight_decay)
+    steps = settings.epochs * (len(training) // settings.batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    shift = RandomAffine(degrees=10.0, translate=(0.1, 0.1), scale=(0.9, 1.1), p=1.0)
+    negative = nda.from_policy(settings.policy)
+    for images, labels, number in _batches(training, settings):
+        with seeded(settings.seed, "shift", number):
+            pixels = normalize(shift(images.float() / 255))
+        negatives = negative(pixels, generator=generator(settings.seed, "negatives", number))
+        optimizer.zero_grad()
+        torch.autograd.backward(loss(model, pixels, negatives, labels, settings))
+        optimizer.step()
+        schedule.step()
+    return model.eval()
+
+
+def loss(model: VisionTransformer, images: Tensor, negatives: Tensor, labels: Tensor, settings: Settings) -> Tensor:
+    """The loss of an arm on images ``(B, C, H, W)`` and their negatives; plain and supcon do not look at negatives."""
+    weight = settings.negative_weight
+    logits, features = model(images)
+    if settings.arm == "plain":
+        return nda.losses.classification_loss(logits, labels, negative_weight=0)
+    if settings.arm == "supcon":
+        plain = nda.losses.classification_loss(logits, labels, negative_weight=0)
+        return plain + weight * nda.losses.sup_con(features, labels)
+    kind = cast(nda.losses.NegativeTerm, settings.arm)
+    negative_logits, negative_features = model(negatives)
+    given = (
+        {"features": features, "negative_features": negative_features}
+        if kind == "contrastive"
+        else {"negative_logits": negative_logits}
+    )
+    return nda.losses.classification_loss(logits, labels, kind=kind, negative_weight=weight, **given)
+
+
+@torch.no_grad()
+def measure(model: VisionTransformer, test: Images, policy: str) -> Measures:
+    """Accuracies on test images, corrupted ones and negatives, and the confidence on negatives, in percent."""
+    pixels, labels = test.images.float() / 255, labels_of(test)
+
+    def accuracy(images: Tensor) -> float:
+        right: Tensor = model(normalize(images))[0].argmax(dim=1) == labels
+        return 100 * right.float().mean().item()
+
+    corrupted = {
+        name: statistics.mean(accuracy(corrupt(pixels, name, strength)) for strength in STRENGTHS)
+        for name in CORRUPTIONS
+    }
+    negatives = nda.from_policy(policy)(pixels, generator=generator(0, "test negatives"))
+    confidence = model(normalize(negatives))[0].softmax(dim=1).amax(dim=1).mean().item()
+    return {
+        "clean": accuracy(pixels),
+        "corrupted": statistics.mean(corrupted.values()),
+        **corrupted,
+        "negatives": accuracy(negatives),
+        "confidence on negatives": 100 * confidence,
+    }
+
+
+def normalize(images: Tensor) -> Tensor:
+    """Bring images in [0, 1] to [-1, 1]."""
+    return images * 2 - 1
+
+
+def table(measured: dict[str, list[Measures]]) -> str:
+    """Markdown: mean and standard deviation over the seeds, a row for each measure."""
+    lines = [f"| accuracy in % | {' | '.join(measured)} |", "|" + "---|" * (1 + len(measured))]
+    for name in next(iter(measured.values()))[0]:
+        cells = [_spread([measures[name] for measures in runs]) for runs in measured.values()]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _batches(training: Images, settings: Settings) -> Iterator[tuple[Tensor, Tensor, int]]:
+    for epoch in range(settings.epochs):
+        batches = Epoch(training, settings.batch_size, settings.seed, epoch)
+        yield from (batches[place] for place in range(len(batches)))
+
+
+def _spread(values: Sequence[float]) -> str:
+    mean = f"{statistics.mean(values):.2f}"
+    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
+
+
+def main(
+    path: Annotated[Path | None, typer.Option("--data", help="An .npz with labels; digits without one")] = None,
+    size: Annotated[int, typer.Option(help="Side of the images")] = 16,
+    arm: Annotated[list[str] | None, typer.Option(help=f"{', '.join(ARMS)}; may be repeated, all without")] = None,
+    seeds: Annotated[int, typer.Option(help="How many, from 0 on")] = 5,
+    policy: Annotated[str, typer.Option(help="The negatives")] = Settings.policy,
+    weight: Annotated[float, typer.Option(help="Of the term on negatives")] = Settings.negative_weight,
+    epochs: Annotated[int, typer.Option()] = Settings.epochs,
+) -> None:
+    """Compare a classifier with negatives and without."""
+    unknown = [name for name in arm or () if name not in ARMS]
+    if unknown:
+        raise typer.BadParameter(f"unknown arm {unknown[0]!r}; there are {', '.join(ARMS)}")
+    source = Data(img_size=size) if path is None else Data(name="npz", path=str(path), img_size=size)
+    training, test = data.load(source)
+    measured: dict[str, list[Measures]] = {name: [] for name in arm or ARMS}
+    runs = [(name, seed) for seed in range(seeds) for name in measured]
+    for name, seed in track(runs, console=console):
+        model = train(training, Settings(name, seed, policy, weight, epochs))
+        measured[name].append(measure(model, test, policy))
+    print(table(measured))
+
+
+if __name__ == "__main__":
+    typer.run(main)

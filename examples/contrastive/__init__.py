@@ -1,0 +1,1 @@
+"""MoCo-v2 and SimCLR with negatives and without: ``python -m examples.contrastive.train``."""

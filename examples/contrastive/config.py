@@ -1,0 +1,236 @@
+"""What can be set, section by section, with its defaults; YAML files and ``SECTION.key=value`` words change them."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
+
+import nda_augment as nda
+from examples.gan.config import ConfigError
+
+DIGITS = Path(__file__).parent / "configs" / "digits.yaml"
+
+
+@dataclass
+class Data:
+    """Which images, all of them labelled; the labels are used for evaluation only."""
+
+    name: str = "digits"  # digits, folder, npz or cifar10
+    path: str = ""  # of the folder, the .npz, or where CIFAR-10 lies or is downloaded to
+    test_path: str = ""  # folder, npz: where the test images are; without it a part of the others is held out
+    img_size: int = 16
+    holdout: float = 0.25  # share of the images held out for testing, where they do not come apart
+    limit: int = 0  # learn from this many training images; 0 for all
+
+
+@dataclass
+class Model:
+    """The method and its encoder, a ResNet."""
+
+    method: str = "moco"  # moco (version 2) or simclr
+    backbone: str = "resnet-9"  # resnet-9, resnet-18, resnet-34 or resnet-50
+    stem: str = "small"  # small: 3x3 without max-pool; large: 7x7, stride 2 and max-pool, for images from 128 pixels on
+    width: float = 0.25  # 1 is the usual 64 channels in the first stage
+    bn_splits: int = 0  # statistics of batch norm from this many parts of a batch, as on as many devices; 0 is off
+    dim: int = 64  # of the embedding that the loss sees
+    queue: int = 1024  # moco: number of earlier keys that serve as candidates
+    momentum: float = 0.99  # moco: of the key encoder
+
+
+@dataclass
+class Loss:
+    """InfoNCE with a queue (moco), NT-Xent (simclr)."""
+
+    temperature: float = 0.2
+    nda_scale: float = 1.0  # α: multiplies the similarity to negatives
+    nda_scope: str = "own"  # own: an image meets its own negative; batch: it meets all
+
+
+@dataclass
+class Optimization:
+    """SGD with a cosine schedule."""
+
+    batch_size: int = 128  # of all devices together
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    epochs: int = 30
+    warmup_epochs: int = 0
+
+
+@dataclass
+class Augmentation:
+    """The views, which teach what does not matter, and the negatives."""
+
+    apply_nda: bool = True
+    nda_policy: str = "jigsaw"
+    min_scale: float = 0.2  # smallest share of the image in a crop
+    flip: float = 0.5  # probability of a mirror image
+    jitter: float = 1.0  # strength of colour changes; 1 is MoCo-v2's, 0 is none
+    grayscale: float = 0.2  # probability
+    blur: float = 0.0  # probability; MoCo-v2 has 0.5 on large images
+
+
+@dataclass
+class Evaluation:
+    """On features of the frozen backbone."""
+
+    knn_every: int = 5  # epochs
+    knn_k: int = 200
+    knn_temperature: float = 0.1
+    linear_lr: float = 1.0  # for a batch of 256
+    linear_epochs: int = 50
+    linear_batch_size: int = 256
+
+
+@dataclass
+class Run:
+    """Where and how."""
+
+    save_dir: str = "runs/contrastive/digits"
+    seed: int = 0
+    accelerator: str = "auto"
+    devices: int = 1
+    precision: str = "32-true"  # or bf16-mixed, 16-mixed
+    threads: int = 0  # of the CPU; 0 leaves the choice to torch
+    print_freq: int = 10  # steps between two logged losses
+    progress: bool = True
+
+
+@dataclass
+class Config:
+    """A training run."""
+
+    DATA: Data = field(default_factory=Data)
+    MODEL: Model = field(default_factory=Model)
+    LOSS: Loss = field(default_factory=Loss)
+    OPTIMIZATION: Optimization = field(default_factory=Optimization)
+    AUG: Augmentation = field(default_factory=Augmentation)
+    EVAL: Evaluation = field(default_factory=Evaluation)
+    RUN: Run = field(default_factory=Run)
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Sections of plain values."""
+        return asdict(self)
+
+
+def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Read a config: the defaults, changed by a YAML file, changed by words such as ``RUN.seed=1``.
+
+    Raises:
+        ConfigError: If a key is unknown (the nearest known one is named), a value has the wrong type or is out of
+            range, or the file cannot be read.
+    """
+    merged = OmegaConf.structured(Config)
+    try:
+        changes = [OmegaConf.load(path)] if path else []
+        changes += [_parse(word) for word in overrides]
+        for change in changes:
+            merged = OmegaConf.merge(merged, change)
+        config = cast(Config, OmegaConf.to_object(merged))
+    except ConfigKeyError as error:
+        key = str(error.full_key)
+        raise ConfigError(f"unknown key {key!r}; the nearest known one is {_nearest(key, _known_keys())!r}") from error
+    except (OSError, YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(str(error)) from error
+    _check(config)
+    return config
+
+
+def to_yaml(config: Config) -> str:
+    """Return a config as the text of a file that :func:`load` reads."""
+    return OmegaConf.to_yaml(OmegaConf.create(config.to_dict()))
+
+
+def differences(config: Config, other: Config) -> dict[str, str]:
+    """Say by key how a config differs from an earlier one."""
+    mine, theirs = _flat(config), _flat(other)
+    return {key: f"was {theirs[key]!r}, now {value!r}" for key, value in mine.items() if value != theirs[key]}
+
+
+def _parse(word: str) -> Any:
+    if "=" not in word:
+        raise ConfigError(f"{word!r} is no override; write SECTION.key=value, such as RUN.seed=1")
+    return OmegaConf.from_dotlist([word])
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    sections = config.to_dict().items()
+    return {f"{section}.{key}": value for section, values in sections for key, value in values.items()}
+
+
+def _known_keys() -> list[str]:
+    return list(_flat(Config()))
+
+
+def _check(config: Config) -> None:
+    words = {
+        "DATA.name": ("digits", "folder", "npz", "cifar10"),
+        "MODEL.method": ("moco", "simclr"),
+        "MODEL.backbone": ("resnet-9", "resnet-18", "resnet-34", "resnet-50"),
+        "MODEL.stem": ("small", "large"),
+        "RUN.precision": ("32-true", "bf16-mixed", "16-mixed"),
+    }
+    smallest = {
+        "DATA.img_size": 8,
+        "DATA.limit": 0,
+        "MODEL.bn_splits": 0,
+        "MODEL.dim": 1,
+        "MODEL.queue": 1,
+        "OPTIMIZATION.batch_size": 2,
+        "OPTIMIZATION.weight_decay": 0,
+        "OPTIMIZATION.epochs": 1,
+        "OPTIMIZATION.warmup_epochs": 0,
+        "AUG.jitter": 0,
+        "EVAL.knn_every": 1,
+        "EVAL.knn_k": 1,
+        "EVAL.knn_temperature": 0.02,  # below, exp(1/τ) leaves float32
+        "EVAL.linear_epochs": 1,
+        "EVAL.linear_batch_size": 1,
+        "RUN.devices": 1,
+        "RUN.print_freq": 1,
+        "RUN.threads": 0,
+    }
+    positive = ("MODEL.width", "OPTIMIZATION.lr", "LOSS.temperature", "EVAL.linear_lr")
+    shares = ("DATA.holdout", "MODEL.momentum", "OPTIMIZATION.momentum", "AUG.flip", "AUG.grayscale", "AUG.blur")
+    values = _flat(config)
+    for key, known in words.items():
+        if values[key] not in known:
+            near = _nearest(values[key], known)
+            raise ConfigError(f"{key} must be one of {', '.join(known)}, got {values[key]!r}; did you mean {near!r}?")
+    for key, least in smallest.items():
+        if not values[key] >= least:
+            raise ConfigError(f"{key} must be at least {least}, got {values[key]}")
+    for key in positive:
+        if not values[key] > 0:
+            raise ConfigError(f"{key} must be above 0, got {values[key]}")
+    for key in shares:
+        if not 0 <= values[key] <= 1:
+            raise ConfigError(f"{key} must be in [0, 1], got {values[key]}")
+    if not 0 < config.AUG.min_scale <= 1:
+        raise ConfigError(f"AUG.min_scale must be in (0, 1], got {config.AUG.min_scale}")
+    if config.DATA.name != "digits" and not config.DATA.path:
+        raise ConfigError(f"DATA.name={config.DATA.name} needs DATA.path")
+    _check_batch(config)
+    try:
+        scope = cast(nda.losses.Scope, config.LOSS.nda_scope)
+        nda.losses.InfoNCELoss(negative_scale=config.LOSS.nda_scale, scope=scope)
+        nda.from_policy(config.AUG.nda_policy)
+    except ValueError as error:
+        raise ConfigError(f"LOSS or AUG: {error}") from error
+
+
+def _check_batch(config: Config) -> None:
+    batch, devices, splits = config.OPTIMIZATION.batch_size, config.RUN.devices, config.MODEL.bn_splits
+    for key, parts in {"RUN.devices": devices, "RUN.devices · MODEL.bn_splits": devices * max(splits, 1)}.items():
+        if batch % parts:
+            raise ConfigError(f"OPTIMIZATION.batch_size={batch} cannot be divided by {key}={parts}")
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    return max(known, key=lambda other: difflib.SequenceMatcher(None, word.lower(), other.lower()).ratio())

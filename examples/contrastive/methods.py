@@ -1,0 +1,186 @@
+"""MoCo-v2 and SimCLR as Lightning modules; with negatives and without differ in one argument of the loss."""
+
+import copy
+from typing import Any, cast
+
+import torch
+from lightly.models import ResNetGenerator
+from lightly.models.modules.heads import MoCoProjectionHead, SimCLRProjectionHead
+from lightly.models.utils import batch_shuffle, batch_unshuffle, update_momentum
+from lightly.utils.scheduler import CosineWarmupScheduler
+
+# Lightly's evaluation is built on the package of this name, and a Trainer of the package "lightning" refuses it.
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+import nda_augment as nda
+from examples.contrastive.config import Config, Model
+from examples.contrastive.data import Epoch
+from examples.contrastive.randomness import seeded
+from examples.contrastive.views import Views
+from examples.gan.data import Images
+from examples.gan.randomness import generator
+from nda_augment.adapters.lightly import NDANTXentLoss, NegativesOnDevice, frozen_batch_norm_stats
+
+
+class TwoViews(LightningModule):
+    """Batches ``[images, labels, number]`` become ``[[x0, x1], labels, number]`` on the device, in training."""
+
+    def __init__(self, settings: Config) -> None:
+        super().__init__()
+        self.settings = settings
+        self.views = Views(settings.AUG, settings.DATA.img_size)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        images, labels, number = super().on_after_batch_transfer(batch, dataloader_idx)
+        with seeded(self.settings.RUN.seed, "views", number, self.global_rank, device=self.device), torch.no_grad():
+            views = self.views(images)
+        return [views, labels, number]
+
+
+class Contrastive(NegativesOnDevice, TwoViews):  # type: ignore[misc]  # mypy sees adapters/ elsewhere
+    """What the methods share: data, negatives, optimizer; a method says how views become a loss.
+
+    Attributes:
+        backbone: Images to features, the part that evaluation looks at.
+        features: Number of features.
+    """
+
+    def __init__(self, settings: Config, data: Images) -> None:
+        super().__init__(settings)
+        self.data = data
+        self.nda_transform = nda.from_policy(settings.AUG.nda_policy) if settings.AUG.apply_nda else None
+        self.backbone, self.features = make_backbone(settings.MODEL)
+
+    def make_negatives(self, images: Tensor) -> Tensor:
+        source = generator(
+            self.settings.RUN.seed, "negatives", self.global_step, self.global_rank, device=images.device
+        )
+        negatives: Tensor = cast(nda.NegativeTransform, self.nda_transform)(images, generator=source)
+        return negatives
+
+    def training_step(self, batch: list[Any], batch_idx: int) -> Tensor:
+        (x0, x1, *negatives), _, number = batch
+        loss = self.loss(x0, x1, negatives[0] if negatives else None, number)
+        self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=True, sync_dist=True, batch_size=len(x0))
+        return loss
+
+    def loss(self, x0: Tensor, x1: Tensor, negatives: Tensor | None, number: int) -> Tensor:
+        raise NotImplementedError
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """The batches of the current epoch; the Trainer asks anew for each."""
+        optimization, run = self.settings.OPTIMIZATION, self.settings.RUN
+        processes = self.trainer.world_size
+        epoch = Epoch(self.data, optimization.batch_size, run.seed, self.current_epoch, self.global_rank, processes)
+        return DataLoader(epoch, batch_size=None)
+
+    def configure_optimizers(self) -> Any:
+        settings = self.settings.OPTIMIZATION
+        optimizer = torch.optim.SGD(
+            [parameter for parameter in self.parameters() if parameter.requires_grad],
+            lr=settings.lr,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+        steps = len(self.data) // settings.batch_size
+        schedule = CosineWarmupScheduler(optimizer, settings.warmup_epochs * steps, settings.epochs * steps)
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+    def criterion_for(self, memory_bank_size: tuple[int, int] | int) -> NDANTXentLoss:
+        settings = self.settings.LOSS
+        return NDANTXentLoss(
+            settings.temperature,
+            memory_bank_size,
+            gather_distributed=self.settings.RUN.devices > 1,
+            negative_scale=settings.nda_scale,
+            scope=cast(nda.losses.Scope, settings.nda_scope),
+        )
+
+
+class SimCLR(Contrastive):
+    """Negatives pass through the encoder that is trained, and leave no trace in its batch norm statistics."""
+
+    def __init__(self, settings: Config, data: Images) -> None:
+        super().__init__(settings, data)
+        self.head = SimCLRProjectionHead(self.features, self.features, settings.MODEL.dim)
+        self.criterion = self.criterion_for(0)
+
+    def loss(self, x0: Tensor, x1: Tensor, negatives: Tensor | None, number: int) -> Tensor:
+        z0, z1, z_negative = self.embed(x0), self.embed(x1), None
+        if negatives is not None:
+            with frozen_batch_norm_stats(self):
+                z_negative = self.embed(negatives)
+        return full_precision(self.criterion, z0, z1, z_negative)
+
+    def embed(self, images: Tensor) -> Tensor:
+        projected: Tensor = self.head(self.backbone(images))
+        return projected
+
+
+class MoCo(Contrastive):
+    """Negatives pass through the key encoder in a batch of their own, without gradient, and are never enqueued."""
+
+    def __init__(self, settings: Config, data: Images) -> None:
+        super().__init__(settings, data)
+        self.head = MoCoProjectionHead(self.features, self.features, settings.MODEL.dim)
+        self.key_encoder = copy.deepcopy(nn.Sequential(self.backbone, self.head)).requires_grad_(False)
+        self.criterion = self.criterion_for((settings.MODEL.queue, settings.MODEL.dim))
+
+    def loss(self, x0: Tensor, x1: Tensor, negatives: Tensor | None, number: int) -> Tensor:
+        momentum = self.settings.MODEL.momentum
+        update_momentum(nn.Sequential(self.backbone, self.head), self.key_encoder, momentum)
+        query = self.head(self.backbone(x0))
+        key = self.embed_keys(x1, number)
+        key_negative = None
+        if negatives is not None:
+            with frozen_batch_norm_stats(self.key_encoder):
+                key_negative = self.embed_keys(negatives, number)
+        return full_precision(self.criterion, query, key, key_negative)
+
+    @torch.no_grad()
+    def embed_keys(self, images: Tensor, number: int) -> Tensor:
+        """Embed in another order, so that batch norm does not tell which query belongs to which key."""
+        several = self.trainer.world_size > 1
+        with seeded(self.settings.RUN.seed, "shuffle", number, device=self.device):
+            shuffled, order = batch_shuffle(images, distributed=several)
+        keys: Tensor = batch_unshuffle(self.key_encoder(shuffled), order, distributed=several)
+        return keys
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Lightly leaves the memory bank out of the state; without it a run would not resume as it was."""
+        checkpoint["memory_bank"] = dict(self.criterion.memory_bank.named_buffers())
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for name, buffer in self.criterion.memory_bank.named_buffers():
+            buffer.copy_(checkpoint["memory_bank"][name])
+
+
+METHODS: dict[str, type[MoCo] | type[SimCLR]] = {"moco": MoCo, "simclr": SimCLR}
+
+
+def make(settings: Config, data: Images) -> MoCo | SimCLR:
+    """Build the method with weights and queue that depend on the seed only."""
+    with seeded(settings.RUN.seed, "weights"):
+        return METHODS[settings.MODEL.method](settings, data)
+
+
+def make_backbone(settings: Model) -> tuple[nn.Module, int]:
+    """Return Lightly's ResNet without its last layer, and the number of its features."""
+    resnet = ResNetGenerator(settings.backbone, width=settings.width, num_splits=settings.bn_splits)
+    # Lightly's own recipe, all children in a row, would lose the activation between stem and first stage.
+    stem = [resnet.conv1, resnet.bn1, nn.ReLU()]
+    if settings.stem == "large":
+        stem = [nn.Conv2d(3, resnet.base, 7, stride=2, padding=3, bias=False), *stem[1:], nn.MaxPool2d(3, 2, padding=1)]
+    stages = [resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4]
+    return nn.Sequential(*stem, *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten()), resnet.linear.in_features
+
+
+def full_precision(criterion: nn.Module, *embeddings: Tensor | None) -> Tensor:
+    """Compute a loss outside autocast: divided by a small temperature, half precision rounds off what counts."""
+    given = [None if each is None else each.float() for each in embeddings]
+    device = next(each.device.type for each in given if each is not None)
+    with torch.autocast(device, enabled=False):
+        loss: Tensor = criterion(*given)
+    return loss

@@ -1,0 +1,184 @@
+"""Learn features with MoCo-v2 or SimCLR: ``python -m examples.contrastive.train --config FILE [KEY=VALUE ...]``.
+
+A run writes into ``RUN.save_dir``: ``config.yaml``, ``checkpoint.ckpt`` after every epoch, TensorBoard logs, and at the
+end ``results.json``. Started again it goes on from its checkpoint, and on one machine ends with the same weights, bit
+for bit, as if it had never stopped (on a GPU, as far as its kernels are deterministic).
+"""
+
+import json
+import logging
+import os
+import time
+import warnings
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import torch
+import typer
+from lightning_fabric.plugins import TorchCheckpointIO
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers import TensorBoardLogger
+from rich.console import Console
+
+from examples.contrastive import config, data, methods
+from examples.contrastive.config import DIGITS, Config
+from examples.contrastive.data import labels_of
+from examples.contrastive.evaluate import KNNAccuracy, embed, knn_accuracy, linear_accuracy
+from examples.gan import checkpoint as atomic
+from examples.gan.config import ConfigError
+from examples.gan.data import Images
+
+CHECKPOINT = "checkpoint.ckpt"
+RESULTS = "results.json"
+# What may change between the parts of a run; everything else would make it another run.
+FREE = ("EVAL.", "RUN.save_dir", "RUN.accelerator", "RUN.threads", "RUN.print_freq", "RUN.progress")
+console = Console()
+
+Results = dict[str, Any]
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Writes checkpoints so that the file at the path is always a whole one."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        atomic.save(checkpoint, Path(path))
+
+
+def train(settings: Config) -> Results:
+    """Train to ``OPTIMIZATION.epochs``, from the run's checkpoint if it has one, and evaluate.
+
+    Args:
+        settings: A checked config, see :func:`examples.contrastive.config.load`.
+
+    Returns:
+        What ``results.json`` holds: accuracies in [0, 1], and the seconds of the last part of the training. Of several
+        processes only the first evaluates.
+
+    Raises:
+        ConfigError: If the folder holds a run with other settings.
+        ValueError: If the data cannot be read, or do not fill one batch.
+    """
+    folder = Path(settings.RUN.save_dir)
+    finished = prepare(folder, settings)
+    if finished:
+        return finished
+    if settings.RUN.threads:
+        torch.set_num_threads(settings.RUN.threads)
+    training, test = data.load(settings.DATA)
+    method = methods.make(settings, training)
+    callbacks: list[Callback] = [
+        KNNAccuracy(training, test, settings.EVAL),
+        ModelCheckpoint(folder, Path(CHECKPOINT).stem, save_on_train_epoch_end=True, enable_version_counter=False),
+    ]
+    if settings.RUN.progress:
+        callbacks.append(RichProgressBar())
+    saved, started = folder / CHECKPOINT, time.perf_counter()
+    with quiet():
+        trainer = make_trainer(settings, callbacks)
+        trainer.fit(method, ckpt_path=saved if saved.exists() else None, weights_only=True)
+        results: Results = {"epochs": trainer.current_epoch, "seconds": round(time.perf_counter() - started, 1)}
+        if trainer.is_global_zero:
+            results |= evaluate(method, training, test, settings)
+            write(json.dumps(results, indent=2) + "\n", folder / RESULTS)
+    return results
+
+
+def make_trainer(settings: Config, callbacks: list[Callback]) -> Trainer:
+    """The Trainer of a run; batches know their process, so no sampler is put in their way."""
+    return Trainer(
+        max_epochs=settings.OPTIMIZATION.epochs,
+        accelerator=settings.RUN.accelerator,
+        devices=settings.RUN.devices,
+        precision=cast(Any, settings.RUN.precision),
+        logger=TensorBoardLogger(settings.RUN.save_dir, name="", version=""),
+        callbacks=callbacks,
+        plugins=[AtomicCheckpoints()],
+        enable_progress_bar=settings.RUN.progress,
+        enable_model_summary=False,
+        log_every_n_steps=settings.RUN.print_freq,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        reload_dataloaders_every_n_epochs=1,
+    )
+
+
+def evaluate(method: methods.Contrastive, training: Images, test: Images, settings: Config) -> Results:
+    """Accuracies of the features of a trained method."""
+    bank, queries = embed(method.backbone, training.images), embed(method.backbone, test.images)
+    labels, test_labels, evaluation = labels_of(training), labels_of(test), settings.EVAL
+    knn = knn_accuracy(bank, labels, queries, test_labels, evaluation.knn_k, evaluation.knn_temperature)
+    linear = linear_accuracy(bank, labels, queries, test_labels, evaluation, settings.RUN.seed)
+    return {"knn": knn, "linear": linear}
+
+
+def prepare(folder: Path, settings: Config) -> Results | None:
+    """Make the run's folder and write down its settings; return its results if it is finished.
+
+    Raises:
+        ConfigError: If the folder holds a run with other settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = folder / "config.yaml"
+    if (folder / CHECKPOINT).exists():
+        differing = config.differences(settings, config.load(written))
+        other = [f"{key} ({how})" for key, how in differing.items() if not key.startswith(FREE)]
+        if other:
+            raise ConfigError(
+                f"{folder} holds a run with other settings: {', '.join(other)}. "
+                "Choose another RUN.save_dir, or remove that folder"
+            )
+        if (folder / RESULTS).exists() and not any(key.startswith("EVAL.") for key in differing):
+            console.print(f"{folder}: finished already")
+            results: Results = json.loads((folder / RESULTS).read_text())
+            return results
+        console.print(f"{folder}: going on from {CHECKPOINT}")
+    atomic.sweep(folder / CHECKPOINT)
+    (folder / RESULTS).unlink(missing_ok=True)
+    write(config.to_yaml(settings), written)
+    return None
+
+
+def write(text: str, path: Path) -> None:
+    """Write a file so that it is always whole, the old or the new."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+class quiet(warnings.catch_warnings):  # noqa: N801  # a context manager
+    """Without Lightning's advice that does not apply, and what it has to say about other software.
+
+    Images are in memory, a folder is meant to be gone on with, and only one process evaluates.
+    """
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+        for advice in (
+            "does not have many workers",
+            "exists and is not empty",
+            "It is recommended to use `self.log",
+            "`isinstance.treespec, LeafSpec.` is deprecated",
+        ):
+            warnings.filterwarnings("ignore", f".*{advice}")
+
+
+def main(
+    overrides: Annotated[list[str] | None, typer.Argument(help="SECTION.key=value, such as RUN.seed=1")] = None,
+    path: Annotated[Path, typer.Option("--config", help="A YAML file")] = DIGITS,
+) -> None:
+    """Learn features, or go on with a run that was stopped, and evaluate them."""
+    try:
+        settings = config.load(path, overrides or ())
+        results = train(settings)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error
+    if "linear" in results:
+        console.print(f"kNN {results['knn']:.1%}, linear {results['linear']:.1%}")
+        console.print(f"Logs, checkpoint and results are in {settings.RUN.save_dir}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

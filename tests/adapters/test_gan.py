@@ -1,0 +1,83 @@
+import warnings
+
+import pytest
+import torch
+
+import nda_augment as nda
+from nda_augment.adapters._gan import as_negatives, check_fake_weight, make_negatives, warn_undone
+from nda_augment.transforms import NegativeTransform
+
+
+class Spy(nda.Flip):
+    """Remembers under what it was called."""
+
+    def forward(self, *args, **kwargs):
+        self.autocast, self.grad = torch.is_autocast_enabled("cpu"), torch.is_grad_enabled()
+        return super().forward(*args, **kwargs)
+
+
+class TestAsNegatives:
+    def test_a_transform_is_itself_and_a_string_a_policy(self) -> None:
+        transform = nda.Jigsaw()
+        assert as_negatives(transform) is transform
+        assert str(as_negatives("jigsaw(grid=4x4),stitch:2")) == "jigsaw(grid=4x4),stitch:2"
+
+    def test_what_cannot_be_negatives(self) -> None:
+        with pytest.raises(TypeError, match=r"nda_augment\.Jigsaw"):
+            as_negatives(torch.nn.Identity())
+        with pytest.raises(ValueError, match="did you mean 'jigsaw'"):
+            as_negatives("jigsaws")
+        with pytest.raises(ValueError, match="p=1"):
+            as_negatives(nda.Jigsaw(p=0.5))
+        with pytest.raises(ValueError, match="clips"):
+            as_negatives("frameshuffle")
+
+    @pytest.mark.parametrize("value", [0.0, -0.25, 1.5, float("nan")])
+    def test_what_is_no_fake_weight(self, value: float) -> None:
+        with pytest.raises(ValueError, match=r"\(0, 1\]"):
+            check_fake_weight(value)
+
+
+class TestMakeNegatives:
+    def test_they_are_data(self) -> None:
+        images = torch.rand(2, 3, 8, 8, requires_grad=True)
+        spy = Spy()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            negatives = make_negatives(spy, images, labels=None)
+        assert not spy.autocast
+        assert not spy.grad
+        assert not negatives.requires_grad
+        assert torch.equal(negatives, images.flip(-2))
+
+    def test_labels_go_to_those_who_need_them(self) -> None:
+        images = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 3, 8, 8)
+        labels = torch.tensor([0, 0, 1, 1])
+        make_negatives(nda.Jigsaw(), images, labels)
+        negatives = make_negatives(nda.Stitch(partner="same_class"), images, labels)
+        assert [sorted(negative.unique().tolist()) for negative in negatives] == [[0, 1], [0, 1], [2, 3], [2, 3]]
+
+
+class TestWarnUndone:
+    @pytest.mark.parametrize(
+        ("negatives", "operations", "named"),
+        [
+            (nda.Cutout(), {"cutout"}, ["'cutout'"]),
+            (nda.Rotate90(), {"rotate90"}, ["'rotate90'"]),
+            (nda.Rotate90(), {"rotate"}, ["'rotate'"]),
+            (nda.Flip(), {"rotate90", "xflip"}, ["'rotate90'"]),
+            (nda.Flip(direction="horizontal"), {"rotate90", "xflip"}, ["'xflip'"]),
+            (nda.Roll(), {"translation"}, ["'translation'"]),
+            (nda.Roll(), {"xint", "xfrac"}, ["'xfrac'", "'xint'"]),
+            (nda.from_policy("jigsaw,(stitch,cutout),rotate90"), {"cutout", "rotate90"}, ["'cutout'", "'rotate90'"]),
+            (nda.from_policy("jigsaw,stitch"), {"cutout", "translation", "xflip", "rotate90"}, []),
+            (nda.Cutout(), {"translation"}, []),
+        ],
+        ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
+    )
+    def test_names_what_works_against_what(
+        self, negatives: NegativeTransform, operations: set[str], named: list[str]
+    ) -> None:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            warn_undone(negatives, operations)
+        assert [str(warning.message).split()[3] for warning in caught] == named

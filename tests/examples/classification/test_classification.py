@@ -1,0 +1,123 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from typer.testing import CliRunner
+
+from examples.classification import train
+from examples.classification.corruptions import CORRUPTIONS, STRENGTHS, corrupt
+from examples.classification.model import VisionTransformer
+from examples.classification.train import ARMS, Settings
+from examples.contrastive import data
+from examples.contrastive.config import Data
+from examples.gan.data import Images
+from nda_augment import losses
+
+SETTINGS = Settings("plain", seed=0, epochs=1, batch_size=8, policy="patch_shuffle(grid=2)")
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Images, Images]:
+    training, test = data.load(Data(img_size=8, limit=24))
+    return training, test[torch.arange(40)]
+
+
+def batch() -> tuple[Tensor, Tensor, Tensor]:
+    images = torch.randn(2, 8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    return images[0], images[1], torch.arange(8) % 4
+
+
+class TestModel:
+    def test_logits_are_linear_in_the_features(self) -> None:
+        model = VisionTransformer(8, 10)
+        logits, features = model(batch()[0])
+        assert logits.shape == (8, 10)
+        assert torch.equal(model.classify(features), logits)
+
+    def test_it_sees_where_patches_are(self) -> None:
+        model = VisionTransformer(8, 10).eval()
+        images = batch()[0]
+        assert not torch.allclose(model(images)[0], model(images.roll(4, dims=-1))[0], atol=1e-4)
+        nn.init.zeros_(model.positions)
+        torch.testing.assert_close(model(images)[0], model(images.roll(4, dims=-1))[0])
+
+    def test_images_that_cannot_be_cut_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="side 10 cannot be cut into patches of side 4"):
+            VisionTransformer(10, 10)
+
+
+class TestCorruptions:
+    images = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+    @pytest.mark.parametrize("corruption", CORRUPTIONS)
+    def test_they_grow_with_the_strength_and_repeat(self, corruption: str) -> None:
+        changes = []
+        for strength in STRENGTHS:
+            corrupted = corrupt(self.images, corruption, strength)
+            assert corrupted.shape == self.images.shape
+            assert corrupted.min() >= 0
+            assert corrupted.max() <= 1
+            assert torch.equal(corrupted, corrupt(self.images, corruption, strength))
+            changes.append((corrupted - self.images).abs().mean().item())
+        assert 0 < changes[0] < changes[1] < changes[2]
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_the_loss_of_an_arm(arm: str) -> None:
+    model = VisionTransformer(8, 10).eval()
+    images, negatives, labels = batch()
+    settings = replace(SETTINGS, arm=arm, negative_weight=0.5)
+    (logits, features), (negative_logits, negative_features) = model(images), model(negatives)
+    terms = {
+        "plain": torch.zeros(()),
+        "uniform": losses.uniform_cross_entropy(negative_logits),
+        "distance": losses.probability_distance(logits, negative_logits),
+        "supcon": losses.sup_con(features, labels),
+        "contrastive": losses.sup_con(features, labels, negatives=negative_features),
+    }
+    expected = nn.functional.cross_entropy(logits, labels) + 0.5 * terms[arm]
+    torch.testing.assert_close(train.loss(model, images, negatives, labels, settings), expected)
+
+
+@pytest.mark.parametrize("arm", ["plain", "contrastive"])
+def test_training_is_a_function_of_its_settings(arm: str, digits: tuple[Images, Images]) -> None:
+    def weights(**changes: Any) -> dict[str, Tensor]:
+        return train.train(digits[0], replace(SETTINGS, arm=arm, **changes)).state_dict()
+
+    first, again, other = weights(), weights(), weights(seed=1)
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
+    assert not torch.equal(first["classify.weight"], other["classify.weight"])
+
+
+def test_measures_are_percentages_of_what_is_right(digits: tuple[Images, Images]) -> None:
+    _, test = digits
+
+    class Constant(nn.Module):
+        def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+            logits = torch.zeros(len(images), 10)
+            logits[:, 3] = 1
+            return logits, logits
+
+    measured = train.measure(Constant(), test, SETTINGS.policy)
+    assert test.labels is not None
+    threes = 100 * (test.labels == 3).float().mean().item()
+    assert set(measured) == {"clean", "corrupted", *CORRUPTIONS, "negatives", "confidence on negatives"}
+    confidence = measured.pop("confidence on negatives")
+    assert confidence == pytest.approx(100 * torch.e / (torch.e + 9))
+    assert all(value == pytest.approx(threes) for value in measured.values())
+
+
+def test_the_command_line_prints_a_table(monkeypatch: pytest.MonkeyPatch, digits: tuple[Images, Images]) -> None:
+    import typer
+
+    monkeypatch.setattr(data, "load", lambda _: digits)
+    app = typer.Typer()
+    app.command()(train.main)
+    words = ["--arm", "plain", "--seeds", "2", "--epochs", "0", "--size", "8", "--policy", "patch_shuffle(grid=2)"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    assert "| accuracy in % | plain |" in result.output
+    assert "±" in result.output
+    assert CliRunner().invoke(app, ["--arm", "plan"]).exit_code == 2

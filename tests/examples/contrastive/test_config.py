@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+
+from examples.contrastive import config
+from examples.gan.config import ConfigError
+
+CONFIGS = sorted(Path(config.__file__).parent.glob("configs/*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_configs_that_come_along_are_valid(path: Path) -> None:
+    config.load(path, ["DATA.path=somewhere"])
+
+
+def test_words_change_the_file_and_the_file_the_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("MODEL: {dim: 32, queue: 64}\n")
+    settings = config.load(path, ["MODEL.dim=16"])
+    assert (settings.MODEL.dim, settings.MODEL.queue, settings.MODEL.momentum) == (16, 64, 0.99)
+
+
+def test_a_saved_config_is_read_back(tmp_path: Path) -> None:
+    settings = config.load(None, ["AUG.nda_policy='jigsaw(grid=3),stitch:2'", "RUN.seed=7"])
+    (tmp_path / "config.yaml").write_text(config.to_yaml(settings))
+    assert config.load(tmp_path / "config.yaml") == settings
+
+
+def test_differences_are_named() -> None:
+    earlier, now = config.load(), config.load(None, ["RUN.seed=1", "MODEL.dim=32"])
+    assert config.differences(now, earlier) == {"MODEL.dim": "was 64, now 32", "RUN.seed": "was 0, now 1"}
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("MODEL.dims=3", r"unknown key 'MODEL.dims'; the nearest known one is 'MODEL.dim'"),
+        ("MODELS.dim=3", r"unknown key 'MODELS'"),
+        ("MODEL.dim=wide", r"MODEL.dim"),
+        ("MODEL.dim", r"'MODEL.dim' is no override"),
+        ("MODEL.method=mocco", r"MODEL.method must be one of moco, simclr, got 'mocco'; did you mean 'moco'"),
+        ("MODEL.queue=0", r"MODEL.queue must be at least 1, got 0"),
+        ("LOSS.temperature=0", r"LOSS.temperature must be above 0, got 0.0"),
+        ("EVAL.knn_temperature=0.01", r"EVAL.knn_temperature must be at least 0.02, got 0.01"),
+        ("LOSS.nda_scale=0", r"negative_scale"),
+        ("LOSS.nda_scope=all", r"scope must be one of"),
+        ("AUG.nda_policy=jigsw", r"jigsaw"),
+        ("AUG.min_scale=0", r"AUG.min_scale must be in \(0, 1\], got 0"),
+        ("AUG.flip=2", r"AUG.flip must be in \[0, 1\], got 2"),
+        ("DATA.name=npz", r"DATA.name=npz needs DATA.path"),
+        ("RUN.devices=3", r"OPTIMIZATION.batch_size=128 cannot be divided by RUN.devices=3"),
+        ("MODEL.bn_splits=3", r"cannot be divided by RUN.devices · MODEL.bn_splits=3"),
+        ("OPTIMIZATION.lr=.nan", r"OPTIMIZATION.lr must be above 0, got nan"),
+    ],
+)
+def test_what_cannot_be_is_refused(word: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config.load(None, [word])
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="missing"):
+        config.load(tmp_path / "missing.yaml")
+    (tmp_path / "broken.yaml").write_text("MODEL: [\n")
+    with pytest.raises(ConfigError):
+        config.load(tmp_path / "broken.yaml")

@@ -1,0 +1,162 @@
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from examples.contrastive import data, methods
+from examples.contrastive.config import Config
+from examples.contrastive.methods import MoCo, SimCLR
+from tests.examples.contrastive.conftest import Tiny
+
+
+def build(settings: Config) -> Any:
+    training, _ = data.load(settings.DATA)
+    method = methods.make(settings, training)
+    method.trainer = SimpleNamespace(world_size=1, training=True, global_step=0, global_rank=0)
+    return method
+
+
+def views(count: int = 3) -> list[Tensor]:
+    return list(torch.randn(count, 8, 3, 8, 8, generator=torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.parametrize("backbone", ["resnet-9", "resnet-18"])
+@pytest.mark.parametrize("splits", [0, 2])
+def test_the_backbone_is_a_resnet_with_a_small_stem(tiny: Tiny, backbone: str, splits: int) -> None:
+    settings = tiny("run", f"MODEL.backbone={backbone}", f"MODEL.bn_splits={splits}")
+    network, features = methods.make_backbone(settings.MODEL)
+    assert features == 4 * 8
+    assert network(torch.randn(4, 3, 32, 32)).shape == (4, 32)
+    stem = network[0]
+    assert (stem.kernel_size, stem.stride) == ((3, 3), (1, 1))
+    assert not any(isinstance(layer, nn.MaxPool2d) for layer in network.modules())
+    convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    assert sum(layer.kernel_size == (3, 3) for layer in convolutions) == {"resnet-9": 9, "resnet-18": 17}[backbone]
+
+
+def test_a_large_stem_is_that_of_the_usual_resnet(tiny: Tiny) -> None:
+    network, _ = methods.make_backbone(tiny("run", "MODEL.stem=large").MODEL)
+    assert network[:4](torch.randn(2, 3, 64, 64)).shape == (2, 4, 16, 16)
+
+
+def test_negatives_are_a_function_of_seed_and_step(tiny: Tiny) -> None:
+    def negatives(seed: int, step: int) -> Tensor:
+        method = build(tiny("run", f"RUN.seed={seed}"))
+        method.trainer.global_step = step
+        made: Tensor = method.make_negatives(views()[0])
+        return made
+
+    assert torch.equal(negatives(0, 5), negatives(0, 5))
+    assert not torch.equal(negatives(0, 5), negatives(0, 6))
+    assert not torch.equal(negatives(0, 5), negatives(1, 5))
+
+
+def test_arms_start_from_the_same_weights_and_queue(tiny: Tiny) -> None:
+    plain = build(tiny("plain", "AUG.apply_nda=false"))
+    negative = build(tiny("negative", "AUG.nda_policy=cutout"))
+    other = build(tiny("other", "RUN.seed=1"))
+    assert plain.nda_transform is None
+    assert str(negative.nda_transform) == "cutout"
+    for (name, ours), theirs in zip(plain.state_dict().items(), negative.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs), name
+    assert torch.equal(plain.criterion.memory_bank.bank, negative.criterion.memory_bank.bank)
+    assert not torch.equal(plain.backbone[0].weight, other.backbone[0].weight)
+
+
+class TestMoCo:
+    def test_negatives_raise_the_loss_and_are_neither_enqueued_nor_in_any_statistics(self, tiny: Tiny) -> None:
+        x0, x1, negatives = views()
+        losses, banks, statistics = [], [], []
+        for given in (None, negatives):
+            method: MoCo = build(tiny("run"))
+            losses.append(method.loss(x0, x1, given, 0))
+            banks.append(method.criterion.memory_bank.bank)
+            statistics.append([value.clone() for value in method.state_dict().values()])
+        assert losses[1] > losses[0]
+        assert torch.equal(*banks)
+        assert all(torch.equal(*pair) for pair in zip(*statistics, strict=True))
+
+    def test_gradient_reaches_the_query_encoder_only(self, tiny: Tiny) -> None:
+        method: MoCo = build(tiny("run"))
+        x0, x1, negatives = (each.requires_grad_() for each in views())
+        method.loss(x0, x1, negatives, 0).backward()
+        assert x0.grad is not None
+        assert x1.grad is None
+        assert negatives.grad is None
+        assert all(parameter.grad is not None for parameter in method.backbone.parameters())
+        assert all(parameter.grad is None for parameter in method.key_encoder.parameters())
+        optimized = {id(p) for group in method.configure_optimizers()[0][0].param_groups for p in group["params"]}
+        assert not optimized & {id(parameter) for parameter in method.key_encoder.parameters()}
+
+    def test_the_key_encoder_follows(self, tiny: Tiny) -> None:
+        method: MoCo = build(tiny("run", "MODEL.momentum=0.75"))
+        before = method.key_encoder[0][0].weight.clone()
+        with torch.no_grad():
+            method.backbone[0].weight.add_(1)
+        method.loss(*views(), 0)
+        torch.testing.assert_close(method.key_encoder[0][0].weight, before + 0.25)
+
+    def test_keys_come_back_in_order(self, tiny: Tiny) -> None:
+        method: MoCo = build(tiny("run"))
+        method.key_encoder.eval()
+        x0 = views()[0]
+        torch.testing.assert_close(method.embed_keys(x0, 3), method.key_encoder(x0))
+
+    def test_keys_are_shuffled_anew_for_each_batch(self, tiny: Tiny) -> None:
+        orders: list[Tensor] = []
+        for seed, number in ((0, 3), (0, 3), (0, 4), (1, 3)):
+            method: MoCo = build(tiny("run", f"RUN.seed={seed}"))
+            method.key_encoder = nn.Flatten()
+            method.key_encoder.register_forward_hook(lambda _, inputs, __: orders.append(inputs[0]))
+            method.embed_keys(views()[0], number)
+        assert torch.equal(orders[0], orders[1])
+        assert not torch.equal(orders[0], orders[2])
+        assert not torch.equal(orders[0], orders[3])
+
+    def test_the_loss_is_that_of_the_package(self, tiny: Tiny) -> None:
+        from nda_augment.losses import info_nce
+
+        method: MoCo = build(tiny("run", "LOSS.nda_scale=2"))
+        method.eval().train(False)
+        method.criterion.train()
+        bank = method.criterion.memory_bank.bank.clone()
+        x0, x1, negatives = views()
+        loss = method.loss(x0, x1, negatives, 0)
+        query, keys = method.head(method.backbone(x0)), method.key_encoder(torch.cat([x1, negatives])).chunk(2)
+        expected = info_nce(query, keys[0], queue=bank, negatives=keys[1], temperature=0.2, negative_scale=2.0)
+        torch.testing.assert_close(loss, expected)
+
+
+class TestSimCLR:
+    def test_negatives_raise_the_loss_and_leave_the_statistics_alone(self, tiny: Tiny) -> None:
+        x0, x1, negatives = views()
+        losses, statistics = [], []
+        for given in (None, negatives):
+            method: SimCLR = build(tiny("run", "MODEL.method=simclr"))
+            losses.append(method.loss(x0, x1, given, 0))
+            statistics.append([value.clone() for value in method.state_dict().values()])
+        assert losses[1] > losses[0]
+        assert all(torch.equal(*pair) for pair in zip(*statistics, strict=True))
+
+    def test_negatives_carry_gradient(self, tiny: Tiny) -> None:
+        method: SimCLR = build(tiny("run", "MODEL.method=simclr"))
+        x0, x1, negatives = views()
+        negatives.requires_grad_()
+        method.loss(x0, x1, negatives, 0).backward()
+        assert negatives.grad is not None
+        assert negatives.grad.abs().sum() > 0
+
+
+def test_the_loss_is_computed_in_full_precision_under_autocast(tiny: Tiny) -> None:
+    seen: list[torch.dtype] = []
+
+    def criterion(*embeddings: Tensor | None) -> Tensor:
+        seen.extend(each.dtype for each in embeddings if each is not None)
+        seen.append((embeddings[0] @ embeddings[1].T).dtype)
+        return torch.zeros(())
+
+    with torch.autocast("cpu", torch.bfloat16):
+        methods.full_precision(criterion, torch.randn(2, 3).bfloat16(), torch.randn(2, 3).bfloat16(), None)
+    assert seen == [torch.float32] * 3
