@@ -198,6 +198,7 @@ def test_the_settings_show_in_the_representation(kind: str) -> None:
 # Two ranks
 
 
+@pytest.mark.slow
 def test_two_ranks_equal_one_process_on_the_joined_batch(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(ranks.run, (tmp_path,), nprocs=ranks.WORLD_SIZE)
     joined = ranks.measure(ranks.make_batch(), gather=False)

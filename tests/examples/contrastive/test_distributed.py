@@ -19,6 +19,7 @@ def free_port() -> int:
     return port
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(LIGHTNING_WARNS)
 def test_two_processes_train_like_one_on_the_joined_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 3), dtype=np.uint8)
