@@ -49,7 +49,11 @@ def _text(value: Any) -> str:
 
 def _machine() -> str:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
-    return f"{device}, {torch.get_num_threads()} CPU threads, torch {torch.__version__}; medians of interleaved calls."
+    return (
+        f"{device}, {torch.get_num_threads()} CPU threads, torch {torch.__version__}; medians of interleaved calls. "
+        "On a CPU a copy of a large batch costs several times more where its memory is fresh than where the allocator "
+        "kept it, which changes within a run: compare multiples of a copy within a row, and milliseconds between rows."
+    )
 
 
 if __name__ == "__main__":

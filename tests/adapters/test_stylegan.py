@@ -245,12 +245,12 @@ class TestCalls:
         assert torch.equal(double.reported["Loss/signs/negative"], scores.sign())
 
     def test_partners_by_class(self, doubled: Lab) -> None:
-        images = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 3, 8, 8)
-        labels = torch.eye(double.CLASSES)[[0, 0, 2, 2]]
+        images = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 3, 8, 8)
+        labels = torch.eye(double.CLASSES)[[0, 0, 1, 1, 2, 2]]
         loss = doubled.loss(CLASS_NAME, nda_policy="stitch(partner=same_class)")
         doubled.step(loss, "Dmain", real_img=images, real_c=labels)
         found = [sorted(negative.unique().tolist()) for negative in loss.D.seen[0][0]]
-        assert found == [[0, 1], [0, 1], [2, 3], [2, 3]]
+        assert found == [[0, 1], [0, 1], [2, 3], [2, 3], [4, 5], [4, 5]]
         with pytest.raises(ValueError, match="train with labels"):
             doubled.step(loss, "Dmain", real_c=torch.zeros(4, 0))
 
