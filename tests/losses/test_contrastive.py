@@ -489,7 +489,7 @@ def test_nothing_to_contrast_with():
     assert nt_xent(normal(1, 4), normal(1, 4, seed=1)).item() == pytest.approx(0)
 
 
-def test_non_finite_values_are_a_nan_loss_where_looking_is_not_free():
+def test_non_finite_values_are_a_nan_loss_when_compiled():
     compiled = torch.compile(info_nce, backend="aot_eager", fullgraph=True)
     assert compiled(normal(3, 4), normal(3, 4) * math.nan).isnan()
 
