@@ -172,6 +172,18 @@ def test_a_parameter_of_another_shape_is_named(case: Case) -> None:
                 module.negate(images, {**params, name: other})
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.uint8], ids=str)
+@pytest.mark.parametrize("case", REGISTERED, ids=str)
+def test_narrow_types_cost_no_more_than_their_rounding(case: Case, dtype: torch.dtype) -> None:
+    module, images = case.make(), case.images(dtype=dtype)
+    params = draw(module, images, seed=0)
+    negatives, exact = module.negate(images, params), module.negate(images.float(), params)
+    if dtype == torch.uint8:
+        assert_close(negatives.float(), exact.clamp(0, 255), rtol=0.0, atol=0.5)
+    else:  # the pixels are rounded once, and in mixup the weights too
+        assert_close(negatives.float(), exact, rtol=0.0, atol=2 * torch.finfo(dtype).eps)
+
+
 @each_case
 def test_nothing_is_read_back_from_the_device(case: Case) -> None:
     """A tensor on the meta device has no values: whoever asks for one fails, as a GPU would have to be waited for."""

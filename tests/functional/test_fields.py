@@ -79,6 +79,14 @@ class TestPerlinNoise:
             expected = perlin_by_hand(angles[b], list(frequencies), float(rotations[b]), (7, 10))
             assert_close(noise[b].double(), expected, rtol=1e-4, atol=1e-5)
 
+    @pytest.mark.parametrize(
+        ("name", "shape"), [("angles", (2, 5, 4)), ("angles", (2, 4, 5)), ("frequencies", (2, 3)), ("rotations", (3,))]
+    )
+    def test_a_parameter_of_another_shape_is_named(self, name: str, shape: tuple[int, ...]) -> None:
+        params = {"angles": torch.zeros(2, 5, 5), "frequencies": torch.full((2, 2), 2), "rotations": torch.zeros(2)}
+        with pytest.raises(ValueError, match=f"^{name} must "):
+            perlin_noise(**params | {name: torch.ones(shape)}, size=(4, 4))
+
     def test_is_smooth_and_has_no_bias(self) -> None:
         angles = torch.rand(64, 9, 9, generator=generator(0)) * 2 * math.pi
         noise = perlin_noise(angles, torch.full((64, 2), 4), torch.zeros(64), (64, 64))

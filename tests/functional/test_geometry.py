@@ -57,6 +57,8 @@ def test_roll(shape: tuple[int, ...], dtype: torch.dtype, memory_format: torch.m
 def test_flip(shape: tuple[int, ...], direction: str, dim: int, memory_format: torch.memory_format) -> None:
     images = images_of(shape, torch.float32, memory_format)
     assert torch.equal(functional.flip(images, direction), images.flip(dim))
+    if direction == "vertical":
+        assert torch.equal(functional.flip(images), images.flip(dim))
 
 
 def test_errors() -> None:

@@ -82,3 +82,13 @@ def test_perlin_is_the_noise_above_the_threshold_and_never_empty(size: tuple[int
         else:
             assert own.sum() == least or len(values.unique()) < values.numel()
             assert values[own].min() >= values[~own].max()
+
+
+def test_perlin_islands_are_above_a_half_by_default() -> None:
+    lattice = torch.rand(32, 5, 5, generator=generator(0)) * 6, torch.full((32, 2), 2), torch.zeros(32)
+    assert torch.equal(masks.perlin(*lattice, (40, 40)), masks.perlin(*lattice, (40, 40), threshold=0.5, least=0.02))
+
+
+def test_the_far_ends_of_a_strip_are_open() -> None:
+    across = masks.strip(torch.tensor([[4, 2]]), torch.tensor([[4, 2]]), torch.zeros(1), (5, 9))[0, 0]
+    assert across.nonzero().tolist() == [[row, col] for row in (1, 2) for col in (2, 3, 4, 5)]

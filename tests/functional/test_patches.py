@@ -112,13 +112,15 @@ def test_patch_infill_replaces_the_centre_by_the_border(rate: float, grid: tuple
 def test_patch_infill_knows_two_rates() -> None:
     with pytest.raises(ValueError, match=r"rate must be one of 0\.25, 0\.375, got 0\.5"):
         functional.patch_infill(torch.rand(1, 3, 8, 8), 0.5)
+    images = distinct((2, 3, 8, 8))
+    assert torch.equal(functional.patch_infill(images), functional.patch_infill(images, 0.25))
 
 
 class TestJigsawErrors:
     @pytest.mark.parametrize(
         ("size", "grid", "sizes"),
         [
-            ((33, 32), (2, 2), "height of 33 px; resize the height to 32 or 34"),
+            ((33, 32), (2, 2), "height of 33 px; resize the height to 32 or 34, or choose a grid that divides 33x32"),
             ((32, 32), (2, 5), "width of 32 px; resize the width to 30 or 35"),
             ((2, 2), (3, 2), "height of 2 px; resize the height to 3"),
         ],

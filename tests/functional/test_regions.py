@@ -1,5 +1,6 @@
 """Region kernels against loops over every box."""
 
+import inspect
 import re
 
 import pytest
@@ -189,6 +190,14 @@ class TestForeign:
         assert_close(result, self.blended(images, donors, islands * weights.view(-1, 1, 1, 1)), rtol=1e-6, atol=1e-6)
 
 
+def test_two_channels_are_jittered_alike_in_both_layouts() -> None:
+    images, boxes = distinct((2, 2, 6, 6)), torch.tensor([[0, 0, 3, 3], [1, 1, 4, 5]])
+    shifts, jitter = torch.full((2, 2), 2), torch.rand(2, 2, 2, generator=generator(3)) - 0.5
+    planes = functional.cut_paste(images, boxes, shifts, jitter)
+    pixels = functional.cut_paste(images.contiguous(memory_format=torch.channels_last), boxes, shifts, jitter)
+    assert_close(planes, pixels)
+
+
 def test_copies_are_opaque_and_have_a_hard_edge_by_default() -> None:
     images, g = distinct((2, 3, 8, 8)), generator(0)
     partners, by_two = torch.tensor([1, 0]), torch.full((2, 2), 2)
@@ -222,7 +231,8 @@ def test_parameters_of_the_copies_are_one_per_image() -> None:
         assert kernel(images, *args).shape == images.shape
         for place in range(len(args)):
             short = [arg[:1] if number == place else arg for number, arg in enumerate(args)]
-            with pytest.raises(ValueError, match="one entry per image"):
+            name = list(inspect.signature(kernel).parameters)[1 + place]
+            with pytest.raises(ValueError, match=f"^{name} must .*one entry per image"):
                 kernel(images, *short)
         with pytest.raises(TypeError, match="floating point or uint8"):
             kernel(images.long(), *args)
@@ -247,6 +257,12 @@ class TestErrors:
     def test_one_number_per_channel(self, fill) -> None:
         with pytest.raises(ValueError, match=f"{len(fill)} numbers for images of 3 channels"):
             functional.cutout(torch.rand(1, 3, 4, 4), self.BOXES, fill)
+
+    @pytest.mark.parametrize("fill", [0, 255, (0, 128, 255)], ids=str)
+    def test_the_ends_of_uint8_are_within(self, fill) -> None:
+        filled = functional.cutout(torch.full((1, 3, 4, 4), 7, dtype=torch.uint8), self.BOXES, fill)
+        row, col = self.BOXES[0, 1], self.BOXES[0, 0]
+        assert filled[0, :, row, col].tolist() == list(fill if isinstance(fill, tuple) else [fill] * 3)
 
     @pytest.mark.parametrize("fill", [256, -1, 300.0, (0, 0, 999)], ids=str)
     def test_a_number_beyond_uint8(self, fill) -> None:

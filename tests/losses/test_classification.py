@@ -102,6 +102,13 @@ def test_weight_zero_is_plain_cross_entropy(kind):
     assert torch.equal(classification_loss(logits, LABELS, **inputs(kind), kind=kind, negative_weight=0), plain)
 
 
+def test_defaults_are_those_of_the_paper():
+    logits = normal(4, 3)
+    for kind in KINDS:
+        explicit = classification_loss(logits, LABELS, **inputs(kind), kind=kind, negative_weight=1.0, temperature=0.07)
+        assert torch.equal(classification_loss(logits, LABELS, **inputs(kind), kind=kind), explicit)
+
+
 def test_soft_labels():
     logits, soft = normal(4, 3), normal(4, 3, seed=5).softmax(1)
     loss = classification_loss(logits, soft, negative_logits=logits, kind="distance")
@@ -153,7 +160,7 @@ def test_module_equals_function(kind):
 @pytest.mark.parametrize(
     ("kind", "given", "message"),
     [
-        ("uniform", {}, "kind='uniform' needs negative_logits and nothing else, got none of them"),
+        ("uniform", {}, "needs negative_logits and nothing else, got none of them"),
         (
             "distance",
             inputs("contrastive"),
@@ -165,11 +172,15 @@ def test_module_equals_function(kind):
             "needs features and negative_features and nothing else, got negative_logits",
         ),
         ("contrastive", {"features": normal(4, 5)}, "needs features and negative_features.*got features$"),
-        ("uniform", {**inputs("uniform"), **inputs("contrastive")}, "nothing else, got negative_logits and features"),
+        (
+            "uniform",
+            {**inputs("uniform"), **inputs("contrastive")},
+            "needs negative_logits and .* got negative_logits and features",
+        ),
     ],
 )
 def test_missing_and_unused_inputs(kind, given, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"kind={kind!r} {message}"):
         classification_loss(normal(4, 3), LABELS, **given, kind=kind)
 
 
@@ -196,6 +207,12 @@ def test_bad_logits():
         uniform_cross_entropy(normal(0, 3))
     with pytest.raises(TypeError, match=r"logits must be floating point, got torch.int64"):
         uniform_cross_entropy(torch.zeros(4, 3, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"^logits must have shape \(N, C\), got \(4,\)"):
+        probability_distance(normal(4), normal(4, 3))
+    with pytest.raises(ValueError, match=r"^negative_logits must have shape \(N, C\), got \(4,\)"):
+        probability_distance(normal(4, 3), normal(4))
+    with pytest.raises(ValueError, match=r"^logits must have shape \(N, C\), got \(4,\)"):
+        classification_loss(normal(4), LABELS, **inputs("uniform"))
     with pytest.raises(ValueError, match=r"compared row by row, got \(4, 3\) and \(5, 3\)"):
         probability_distance(normal(4, 3), normal(5, 3))
     with pytest.raises(ValueError, match=r"compared row by row, got \(4, 3\) and \(1, 3\)"):

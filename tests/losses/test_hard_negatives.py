@@ -73,6 +73,12 @@ def test_mixes_with_the_query_keep_the_negative_dominant():
     assert (weight.sort().values - uniform).abs().max() < 0.5 * 1.95 / len(weight) ** 0.5
 
 
+def test_each_query_has_its_own_weights():
+    query, queue = torch.ones(2, 1, dtype=torch.float64).repeat(1, 3), torch.eye(3, dtype=torch.float64)
+    mixed = mix_hard_negatives(query, queue[:1], n_hardest=1, n_mix=0, n_mix_query=9, generator=seeded())
+    assert not torch.isclose(mixed[0], mixed[1]).all(dim=1).any()
+
+
 def test_each_query_has_its_own_hardest():
     query, queue = torch.eye(2, 4), torch.eye(4)
     queue = queue.roll(1, 0)
@@ -166,6 +172,8 @@ def test_bad_embeddings():
     counts = {"n_hardest": 2, "n_mix": 1, "n_mix_query": 1}
     with pytest.raises(ValueError, match=r"query must have shape \(B, D\) and queue \(K, D\), got \(3, 4\) and \(4,\)"):
         mix_hard_negatives(normal(3, 4), normal(4), **counts)
+    with pytest.raises(ValueError, match=r"^query has 12 values that are not finite"):
+        mix_hard_negatives(normal(3, 4) / 0, normal(9, 4), **counts)
     with pytest.raises(ValueError, match=r"queue must have 4 features, got shape \(9, 5\)"):
         mix_hard_negatives(normal(3, 4), normal(9, 5), **counts)
     with pytest.raises(ValueError, match="queue has 36 values that are not finite"):

@@ -1,0 +1,89 @@
+"""A module is its function with the settings kept: each of them reaches the function, and the defaults are the same."""
+
+import inspect
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import nn
+
+from nda_augment import losses
+from nda_augment.losses import classification, contrastive, gan, hard_negatives
+
+SEEDED = torch.Generator().manual_seed(0)
+CONTRASTIVE = {
+    "temperature": 0.3,
+    "negative_scale": 2.0,
+    "scope": "batch",
+    "negative_gradient": True,
+    "gather_distributed": True,
+}
+
+COUNTS = {"n_hardest": 5, "n_mix": 4, "n_mix_query": 3}
+
+
+class Twins(NamedTuple):
+    """A module, its function, where that lives, how many tensors both take, and settings unlike the defaults."""
+
+    cls: type[nn.Module]
+    where: ModuleType
+    function: str
+    inputs: int
+    settings: dict[str, Any]
+    required: dict[str, Any] = {}  # noqa: RUF012 - nobody writes into it
+
+
+TWINS = [
+    Twins(losses.InfoNCELoss, contrastive, "info_nce", 2, CONTRASTIVE),
+    Twins(losses.NTXentLoss, contrastive, "nt_xent", 2, CONTRASTIVE | {"negative_gradient": False}),
+    Twins(losses.DCLLoss, contrastive, "dcl", 2, CONTRASTIVE | {"negative_gradient": False}),
+    Twins(losses.SupConLoss, contrastive, "sup_con", 2, CONTRASTIVE | {"scope": "own", "negative_gradient": False}),
+    Twins(losses.HardNegativeMixing, hard_negatives, "mix_hard_negatives", 2,
+          COUNTS | {"detach": False}, required=COUNTS),
+    Twins(losses.ClassificationLoss, classification, "classification_loss", 2,
+          {"kind": "contrastive", "negative_weight": 1.5, "temperature": 0.3}),
+    Twins(losses.DiscriminatorLoss, gan, "discriminator_loss", 3, {"kind": "hinge", "fake_weight": 0.5}),
+    Twins(losses.GeneratorLoss, gan, "generator_loss", 1, {"kind": "hinge"}),
+]  # fmt: skip
+
+
+@pytest.fixture(params=TWINS, ids=lambda twins: twins.function)
+def twins(request: pytest.FixtureRequest) -> Twins:
+    return request.param
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch, twins: Twins) -> dict[str, Any]:
+    """What the module says to its function, by the function's names."""
+    signature = inspect.signature(getattr(twins.where, twins.function))
+    arguments: dict[str, Any] = {}
+
+    def listen(*args: Any, **kwargs: Any) -> None:
+        arguments.update(signature.bind(*args, **kwargs).arguments)
+
+    monkeypatch.setattr(twins.where, twins.function, listen)
+    return arguments
+
+
+def inputs(twins: Twins) -> list[torch.Tensor]:
+    return [torch.ones(2, 3) for _ in range(twins.inputs)]
+
+
+def test_every_setting_reaches_the_function(twins: Twins, heard: dict[str, Any]) -> None:
+    twins.cls(**twins.settings)(*inputs(twins))
+    assert {name: heard[name] for name in twins.settings} == twins.settings
+
+
+def test_the_defaults_are_the_same(twins: Twins, heard: dict[str, Any]) -> None:
+    twins.cls(**twins.required)(*inputs(twins))
+    parameters = inspect.signature(getattr(losses, twins.function)).parameters
+    defaults = {name: parameters[name].default for name in twins.settings if name not in twins.required}
+    assert {name: heard[name] for name in defaults} == defaults
+
+
+def test_the_generator_reaches_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+    monkeypatch.setattr(hard_negatives, "mix_hard_negatives", lambda *_, generator, **__: given.append(generator))
+    losses.HardNegativeMixing(5, 4, 3)(torch.ones(2, 3), torch.ones(9, 3), SEEDED)
+    assert given == [SEEDED]
