@@ -68,6 +68,11 @@ class TestPermutations:
         monkeypatch.setattr(sampling, "uniform", lambda *shape, **_: torch.arange(shape[1] * 1.0).expand(shape))
         assert sampling.permutations(2, 25)[:, :4].tolist() == [[1, 0, 2, 3]] * 2
 
+    def test_only_the_identity_is_replaced(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        scores = torch.stack([torch.arange(25.0), -torch.arange(25.0)])
+        monkeypatch.setattr(sampling, "uniform", lambda *shape, **_: scores)
+        assert sampling.permutations(2, 25).tolist() == [[1, 0, *range(2, 25)], [*reversed(range(25))]]
+
     @pytest.mark.parametrize("n", [0, 1])
     def test_one_element_has_no_other_order(self, n: int) -> None:
         with pytest.raises(ValueError, match=f"at least 2 elements, got {n}"):
@@ -115,11 +120,11 @@ class TestPartners:
 
     @pytest.mark.parametrize("same_on_batch", [False, True])
     def test_an_image_alone_needs_a_pool(self, same_on_batch: bool) -> None:
-        with pytest.raises(ValueError, match=r"one image has no partner.*pool="):
+        with pytest.raises(ValueError, match=r"^a batch of one image has no partner.* a larger batch$"):
             sampling.partners(1, same_on_batch=same_on_batch)
 
     def test_an_empty_pool_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="pool is empty"):
+        with pytest.raises(ValueError, match=r"^the pool is empty.*image$"):
             sampling.partners(3, 0)
 
     @pytest.mark.parametrize("same_on_batch", [False, True])
@@ -164,7 +169,7 @@ class TestOtherImages:
         assert shared.unique().numel() == 7
 
     def test_an_image_alone_needs_a_pool(self) -> None:
-        with pytest.raises(ValueError, match=r"one image has no partner.*pool="):
+        with pytest.raises(ValueError, match=r"^a batch of one image has no partner.* a larger batch$"):
             sampling.other_images(1, 4)
         with pytest.raises(ValueError, match="pool is empty"):
             sampling.other_images(3, 4, 0)
@@ -219,7 +224,9 @@ class TestLengths:
         assert expected[0] == expected[1] or p_value(torch.bincount(drawn - expected[0])) > LEVEL
 
     def test_a_range_without_a_whole_number_is_named(self) -> None:
-        with pytest.raises(ValueError, match=r"\(0\.4, 0\.45\) of an image side of 4 px.*larger images"):
+        with pytest.raises(
+            ValueError, match=r"\(0\.4, 0\.45\) of an image side of 4 px.* use larger images or a wider range$"
+        ):
             sampling.lengths(2, 4, (0.4, 0.45))
 
 
@@ -236,6 +243,33 @@ class TestAreaBoxes:
         log_ratio = ((height + 0.5) / (width + 0.5)).log()
         low, high = math.log(0.3), math.log(3.3)
         assert stats.kstest(log_ratio.numpy(), "uniform", args=(low, high - low)).statistic < 0.02
+
+    @pytest.mark.parametrize(
+        ("size", "sides"),
+        [((8, 4), (7, 4)), ((4, 8), (4, 7)), ((6, 6), (6, 5)), ((2, 1), (1, 1)), ((1, 2), (1, 1)), ((1, 1), (1, 1))],
+    )
+    def test_one_that_would_fill_the_image_is_a_line_shorter(self, size: tuple[int, int], sides) -> None:
+        # A little too large, so that rounding leaves the whole image.
+        area, aspect = 1.001, size[0] / size[1]
+        boxes = sampling.area_boxes(5, size, area=(area, area), aspect=(aspect, aspect), generator=generator(0))
+        x0, y0, x1, y1 = boxes.unbind(dim=1)
+        assert torch.stack([y1 - y0, x1 - x0], dim=1).tolist() == [list(sides)] * 5
+
+    def test_one_that_spans_the_image_one_way_keeps_its_other_side(self) -> None:
+        for size, area, aspect, sides in (
+            ((8, 4), 0.51, 1.0, (4, 4)),
+            ((4, 8), 0.51, 1.0, (4, 4)),
+            ((8, 4), 0.27, 8.0, (8, 1)),
+            ((4, 8), 0.27, 0.12, (1, 8)),
+            ((2, 9), 0.51, 0.7, (2, 3)),
+        ):
+            boxes = sampling.area_boxes(5, size, area=(area, area), aspect=(aspect, aspect), generator=generator(0))
+            x0, y0, x1, y1 = boxes.unbind(dim=1)
+            assert torch.stack([y1 - y0, x1 - x0], dim=1).tolist() == [list(sides)] * 5
+
+    def test_the_smallest_is_a_pixel(self) -> None:
+        boxes = sampling.area_boxes(5, (8, 8), area=(0.001, 0.001), aspect=(1.0, 1.0), generator=generator(0))
+        assert (boxes[:, 2:] - boxes[:, :2]).tolist() == [[1, 1]] * 5
 
     @given(
         size=st.tuples(st.integers(1, 40), st.integers(1, 40)).filter(lambda size: size[0] * size[1] > 1),
@@ -419,7 +453,8 @@ class TestStratifiedChoice:
         probabilities = (0.05, 0.55, 0.4)
         g = generator(0)
         drawn = torch.stack([sampling.stratified_choice(7, probabilities, generator=g) for _ in range(10_000)])
-        for image in drawn.unbind(dim=1):
+        alone = torch.cat([sampling.stratified_choice(1, probabilities, generator=g) for _ in range(10_000)])
+        for image in (*drawn.unbind(dim=1), alone):
             assert p_value(torch.bincount(image, minlength=3), 10_000 * torch.tensor(probabilities)) > LEVEL
 
     def test_images_are_chosen_apart(self) -> None:
@@ -494,6 +529,13 @@ SAMPLERS = {
     "partners-shift": lambda **source: sampling.partners(1000, same_on_batch=True, **source),
     "other_images": lambda **source: sampling.other_images(8, 8, **source),
     "other_images-pool": lambda **source: sampling.other_images(8, 8, 9, **source),
+    "class_partners": lambda **source: sampling.class_partners(torch.arange(64) % 2, same_class=True, **source),
+    "class_partners-none": lambda **source: torch.cat(
+        [
+            sampling.class_partners(torch.zeros(0, dtype=torch.long), same_class=True, **source),
+            sampling.class_partners(torch.arange(64) % 2, torch.arange(64) % 3, same_class=False, **source),
+        ]
+    ),
     "lengths": lambda **source: sampling.lengths(8, 1000, (0.1, 0.9), **source),
     "area_boxes": lambda **source: sampling.area_boxes(8, (32, 32), area=(0.1, 0.4), aspect=(0.5, 2.0), **source),
     "boxes": lambda **source: sampling.boxes(8, (32, 32), side=(0.2, 0.8), **source),
@@ -530,6 +572,9 @@ class TestSources:
         assert drawn.device.type == "meta"
         assert drawn.shape == draw().shape
         assert drawn.dtype == draw().dtype
+
+    def test_a_generator_of_the_cpu_draws_for_a_device_that_has_no_other(self, draw) -> None:
+        assert draw(generator=generator(0), device="meta").device.type == "meta"
 
     def test_a_generator_of_the_cpu_draws_the_same_for_any_device(self, draw, device: torch.device) -> None:
         assert torch.equal(draw(generator=generator(0), device=device).cpu(), draw(generator=generator(0)))

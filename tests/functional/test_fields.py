@@ -28,6 +28,30 @@ class TestGaussianField:
         assert_close(covariance, torch.exp(-squared / (2 * correlation**2)), rtol=0, atol=5e-3)
         assert_close(covariance.diagonal(), torch.ones(size[0] * size[1], dtype=torch.float64))
 
+    def test_agrees_with_a_sum_over_the_nodes(self) -> None:
+        correlation, size = 0.4, (3, 5)
+        nodes = gaussian_field_nodes(correlation)
+        assert nodes == 16  # from -1 to 2 in steps of a fifth
+        noise = torch.randn(1, 1, nodes, nodes, generator=generator(0), dtype=torch.float64)
+
+        def weights(length: int, pixel: int) -> list[float]:
+            place = (pixel + 0.5) / length
+            raw = [math.exp(-(((place + 1 - node / 5) / correlation) ** 2)) for node in range(nodes)]
+            return [weight / math.sqrt(sum(w * w for w in raw)) for weight in raw]
+
+        field = gaussian_field(noise, correlation, size)[0, 0]
+        for y in range(size[0]):
+            for x in range(size[1]):
+                rows, cols = weights(size[0], y), weights(size[1], x)
+                value = sum(rows[i] * cols[j] * float(noise[0, 0, i, j]) for i in range(nodes) for j in range(nodes))
+                assert float(field[y, x]) == pytest.approx(value, abs=1e-9)
+
+    def test_autocast_costs_no_precision(self) -> None:
+        noise = torch.randn(1, 1, *(gaussian_field_nodes(0.3),) * 2)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            field = gaussian_field(noise, 0.3, (8, 8))
+        assert torch.equal(field, gaussian_field(noise, 0.3, (8, 8)))
+
     def test_fields_are_apart(self) -> None:
         nodes = gaussian_field_nodes(0.3)
         noise = torch.randn(3, 4, nodes, nodes, generator=generator(0))

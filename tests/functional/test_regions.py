@@ -190,6 +190,19 @@ class TestForeign:
         assert_close(result, self.blended(images, donors, islands * weights.view(-1, 1, 1, 1)), rtol=1e-6, atol=1e-6)
 
 
+def test_autocast_costs_cutout_no_precision() -> None:
+    images, boxes = distinct((2, 3, 6, 6)), torch.tensor([[0, 0, 3, 3], [1, 1, 4, 5]])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        negatives = functional.cutout(images, boxes)
+    assert torch.equal(negatives, functional.cutout(images, boxes))
+
+
+def test_the_pool_is_named() -> None:
+    images, boxes, two = distinct((2, 3, 6, 6)), torch.tensor([[0, 0, 3, 3]] * 2), torch.ones(2, 2).long()
+    with pytest.raises(ValueError, match=r"^pool must be \(B, C, H, W\)"):
+        functional.cut_paste_foreign(images, torch.tensor([1, 0]), boxes, two, torch.ones(2), pool=images[0])
+
+
 def test_two_channels_are_jittered_alike_in_both_layouts() -> None:
     images, boxes = distinct((2, 2, 6, 6)), torch.tensor([[0, 0, 3, 3], [1, 1, 4, 5]])
     shifts, jitter = torch.full((2, 2), 2), torch.rand(2, 2, 2, generator=generator(3)) - 0.5

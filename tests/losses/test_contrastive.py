@@ -458,6 +458,29 @@ def test_bad_pairs(loss, first, second, message):
         loss(first, second)
 
 
+@pytest.mark.parametrize(
+    ("loss", "names"), [(info_nce, ("query", "key")), (nt_xent, ("z0", "z1")), (dcl, ("z0", "z1"))]
+)
+def test_bad_pairs_are_named(loss, names):
+    good, flat, broken = normal(3, 4), normal(4), normal(3, 4) / 0
+    with pytest.raises(ValueError, match=f"^{names[0]} must have shape"):
+        loss(flat, good)
+    with pytest.raises(ValueError, match=f"^{names[0]} and {names[1]} must have the same shape"):
+        loss(good, normal(2, 4))
+    for place, name in enumerate(names if loss is info_nce else ("embeddings", "embeddings")):
+        with pytest.raises(ValueError, match=f"^{name} has 12 values that are not finite"):
+            loss(*(broken if place == number else good for number in range(2)))
+
+
+def test_bad_anchors_and_features_are_named():
+    with pytest.raises(ValueError, match=r"^anchors must have shape \(N, D\)"):
+        negative_logits(normal(4), normal(3, 4), temperature=1.0)
+    with pytest.raises(ValueError, match=r"^anchors has 12 values that are not finite"):
+        negative_logits(normal(3, 4) / 0, normal(3, 4), temperature=1.0)
+    with pytest.raises(ValueError, match=r"^features must have shape \(N, D\)"):
+        sup_con(normal(4), torch.arange(4))
+
+
 def test_bad_queue():
     with pytest.raises(ValueError, match=r"queue must have 4 features, got shape \(4, 9\); transpose it"):
         info_nce(normal(3, 4), normal(3, 4), queue=normal(4, 9))

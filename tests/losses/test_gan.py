@@ -308,3 +308,10 @@ def test_empty_and_integer_logits(position):
         discriminator_loss(**{**logits, position: torch.zeros(0)})
     with pytest.raises(TypeError, match=rf"{position} must be floating point, got torch.int64"):
         discriminator_loss(**{**logits, position: torch.zeros(4, dtype=torch.long)})
+
+
+def test_the_generator_minimises_softplus_by_default_and_names_its_logits():
+    fake = torch.tensor([-1.0, 2.0])
+    assert torch.equal(generator_loss(fake), generator_loss(fake, kind="softplus"))
+    with pytest.raises(TypeError, match=r"^fake must be floating point"):
+        generator_loss(fake.long())
