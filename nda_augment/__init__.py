@@ -1,10 +1,12 @@
 """Negative data augmentation: tell a model what its data is not."""
 
+from nda_augment import _kornia as _kornia
 from nda_augment import functional, losses, presets
 from nda_augment._version import __version__
+from nda_augment.auditing import audit, auto_policy
 from nda_augment.policy import from_policy
 from nda_augment.registry import list_transforms
-from nda_augment.schedules import StrengthSchedule
+from nda_augment.schedules import AdaptiveWeight, StrengthSchedule
 from nda_augment.transforms import (
     AsNegative,
     ClipStitch,
@@ -38,6 +40,7 @@ from nda_augment.transforms import (
 )
 
 __all__ = [
+    "AdaptiveWeight",
     "AsNegative",
     "ClipStitch",
     "CrossPatchShuffle",
@@ -69,6 +72,8 @@ __all__ = [
     "StrengthSchedule",
     "TextureResample",
     "__version__",
+    "audit",
+    "auto_policy",
     "from_policy",
     "functional",
     "list_transforms",

@@ -1,12 +1,14 @@
 """How strong negatives are, and how much they count, over the steps of a training."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
+
+from torch import Tensor
 
 from nda_augment.transforms import Mixture, NegativeTransform
-from nda_augment.transforms._arguments import one_of
+from nda_augment.transforms._arguments import as_finite, as_positive, one_of
 
 Kind = Literal["constant", "linear", "cosine"]
 
@@ -85,6 +87,122 @@ class StrengthSchedule:
         if not _set_strength(transform, value):
             raise ValueError(f"{transform} has no strength to set")
         return value
+
+
+class AdaptiveWeight:
+    """λ = ``fake_weight`` that follows how easily the discriminator tells negatives from real images.
+
+    A negative that is far below the real images in logits teaches nothing more; weight on it is better spent on
+    generated images. So the mean real-negative logit gap (``DiscriminatorTerms.logit_gap``) is held near a target: as
+    long as it is above, λ rises and the negatives' share 1 − λ falls; as long as it is below, the other way round.
+    Steps are of one size, whatever the distance to the target.
+
+    Gaps are added up on their device. Every ``interval``-th update reads their mean back, which waits for the device
+    once; ``state_dict`` does too. With several processes give each the mean over all of them, or their λ drift apart.
+
+    Args:
+        fake_weight: λ at the start.
+        target: The gap to hold, in logits. At 2 the hinge loss has nothing left to ask of most real images and
+            negatives; the other losses never have.
+        rate: How far λ moves per update.
+        interval: Updates between two moves, each of ``rate · interval``.
+        lowest: Smallest λ, above 0.
+        highest: Largest λ, below 1: at 1 no negative would be looked at any more, and no gap measured.
+
+    Raises:
+        ValueError: If a number is out of bounds.
+
+    Example:
+        >>> weight = AdaptiveWeight(fake_weight=0.25, target=2.0, rate=0.01, interval=2)
+        >>> [round(weight.update(gap), 3) for gap in (5.0, 4.0, 1.0, 1.0)]  # easy, easy, hard, hard
+        [0.25, 0.27, 0.27, 0.25]
+        >>> weight.negative_weight
+        0.75
+
+    Source: after the adaptive augmentation of Karras et al., "Training Generative Adversarial Networks with Limited
+    Data", NeurIPS 2020, whose r_t this gap takes the place of.
+    """
+
+    def __init__(
+        self,
+        fake_weight: float = 0.25,
+        target: float = 2.0,
+        rate: float = 1e-4,
+        interval: int = 4,
+        lowest: float = 0.1,
+        highest: float = 0.95,
+    ) -> None:
+        if not 0 < lowest <= fake_weight <= highest < 1:
+            raise ValueError(
+                "the weights must be in order, 0 < lowest <= fake_weight <= highest < 1, got "
+                f"lowest={lowest}, fake_weight={fake_weight}, highest={highest}"
+            )
+        if not isinstance(interval, int) or interval < 1:
+            raise ValueError(f"interval must be a whole number from 1 on, got {interval!r}")
+        self.fake_weight = float(fake_weight)
+        self.target = as_finite(target, "target")
+        self.rate = as_positive(rate, "rate")
+        self.interval = interval
+        self.lowest = lowest
+        self.highest = highest
+        self._total: Tensor | float = 0.0
+        self._count = 0
+
+    @property
+    def negative_weight(self) -> float:
+        """The negatives' share, 1 − λ."""
+        return 1 - self.fake_weight
+
+    def update(self, logit_gap: Tensor | float) -> float:
+        """Take note of one batch's gap, and move λ if it is time to.
+
+        Args:
+            logit_gap: Mean real logit minus mean negative logit, a number or a tensor of one element.
+
+        Returns:
+            λ for the next step.
+
+        Raises:
+            ValueError: If the gap has several elements, or the gaps since the last move are not finite.
+        """
+        if isinstance(logit_gap, Tensor):
+            if logit_gap.numel() != 1:
+                raise ValueError(f"logit_gap must be a single number, got shape {tuple(logit_gap.shape)}")
+            logit_gap = logit_gap.detach().reshape(())
+        self._total = self._total + logit_gap
+        self._count += 1
+        if self._count == self.interval:
+            mean = float(self._total) / self._count
+            if not math.isfinite(mean):
+                raise ValueError(f"the mean logit gap of the last {self._count} updates is {mean}: training diverged")
+            moved = self.fake_weight + math.copysign(self.rate * self.interval, mean - self.target)
+            self.fake_weight = min(max(moved, self.lowest), self.highest)
+            self._total, self._count = 0.0, 0
+        return self.fake_weight
+
+    def state_dict(self) -> dict[str, float]:
+        """Return λ and the gaps noted since it last moved, as plain numbers."""
+        return {"fake_weight": self.fake_weight, "total": float(self._total), "count": self._count}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state; what follows is what would have followed.
+
+        Raises:
+            ValueError: If the state is not one of this class, or does not fit the bounds or the interval.
+        """
+        if state.keys() != {"fake_weight", "total", "count"}:
+            raise ValueError(f"a state has the keys fake_weight, total and count, got {sorted(state)}")
+        if not self.lowest <= state["fake_weight"] <= self.highest or not 0 <= state["count"] < self.interval:
+            raise ValueError(
+                f"the state (fake_weight={state['fake_weight']}, count={state['count']}) is of another setting: here "
+                f"fake_weight lies in [{self.lowest}, {self.highest}] and count below interval={self.interval}"
+            )
+        self.fake_weight, self._count = state["fake_weight"], int(state["count"])
+        self._total = state["total"]
+
+    def __repr__(self) -> str:
+        settings = ("fake_weight", "target", "rate", "interval", "lowest", "highest")
+        return f"AdaptiveWeight({', '.join(f'{name}={getattr(self, name)}' for name in settings)})"
 
 
 def _set_strength(transform: NegativeTransform, value: float) -> bool:

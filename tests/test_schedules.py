@@ -1,9 +1,11 @@
+import json
 import math
 
 import pytest
+import torch
 
 import nda_augment as nda
-from nda_augment import StrengthSchedule
+from nda_augment import AdaptiveWeight, StrengthSchedule
 
 
 def test_a_line_starts_late_and_stops():
@@ -55,3 +57,88 @@ def test_a_transform_without_strength_is_refused():
 def test_a_strength_outside_its_range_is_refused():
     with pytest.raises(ValueError, match=r"in \[0, 1\], the schedule gives 2.0 at step 7"):
         StrengthSchedule(lambda step: 2.0).apply(nda.Mixup(), 7)
+
+
+class TestAdaptiveWeight:
+    def test_easy_negatives_lose_weight_and_hard_ones_gain_it(self):
+        easy, hard = AdaptiveWeight(rate=0.01, interval=1), AdaptiveWeight(rate=0.01, interval=1)
+        assert [easy.update(3.0) for _ in range(3)] == pytest.approx([0.26, 0.27, 0.28])
+        assert [hard.update(1.0) for _ in range(3)] == pytest.approx([0.24, 0.23, 0.22])
+        assert easy.negative_weight == pytest.approx(0.72)
+
+    def test_moves_once_in_an_interval_by_the_mean_gap(self):
+        """Three gaps below the target and one far above it: the mean is above."""
+        weight = AdaptiveWeight(0.5, target=1.0, rate=0.01, interval=4)
+        values = [weight.update(gap) for gap in (0.0, 0.0, 0.0, 5.0, 0.0)]
+        assert values == pytest.approx([0.5, 0.5, 0.5, 0.54, 0.54])
+
+    @pytest.mark.parametrize(("gap", "bound"), [(9.0, 0.6), (-9.0, 0.3)])
+    def test_stays_within_its_bounds(self, gap, bound):
+        weight = AdaptiveWeight(0.5, rate=0.03, interval=1, lowest=0.3, highest=0.6)
+        assert [weight.update(gap) for _ in range(20)][-1] == bound
+
+    def test_holds_the_gap_of_a_discriminator_that_answers_to_it(self):
+        """Where more weight on negatives widens the gap, the two meet at the target."""
+        weight = AdaptiveWeight(0.9, target=2.0, rate=0.001, interval=2)
+        for _ in range(2000):
+            weight.update(4 * weight.negative_weight)
+        assert 4 * weight.negative_weight == pytest.approx(2.0, abs=0.02)
+
+    def test_takes_tensors_and_waits_for_the_device_once_in_an_interval(self, monkeypatch):
+        reads = []
+        to_float = torch.Tensor.__float__
+        monkeypatch.setattr(torch.Tensor, "__float__", lambda tensor: (reads.append(1), to_float(tensor))[1])
+        weight = AdaptiveWeight(interval=4, rate=0.01)
+        gaps = torch.full((8, 1), 3.0, requires_grad=True)
+        assert [weight.update(gap) for gap in gaps][3::4] == pytest.approx([0.29, 0.33])
+        assert len(reads) == 2
+
+    @pytest.mark.parametrize("stop", range(6))
+    def test_resumes_exactly(self, stop):
+        gaps = 2 + torch.randn(12, generator=torch.Generator().manual_seed(0))
+        unbroken, first, second = (AdaptiveWeight(rate=0.01, interval=5) for _ in range(3))
+        expected = [unbroken.update(gap) for gap in gaps]
+        for gap in gaps[:stop]:
+            first.update(gap)
+        second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+        assert [second.update(gap) for gap in gaps[stop:]] == expected[stop:]
+        assert second.state_dict() == unbroken.state_dict()
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"fake_weight": 1.0}, "got lowest=0.1, fake_weight=1.0, highest=0.95"),
+            ({"fake_weight": math.nan}, "fake_weight=nan"),
+            ({"lowest": 0.0}, "lowest=0.0"),
+            ({"highest": 1.0}, "highest=1.0"),
+            ({"rate": 0.0}, "rate must be positive and finite, got 0.0"),
+            ({"target": math.nan}, "target must be a finite number, got nan"),
+            ({"interval": 0}, "interval must be a whole number from 1 on, got 0"),
+            ({"interval": 2.5}, "got 2.5"),
+        ],
+    )
+    def test_bad_settings_are_refused(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            AdaptiveWeight(**arguments)
+
+    def test_bad_gaps_are_refused(self):
+        with pytest.raises(ValueError, match=r"must be a single number, got shape \(2,\)"):
+            AdaptiveWeight().update(torch.zeros(2))
+        with pytest.raises(ValueError, match="last 1 updates is nan: training diverged"):
+            AdaptiveWeight(interval=1).update(math.nan)
+
+    @pytest.mark.parametrize(
+        ("state", "message"),
+        [
+            ({"fake_weight": 0.3}, r"keys fake_weight, total and count, got \['fake_weight'\]"),
+            ({"fake_weight": 0.99, "total": 0.0, "count": 0}, "fake_weight=0.99"),
+            ({"fake_weight": 0.3, "total": 0.0, "count": 4}, "count below interval=4"),
+        ],
+    )
+    def test_a_state_of_another_setting_is_refused(self, state, message):
+        with pytest.raises(ValueError, match=message):
+            AdaptiveWeight(interval=4).load_state_dict(state)
+
+    def test_shows_its_settings(self):
+        shown = repr(AdaptiveWeight(0.3))
+        assert shown == "AdaptiveWeight(fake_weight=0.3, target=2.0, rate=0.0001, interval=4, lowest=0.1, highest=0.95)"

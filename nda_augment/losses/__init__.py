@@ -1,9 +1,9 @@
 """Losses that use negatives: logits or embeddings in, a scalar out.
 
-``gan`` has the discriminator's and the generator's losses, ``contrastive`` those on embeddings, ``hard_negatives``
-mixes further negatives in feature space, ``classification`` has the terms for a classifier. Each loss is a function,
-with an ``nn.Module`` of the same settings beside it. None knows where the negatives come from: augmentation, another
-data set, a memory.
+``gan`` has the discriminator's and the generator's losses, ``rumi`` an alternative to them, ``contrastive`` those on
+embeddings, ``hard_negatives`` mixes further negatives in feature space, ``one_class`` learns a single class,
+``classification`` has the terms for a classifier. Each loss is a function, with an ``nn.Module`` of the same settings
+beside it. None knows where the negatives come from: augmentation, another data set, a memory.
 """
 
 from nda_augment.losses.classification import (
@@ -35,8 +35,18 @@ from nda_augment.losses.gan import (
     generator_loss,
 )
 from nda_augment.losses.hard_negatives import HardNegativeMixing, mix_hard_negatives
+from nda_augment.losses.one_class import CSILoss, UniCLRLoss, csi, uniclr
+from nda_augment.losses.rumi import (
+    RumiDiscriminatorLoss,
+    RumiGeneratorLoss,
+    RumiKind,
+    RumiLabels,
+    rumi_discriminator_loss,
+    rumi_generator_loss,
+)
 
 __all__ = [
+    "CSILoss",
     "ClassificationLoss",
     "DCLLoss",
     "DiscriminatorLoss",
@@ -47,9 +57,15 @@ __all__ = [
     "InfoNCELoss",
     "NTXentLoss",
     "NegativeTerm",
+    "RumiDiscriminatorLoss",
+    "RumiGeneratorLoss",
+    "RumiKind",
+    "RumiLabels",
     "Scope",
     "SupConLoss",
+    "UniCLRLoss",
     "classification_loss",
+    "csi",
     "dcl",
     "discriminator_loss",
     "discriminator_terms",
@@ -59,6 +75,9 @@ __all__ = [
     "negative_logits",
     "nt_xent",
     "probability_distance",
+    "rumi_discriminator_loss",
+    "rumi_generator_loss",
     "sup_con",
+    "uniclr",
     "uniform_cross_entropy",
 ]

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nda_augment.functional import _precision
 from nda_augment.losses._inputs import full_precision
 
 
@@ -38,7 +39,7 @@ def similarity(anchors: Tensor, others: Tensor) -> Tensor:
     The one place that multiplies matrices, hence the one place where autocast would round to half precision: divided by
     a temperature of 0.05, bfloat16's error of a similarity would be a tenth of a logit.
     """
-    with torch.autocast(anchors.device.type, enabled=False):
+    with _precision.full_precision(anchors):
         return anchors @ others.mT
 
 

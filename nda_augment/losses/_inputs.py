@@ -43,3 +43,16 @@ def full_precision(name: str, values: Tensor) -> Tensor:
     if values.numel() == 0:
         raise ValueError(f"{name} is empty (shape {tuple(values.shape)}), so it has no mean")
     return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def check_same_trailing(name: str, logits: Tensor, like: Tensor) -> None:
+    """Refuse logits whose shape beyond the batch is not that of the real images' logits.
+
+    Raises:
+        ValueError: If the trailing shapes differ.
+    """
+    if logits.shape[1:] != like.shape[1:]:
+        raise ValueError(
+            f"{name} has logits of shape {tuple(logits.shape)} but real has {tuple(like.shape)}: "
+            "only the first dimension may differ"
+        )

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nda_augment.losses._inputs import check_word, full_precision
+from nda_augment.losses._inputs import check_same_trailing, check_word, full_precision
 
 GANKind = Literal["softplus", "hinge", "least_squares", "wasserstein"]
 
@@ -283,9 +283,5 @@ def _check_fake_weight(fake_weight: float) -> None:
 
 
 def _prepare(name: str, logits: Tensor, like: Tensor) -> Tensor:
-    if logits.shape[1:] != like.shape[1:]:
-        raise ValueError(
-            f"{name} has logits of shape {tuple(logits.shape)} but real has {tuple(like.shape)}: "
-            "only the first dimension may differ"
-        )
+    check_same_trailing(name, logits, like)
     return full_precision(name, logits)

@@ -484,6 +484,8 @@ def test_bad_anchors_and_features_are_named():
 def test_bad_queue():
     with pytest.raises(ValueError, match=r"queue must have 4 features, got shape \(4, 9\); transpose it"):
         info_nce(normal(3, 4), normal(3, 4), queue=normal(4, 9))
+    with pytest.raises(ValueError, match=r"queue must have 4 features, got shape \(9, 5\)$"):
+        info_nce(normal(3, 4), normal(3, 4), queue=normal(9, 5))
     with pytest.raises(ValueError, match=r"queue must have shape \(N, D\), got \(3, 2, 4\)"):
         info_nce(normal(3, 4), normal(3, 4), queue=normal(3, 2, 4))
 

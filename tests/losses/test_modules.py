@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nda_augment import losses
-from nda_augment.losses import classification, contrastive, gan, hard_negatives
+from nda_augment.losses import RumiLabels, classification, contrastive, gan, hard_negatives, one_class, rumi
 
 SEEDED = torch.Generator().manual_seed(0)
 CONTRASTIVE = {
@@ -45,6 +45,11 @@ TWINS = [
           {"kind": "contrastive", "negative_weight": 1.5, "temperature": 0.3}),
     Twins(losses.DiscriminatorLoss, gan, "discriminator_loss", 3, {"kind": "hinge", "fake_weight": 0.5}),
     Twins(losses.GeneratorLoss, gan, "generator_loss", 1, {"kind": "hinge"}),
+    Twins(losses.CSILoss, one_class, "csi", 3, {"temperature": 0.3, "shift_weight": 0.5}),
+    Twins(losses.UniCLRLoss, one_class, "uniclr", 2, {"temperature": 0.3, "aggregation_temperature": 0.4}),
+    Twins(losses.RumiDiscriminatorLoss, rumi, "rumi_discriminator_loss", 3,
+          {"kind": "least_squares", "positive_weight": 2.0, "negative_weight": 0.7, "labels": RumiLabels(3.0)}),
+    Twins(losses.RumiGeneratorLoss, rumi, "rumi_generator_loss", 1, {"kind": "wasserstein"}),
 ]  # fmt: skip
 
 
@@ -87,3 +92,32 @@ def test_the_generator_reaches_the_function(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(hard_negatives, "mix_hard_negatives", lambda *_, generator, **__: given.append(generator))
     losses.HardNegativeMixing(5, 4, 3)(torch.ones(2, 3), torch.ones(9, 3), SEEDED)
     assert given == [SEEDED]
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda x, labels: losses.info_nce(x, x, negatives=x),
+        lambda x, labels: losses.info_nce(x, x, queue=x, negatives=x),
+        lambda x, labels: losses.nt_xent(x, x, negatives=x),
+        lambda x, labels: losses.dcl(x, x, negatives=x),
+        lambda x, labels: losses.sup_con(x, labels, negatives=x),
+        lambda x, labels: losses.negative_logits(x, x, temperature=1.0),
+        lambda x, labels: losses.mix_hard_negatives(x, x, n_hardest=3, n_mix=2, n_mix_query=2),
+        lambda x, labels: losses.mix_hard_negatives(
+            x, x, n_hardest=3, n_mix=2, n_mix_query=2, generator=torch.Generator()
+        ),
+        lambda x, labels: losses.discriminator_loss(x, x, x),
+        lambda x, labels: losses.generator_loss(x),
+        lambda x, labels: losses.classification_loss(x, labels, negative_logits=x),
+        lambda x, labels: losses.classification_loss(x, labels, features=x, negative_features=x, kind="contrastive"),
+        lambda x, labels: losses.rumi_discriminator_loss(x, x, x),
+        lambda x, labels: losses.uniclr(x[:, None].repeat(1, 2, 1), x[:, None].repeat(1, 2, 1)),
+        lambda x, labels: losses.csi(x.view(2, 2, 4), x.view(2, 2, 4), x.view(2, 2, 4)[:, :, :2]),
+    ],
+    ids=range(15),
+)
+def test_nothing_is_read_back_from_the_device(loss: Any) -> None:
+    """A tensor on the meta device has no values: whoever asks for one, or puts one elsewhere, fails."""
+    images, labels = torch.ones(4, 4, device="meta"), torch.ones(4, dtype=torch.long, device="meta")
+    assert loss(images, labels).device.type == "meta"

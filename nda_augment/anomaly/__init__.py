@@ -1,0 +1,53 @@
+"""Anomaly detection with negatives: learn from normal images alone, score any.
+
+Three detectors with one interface, ``fit(loader)``, ``score(images)`` and, where there is one, ``heatmap(images)``:
+:class:`DiscriminatorDetector`, :class:`ClassifierDetector` and :class:`ShiftDetector`; :func:`defect` and
+:func:`semantic` set two of them up. :class:`DensityDetector` is the baseline without negatives.
+
+Training runs on Lightning Fabric: ``pip install "nda-augment[anomaly]"``. Import this module by name;
+``import nda_augment`` leaves it out.
+
+Example:
+    >>> import torch
+    >>> from nda_augment.anomaly import Encoder, Training, semantic
+    >>> encoder = Encoder(channels=3, width=8)
+    >>> detector = semantic(encoder, encoder.features, (16, 16), training=Training(epochs=1))
+    >>> detector = detector.fit(torch.rand(64, 3, 16, 16).split(32))
+    >>> detector.score(torch.rand(5, 3, 16, 16)).shape
+    torch.Size([5])
+"""
+
+from nda_augment.anomaly._training import Report, Training
+from nda_augment.anomaly.classifier import ClassifierDetector
+from nda_augment.anomaly.density import DensityDetector, GaussianDensity, ledoit_wolf
+from nda_augment.anomaly.detector import Detector
+from nda_augment.anomaly.discriminator import DiscriminatorDetector
+from nda_augment.anomaly.encoder import Encoder
+from nda_augment.anomaly.presets import defect, defect_negatives, semantic, simclr_views
+from nda_augment.anomaly.shifted import ShiftDetector
+from nda_augment.anomaly.shifts import BANKS, Blur, Noise, Sobel, Swap, Turn, cut_perms, rotations
+
+__all__ = [
+    "BANKS",
+    "Blur",
+    "ClassifierDetector",
+    "DensityDetector",
+    "Detector",
+    "DiscriminatorDetector",
+    "Encoder",
+    "GaussianDensity",
+    "Noise",
+    "Report",
+    "ShiftDetector",
+    "Sobel",
+    "Swap",
+    "Training",
+    "Turn",
+    "cut_perms",
+    "defect",
+    "defect_negatives",
+    "ledoit_wolf",
+    "rotations",
+    "semantic",
+    "simclr_views",
+]

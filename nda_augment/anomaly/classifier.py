@@ -1,0 +1,165 @@
+"""Detection by telling real images from negatives, and by the density of the features that come of it."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nda_augment.anomaly._training import Objective, Training, adamw, train
+from nda_augment.anomaly.density import DensityDetector
+from nda_augment.losses._inputs import check_word
+from nda_augment.transforms import Mixture, NegativeTransform
+
+Classes = Literal["each", "two"]
+
+
+class ClassifierDetector(DensityDetector):
+    """Learn to tell normal images from their negatives; score by a Gaussian density on the normal features.
+
+    With ``patch``, everything happens on square windows: they are cut from the images first and made negative then,
+    the density is that of normal windows, the heat map spreads the score of every window over it with a Gaussian, and
+    the score of an image is the highest of its map. Windows must be large enough for the backbone and the negatives.
+
+    Source: Li et al., "CutPaste: Self-Supervised Learning for Anomaly Detection and Localization", CVPR 2021. There
+    windows of 64 pixels are learned from, and windows of 32 are scored.
+
+    Args:
+        backbone: Images ``(B, C, H, W)`` to features ``(B, D)``, trained in place.
+        features: ``D``.
+        negatives: What normal images are told from. Those that need labels cannot be used.
+        classes: ``"each"``: one class per negative, beside the real one; ``"two"``: real or negative, and an image
+            has one of the negatives.
+        patch: Side of the windows as a share of the shorter side of the image, in (0, 1); ``None``: whole images.
+        stride: Step from window to window as a share of the window's side, in (0, 1]; for scores and maps.
+        views: Positive augmentation of normal images before they are made negative, a callable on batches.
+        normalize: Scale features to length one before the density sees them.
+        training: How it learns.
+
+    Raises:
+        ValueError: If there is no negative, or one that needs labels or has ``p`` below 1, ``patch`` or ``stride`` is
+            out of bounds, or ``classes`` is another word.
+        TypeError: If a negative is none of this package's.
+
+    Example:
+        >>> import nda_augment as nda
+        >>> from nda_augment.anomaly import Encoder
+        >>> backbone = Encoder(channels=1, width=4)
+        >>> detector = ClassifierDetector(
+        ...     backbone, backbone.features, [nda.CutPaste()], patch=0.5, training=Training(epochs=1)
+        ... )
+        >>> detector = detector.fit(torch.rand(64, 1, 16, 16).split(16))
+        >>> detector.score(torch.rand(3, 1, 16, 16)).shape, detector.heatmap(torch.rand(3, 1, 16, 16)).shape
+        (torch.Size([3]), torch.Size([3, 1, 16, 16]))
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        features: int,
+        negatives: Sequence[NegativeTransform],
+        *,
+        classes: Classes = "each",
+        patch: float | None = None,
+        stride: float = 0.25,
+        views: nn.Module | None = None,
+        normalize: bool = True,
+        training: Training | None = None,
+    ) -> None:
+        super().__init__(backbone, features, normalize=normalize)
+        check_negatives(negatives)
+        check_word("classes", classes, ("each", "two"))
+        if patch is not None and not 0 < patch < 1:
+            raise ValueError(f"patch must be a share of the image in (0, 1), or None, got {patch}")
+        if not 0 < stride <= 1:
+            raise ValueError(f"stride must be a share of the window in (0, 1], got {stride}")
+        self.negatives = nn.ModuleList(negatives if classes == "each" else [Mixture(negatives)])
+        self.head = nn.Linear(features, 1 + len(self.negatives))
+        self.views = views or nn.Identity()
+        self.patch, self.stride = patch, stride
+        self.has_heatmap = patch is not None
+        self.training_settings = training or Training()
+
+    def fit(self, loader: Iterable[Any]) -> Self:
+        """Train on normal images and their negatives, then learn the density; see :meth:`Detector.fit`."""
+        settings = self.training_settings
+        train(self, loader, [Objective("loss", adamw(self.parameters(), settings))], settings)
+        return super().fit(loader)
+
+    def loss(self, images: Tensor) -> Tensor:
+        """The cross-entropy of real images and all their negatives, a scalar."""
+        real = self.views(images)
+        if self.patch is not None:
+            real = _random_windows(real, self._side(real))
+        groups = [real, *(negative(real) for negative in self.negatives)]
+        # One pass for all: apart, batch norm would tell the groups from each other by their statistics.
+        logits = self.head(self.backbone(torch.cat(groups)))
+        labels = torch.arange(len(groups), device=logits.device).repeat_interleave(len(real))
+        return F.cross_entropy(logits, labels)
+
+    def _normal_features(self, images: Tensor) -> Tensor:
+        if self.patch is None:
+            return super()._normal_features(images)
+        side = self._side(images)
+        return self._embed(_windows(images, side, max(1, side // 2))[0])
+
+    def _score(self, images: Tensor) -> Tensor:
+        return super()._score(images) if self.patch is None else self._heatmap(images).amax(dim=(1, 2, 3))
+
+    def _heatmap(self, images: Tensor) -> Tensor:
+        if self.patch is None:
+            raise ValueError("there is a heat map of windows only; build the detector with patch=, such as patch=0.25")
+        side = self._side(images)
+        step = max(1, round(side * self.stride))
+        windows, (rows, columns) = _windows(images, side, step)
+        scores = self.density.score(self._embed(windows)).view(len(images), 1, rows, columns)
+        return _spread(scores, side, step, (images.shape[-2], images.shape[-1]))
+
+    def _side(self, images: Tensor) -> int:
+        return max(1, round(min(images.shape[-2:]) * (self.patch or 1)))
+
+    def _embed(self, windows: Tensor, at_once: int = 2048) -> Tensor:
+        return torch.cat([self.backbone(some) for some in torch.split(windows, at_once)])
+
+
+def check_negatives(negatives: Sequence[NegativeTransform]) -> None:
+    """Refuse an empty list, things that are no negatives, and negatives that need labels or leave images unchanged."""
+    if isinstance(negatives, str) or not len(negatives):
+        raise ValueError(f"negatives must be a list of one transform at least, got {negatives!r}")
+    for negative in negatives:
+        if not isinstance(negative, NegativeTransform):
+            raise TypeError(f"{negative!r} is no negative of this package; wrap it in nda_augment.AsNegative")
+        if negative.needs_labels:
+            raise ValueError(f"{negative!r} needs labels, and a detector learns from images alone")
+        if negative.p != 1:
+            raise ValueError(f"{negative!r} leaves images as they are, which would count as negatives; it needs p=1")
+
+
+def _random_windows(images: Tensor, side: int) -> Tensor:
+    """One window of each image at a random place, ``(B, C, side, side)``."""
+    batch, _, height, width = images.shape
+    device = images.device
+    top = torch.randint(height - side + 1, (batch, 1, 1), device=device) + torch.arange(side, device=device)[:, None]
+    left = torch.randint(width - side + 1, (batch, 1, 1), device=device) + torch.arange(side, device=device)
+    # Advanced indices apart from each other put what they pick first: (B, side, side, C).
+    return images[torch.arange(batch, device=device)[:, None, None], :, top, left].movedim(-1, 1)
+
+
+def _windows(images: Tensor, side: int, step: int) -> tuple[Tensor, tuple[int, int]]:
+    """All windows ``(B · rows · columns, C, side, side)``, image by image, row by row; and how many there are."""
+    grid = images.unfold(2, side, step).unfold(3, side, step)
+    rows, columns = grid.shape[2:4]
+    return grid.permute(0, 2, 3, 1, 4, 5).flatten(0, 2), (rows, columns)
+
+
+def _spread(scores: Tensor, side: int, step: int, size: tuple[int, int]) -> Tensor:
+    """Turn scores of windows into scores of pixels: the mean over a pixel's windows, the nearer the heavier."""
+    place = torch.arange(side, dtype=scores.dtype, device=scores.device) - (side - 1) / 2
+    bell = torch.exp(-0.5 * (place / (side / 4)).square())
+    kernel = (bell[:, None] * bell)[None, None]
+    summed = F.conv_transpose2d(scores, kernel, stride=step)
+    spread = summed / F.conv_transpose2d(torch.ones_like(scores), kernel, stride=step)
+    # The last windows may end before the image does.
+    below, right = size[0] - spread.shape[-2], size[1] - spread.shape[-1]
+    return F.pad(spread, (0, right, 0, below), mode="replicate")

@@ -1,0 +1,204 @@
+"""Detection by shifted instances: contrast normal images with shifted copies of themselves."""
+
+import copy
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nda_augment.anomaly._training import Objective, Training, adamw, images_of, seeded, train
+from nda_augment.anomaly.classifier import check_negatives
+from nda_augment.anomaly.detector import Detector
+from nda_augment.losses._inputs import check_word
+from nda_augment.losses.one_class import CSILoss, UniCLRLoss
+from nda_augment.transforms import NegativeTransform
+from nda_augment.transforms.base import select
+
+Method = Literal["csi", "uniclr"]
+_POOL = 64
+
+
+class ShiftDetector(Detector):
+    """Contrast images with their shifted copies; the score is how unlike an image is to its nearest normal one.
+
+    ``"csi"``: every shifted copy is an image of its own in NT-Xent, and a linear head tells the shifts apart. With
+    features ``f_k`` (after the projection head) and the shift logits of an image under shift ``k``, the score is minus
+    the mean over ``k`` of ``max_m ⟨f_k(x), f_k(x_m) / ‖f_k(x_m)‖⟩ / c_k + logit_k / s_k``. ``c_k`` and ``s_k``, the
+    mean norm and the mean absolute logit of the normal images, calibrate the terms. Without shifts it is SimCLR with
+    CSI's score.
+
+    ``"uniclr"``: all normal images are drawn together, every shifted copy is a class of its own, and typical images
+    weigh more (soft aggregation). The score is minus the highest cosine similarity between the backbone's features of
+    an image and of the normal ones.
+
+    Features are means over ``test_views`` augmented copies. Their draws, and those of shifts that are random, are the
+    same for every image and every call, so the score of an image depends on nothing but the image.
+
+    Source: Tack et al., CSI, NeurIPS 2020 (ten test views with crops of a fixed size there); Wang et al., UniCon-HA,
+    ICCV 2023, of which this is the loss with soft aggregation, without the hierarchy of augmentations.
+
+    Args:
+        backbone: Images ``(B, C, H, W)`` to features ``(B, D)``, trained in place.
+        features: ``D``.
+        shifts: The bank: any negatives that need no labels. Those that borrow from other images do so from a few
+            normal ones, which are kept.
+        method: ``"csi"`` or ``"uniclr"``.
+        views: Positive augmentation, a random callable on batches; kornia modules draw per image in training and once
+            for all images when they score.
+        dim: Size of the embeddings that the loss sees.
+        temperature: τ.
+        test_views: How many augmented copies a score looks at; 0 for the image as it is.
+        training: How it learns.
+
+    Raises:
+        ValueError: If ``method`` is another word, a shift needs labels or has ``p`` below 1, ``test_views`` is
+            negative, or ``"uniclr"`` has no shift.
+        TypeError: If a shift is none of this package's negatives.
+
+    Example:
+        >>> from nda_augment.anomaly import Encoder, rotations, simclr_views
+        >>> backbone = Encoder(channels=1, width=4)
+        >>> detector = ShiftDetector(
+        ...     backbone, backbone.features, rotations(), views=simclr_views((8, 8)), training=Training(epochs=1)
+        ... )
+        >>> detector.fit(torch.rand(32, 1, 8, 8).split(16)).score(torch.rand(3, 1, 8, 8)).shape
+        torch.Size([3])
+    """
+
+    bank: Tensor
+    scales: Tensor
+    pool: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        features: int,
+        shifts: Sequence[NegativeTransform],
+        method: Method = "csi",
+        *,
+        views: nn.Module,
+        dim: int = 64,
+        temperature: float = 0.5,
+        test_views: int = 4,
+        training: Training | None = None,
+    ) -> None:
+        super().__init__()
+        check_word("method", method, ("csi", "uniclr"))
+        if len(shifts) or method == "uniclr":
+            check_negatives(shifts)
+        if test_views < 0:
+            raise ValueError(f"test_views must be 0 or more, got {test_views}")
+        self.backbone, self.shifts, self.views = backbone, nn.ModuleList(shifts), views
+        self.head = nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, dim))
+        self.classify = nn.Linear(features, 1 + len(shifts))
+        self.csi = CSILoss(temperature)
+        self.uniclr = UniCLRLoss(temperature, aggregation_temperature=temperature)
+        self.method, self.test_views = method, test_views
+        self.training_settings = training or Training()
+        # What a fit learns beside weights: normal features, the scales of both terms per shift, images to borrow from.
+        self.register_buffer("bank", torch.zeros(0))
+        self.register_buffer("scales", torch.zeros(0))
+        self.register_buffer("pool", torch.zeros(0))
+
+    def fit(self, loader: Iterable[Any]) -> Self:
+        """Train on normal images and their shifted copies, then keep their features; see :meth:`Detector.fit`."""
+        settings = self.training_settings
+        train(self, loader, [Objective("loss", adamw(self.parameters(), settings))], settings)
+        with torch.no_grad():
+            self._remember(loader)
+        self.fitted.fill_(True)
+        return self
+
+    def loss(self, images: Tensor) -> Tensor:
+        """The loss of a batch of normal images, a scalar."""
+        shifted = torch.stack([images, *(shift(images) for shift in self.shifts)], dim=1)
+        batch, count = shifted.shape[:2]
+        views = torch.cat([self.views(shifted.flatten(0, 1)) for _ in range(2)])
+        features = self.backbone(views)
+        z0, z1 = self.head(features).view(2, batch, count, -1)
+        loss: Tensor
+        if self.method == "csi":
+            loss = self.csi(z0, z1, self.classify(features).view(2 * batch, count, count))
+        else:
+            twins = torch.stack([z0, z1], dim=2)
+            loss = self.uniclr(twins[:, 0], twins[:, 1:].flatten(0, 1))
+        return loss
+
+    def _remember(self, loader: Iterable[Any]) -> None:
+        features: list[Tensor] = []
+        logits: list[Tensor] = []
+        for batch in loader:
+            images = images_of(batch).to(self.device)
+            if not features and any(shift.uses_partners for shift in self._shifts):
+                self.pool = images[:_POOL].clone()
+            some, of_shift = self._look(images)
+            features.append(some)
+            logits.append(of_shift)
+        normal = torch.cat(features)
+        self.bank = F.normalize(normal, dim=-1)
+        self.scales = torch.stack([normal.norm(dim=-1).mean(dim=0), torch.cat(logits).abs().mean(dim=0)])
+
+    def _score(self, images: Tensor) -> Tensor:
+        features, logits = self._look(images)
+        if self.method == "uniclr":
+            features = F.normalize(features, dim=-1)
+        # (K, B, D) with (K, D, N): the nearest normal image under each shift.
+        nearest: Tensor = (features.transpose(0, 1) @ self.bank.permute(1, 2, 0)).amax(dim=2).T
+        if self.method == "uniclr":
+            return -nearest[:, 0]
+        norms, sizes = self.scales.unbind()
+        terms = nearest / norms + logits / sizes if len(self.shifts) else nearest / norms
+        return -terms.mean(dim=1)
+
+    def _look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features ``(B, K, D)`` of images under each shift, and the logit ``(B, K)`` of the right one."""
+        shifts = [images]
+        if self.method == "csi":
+            shifts += [self._shift(shift, images, number) for number, shift in enumerate(self._shifts)]
+        seen = [self._mean_features(each) for each in shifts]
+        features = torch.stack([embedding for embedding, _ in seen], dim=1)
+        logits = torch.stack([logits[:, number] for number, (_, logits) in enumerate(seen)], dim=1)
+        return features, logits
+
+    def _shift(self, shift: NegativeTransform, images: Tensor, number: int) -> Tensor:
+        """Apply a shift with one draw for all images, always the same."""
+        source = torch.Generator().manual_seed(number)
+        pool = self.pool if shift.uses_partners else None
+        one = shift.draw((1, *images.shape[1:]), generator=source, device=images.device, pool=pool)
+        params = select(one, torch.zeros(len(images), dtype=torch.long, device=images.device))
+        params["forward_input_shape"] = torch.tensor(images.shape)
+        shifted: Tensor = shift(images, params=params)
+        return shifted
+
+    def _mean_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features and shift logits, each the mean over test views; for UniCLR the backbone's features."""
+        views = _same_for_all(self.views)
+        copies = [] if self.test_views else [images]
+        for number in range(self.test_views):
+            with seeded(0, number, images.device):
+                copies.append(views(images))
+        features = torch.stack([self.backbone(view) for view in copies])
+        logits = self.classify(features).mean(dim=0)
+        return (self.head(features) if self.method == "csi" else features).mean(dim=0), logits
+
+    @property
+    def _shifts(self) -> list[NegativeTransform]:
+        return list(self.shifts)  # type: ignore[arg-type]  # nn.ModuleList forgets what it holds
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        # How many normal images there are is known from the state only.
+        for name in ("bank", "scales", "pool"):
+            if prefix + name in state_dict:
+                setattr(self, name, self.fitted.new_empty(state_dict[prefix + name].shape, dtype=torch.float32))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _same_for_all(views: nn.Module) -> nn.Module:
+    """A copy of augmentations that draws once for a whole batch."""
+    views = copy.deepcopy(views)
+    for module in views.modules():
+        if hasattr(module, "same_on_batch"):
+            setattr(module, "same_on_batch", True)  # noqa: B010 - kornia's, which nn.Module knows nothing of
+    return views

@@ -1,0 +1,238 @@
+"""What an audit found: numbers, verdicts and examples, as Python objects and as JSON."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from torch import Tensor
+
+from nda_augment.auditing.intervals import Estimate
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Progress = Callable[[str, int, int], None]
+Verdict = Literal["pass", "warn", "fail"]
+Kind = Literal["negative", "positive", "harmless", "unclear"]
+
+
+@dataclass(frozen=True)
+class Measures:
+    """All numbers of one row; see ``docs/audit.md`` for what each means.
+
+    Attributes:
+        unchanged: Share of images that came back as they were, to half a step of 8 bits.
+        nearly_unchanged: Share of images that changed by less than 5 % of what two images differ by.
+        change: Mean change, root mean square, in units of what two images differ by.
+        told_by_pixels: Share that a linear classifier of pixels tells from real images; 1/2 is none.
+        told_by_features: The same on features.
+        frechet: Fréchet distance of the features from those of the held-out real images.
+        kernel: KID of the same.
+        shift: KID of the sources and of what became of them, taken over pairs that have nothing to do with each other.
+        density: Of the features among those of the held-out real images.
+        coverage: Of the held-out real images by the features.
+        overlap: The smaller one of density and coverage, each in parts of real against real, 1 at most.
+        kept: Share that is classified as it should be; without labels, that stays in the cluster of its source.
+        broken: What of the structure is broken, judged by ``kept``: 0 for the images themselves, 1 for chance.
+        patch_distance: Fréchet distance (its root) of small patches, in standard deviations of the real ones.
+        realism: Local realism, judged by ``patch_distance``: 1 for real images, 0 for noise.
+        mean_shift: Shift of the channel means, in standard deviations; the largest.
+        variance_ratio: Variance of the pixels over that of real images.
+        histogram: Total variation between the histograms of pixels, 0 to 1.
+        spectrum: Difference of the power spectra in decibels.
+    """
+
+    unchanged: Estimate
+    nearly_unchanged: Estimate
+    change: Estimate
+    told_by_pixels: Estimate
+    told_by_features: Estimate
+    frechet: Estimate
+    kernel: Estimate
+    shift: Estimate
+    density: Estimate
+    coverage: Estimate
+    overlap: Estimate
+    kept: Estimate
+    broken: Estimate
+    patch_distance: Estimate
+    realism: Estimate
+    mean_shift: Estimate
+    variance_ratio: Estimate
+    histogram: Estimate
+    spectrum: Estimate
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question to a negative, and the answer.
+
+    Attributes:
+        name: What is asked.
+        verdict: ``"pass"`` if the whole confidence interval is on the right side of the threshold, ``"fail"`` if the
+            whole is on the wrong side, else ``"warn"``.
+        observed: The measured number.
+        threshold: The threshold.
+        at_least: Whether the right side is above it.
+        why: Why it matters.
+    """
+
+    name: str
+    verdict: Verdict
+    observed: Estimate
+    threshold: float
+    at_least: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One set of images beside the real ones.
+
+    Attributes:
+        name: Of the transform, or of the reference.
+        reference: Whether it is there to compare with.
+        measures: The numbers.
+        preserved: Which statistics of the pixels it keeps.
+        kind: What it makes of the data.
+        verdict: On it as a negative.
+        score: How useful it looks: structure broken times local realism, 0 where it is no negative.
+        reason: The verdict in a sentence.
+        checks: The questions behind the verdict.
+        worst: Numbers of the images that it changed least, as they were given.
+    """
+
+    name: str
+    reference: bool
+    measures: Measures
+    preserved: tuple[str, ...]
+    kind: Kind
+    verdict: Verdict
+    score: float
+    reason: str
+    checks: tuple[Check, ...]
+    worst: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Pictures of a row.
+
+    Attributes:
+        sources: ``(n, C, H, W)``, the first images, the same for all rows.
+        others: What became of them.
+        worst_sources: The images that changed least.
+        worst_others: What became of those.
+    """
+
+    sources: Tensor
+    others: Tensor
+    worst_sources: Tensor
+    worst_others: Tensor
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an audit looked at, and how.
+
+    Attributes:
+        given: Number of images that there were.
+        used: Number of images that were looked at.
+        n: Images on either side of every comparison.
+        shape: ``(C, H, W)`` of the images.
+        groups: Number of groups for folds and confidence intervals.
+        features: Number of features in comparisons.
+        encoder: Where the features come from.
+        structure: What stands for structure: a classifier of labels, or clusters.
+        structure_is_known: Whether that says anything: not if a horizontal flip stays on the data and yet leaves its
+            clusters.
+        classifier: How good that classifier is on real images; ``None`` for clusters.
+        nearest_k: Of density and coverage.
+        patch: Side of the patches, in pixels.
+        seed: Of all draws.
+    """
+
+    given: int
+    used: int
+    n: int
+    shape: tuple[int, int, int]
+    groups: int
+    features: int
+    encoder: str
+    structure: str
+    structure_is_known: bool
+    classifier: Estimate | None
+    nearest_k: int
+    patch: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of :func:`nda_augment.audit`.
+
+    Attributes:
+        settings: What was looked at, and how.
+        rows: The references, then the transforms in the order in which they were given.
+        skipped: Transforms that the images do not allow, and why.
+        examples: Pictures, by name of the row.
+    """
+
+    settings: Settings
+    rows: tuple[Row, ...]
+    skipped: dict[str, str]
+    examples: dict[str, Examples] = field(repr=False, compare=False, default_factory=dict)
+
+    def __getitem__(self, name: str) -> Row:
+        """Return the row of that name."""
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise KeyError(f"no row {name!r}; there are {', '.join(row.name for row in self.rows)}")
+
+    @property
+    def references(self) -> list[Row]:
+        """The rows to compare with."""
+        return [row for row in self.rows if row.reference]
+
+    @property
+    def ranking(self) -> list[Row]:
+        """The transforms, the most promising negative first: by verdict, then by score."""
+        order = {"pass": 0, "warn": 1, "fail": 2}
+        return sorted((row for row in self.rows if not row.reference), key=lambda row: (order[row.verdict], -row.score))
+
+    def headline(self) -> str:
+        """Return the whole report in a sentence."""
+        ranking = self.ranking
+        counts = {word: sum(row.verdict == word for row in ranking) for word in ("pass", "warn", "fail")}
+        best = [row.name for row in ranking if row.verdict == "pass"][:3]
+        advice = f"start with {', '.join(best)}" if best else "none is a clear negative for these images"
+        return f"{counts['pass']} pass, {counts['warn']} warn, {counts['fail']} fail: {advice}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the pictures as plain lists, dicts, strings and numbers."""
+        return {
+            "headline": self.headline(),
+            "settings": asdict(self.settings),
+            "ranking": [row.name for row in self.ranking],
+            "rows": [asdict(row) for row in self.rows],
+            "skipped": self.skipped,
+        }
+
+    def to_json(self) -> str:
+        """Return :meth:`to_dict` as JSON."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def table(self) -> "RenderableType":
+        """Return the report for a rich console. Needs ``pip install "nda-augment[cli]"``."""
+        from nda_augment.auditing.terminal import draw
+
+        return draw(self)
+
+    def save_html(self, path: str | Path) -> Path:
+        """Write the report as one HTML file with its pictures inside. Needs ``pip install "nda-augment[cli]"``."""
+        from nda_augment.auditing.page import write
+
+        return write(self, Path(path))

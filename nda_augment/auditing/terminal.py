@@ -1,0 +1,38 @@
+"""The report on a terminal. Needs rich: ``pip install "nda-augment[cli]"``."""
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from nda_augment.auditing.report import Report, Row, Verdict
+from nda_augment.auditing.words import COLUMNS, MARKS, looked_at, with_error
+
+_COLOURS: dict[Verdict, str] = {"pass": "green", "warn": "yellow", "fail": "red"}
+
+
+def draw(report: Report) -> RenderableType:
+    """Return the headline, the ranking below the references, and the reason for each verdict."""
+    table = Table(caption=looked_at(report), caption_justify="left", pad_edge=False)
+    table.add_column("")
+    table.add_column("images", no_wrap=True)
+    table.add_column("reads as")
+    table.add_column("score", justify="right")
+    for heading, _, _ in COLUMNS:
+        table.add_column(heading, justify="right")
+    for row in report.references:
+        table.add_row("", Text(row.name), row.kind, "", *_numbers(row), style="dim")
+    table.add_section()
+    for row in report.ranking:
+        table.add_row(_mark(row), Text(row.name), row.kind, f"{row.score:.2f}", *_numbers(row))
+    reasons = Table.grid(padding=(0, 1))
+    for row in report.ranking:
+        reasons.add_row(_mark(row), Text(row.name, style="bold"), row.reason)
+    return Group(Text(report.headline(), style="bold"), table, Text(), reasons)
+
+
+def _numbers(row: Row) -> list[str]:
+    return [with_error(getattr(row.measures, measure)) for _, measure, _ in COLUMNS]
+
+
+def _mark(row: Row) -> Text:
+    return Text(f"{MARKS[row.verdict]} {row.verdict}", style=_COLOURS[row.verdict])

@@ -1,0 +1,50 @@
+"""How a report is worded, on the terminal and on the page alike."""
+
+from nda_augment.auditing.intervals import Estimate
+from nda_augment.auditing.report import Report, Verdict
+
+MARKS: dict[Verdict, str] = {"pass": "✓", "warn": "!", "fail": "✗"}
+
+# The measures that tables show: heading, attribute of Measures, and what it means.
+COLUMNS = (
+    ("structure broken", "broken", "0: a classifier sees the same as before; 1: chance"),
+    (
+        "local realism",
+        "realism",
+        "0: small patches are as far from the real ones as those of noise; 1: as near as real",
+    ),
+    ("distance", "shift", "KID from the sources; 0 for what is distributed like them"),
+    ("overlap", "overlap", "density and coverage of held-out real images, the smaller; 1: like real images"),
+    (
+        "told by features",
+        "told_by_features",
+        "share told from its source by a linear classifier of features; 0.5: none",
+    ),
+    ("told by pixels", "told_by_pixels", "the same, of pixels"),
+)
+
+
+def with_error(estimate: Estimate) -> str:
+    """Write a value and half of its interval: ``0.71 ±0.03``."""
+    return f"{estimate.value:.2f} ±{(estimate.high - estimate.low) / 2:.2f}"
+
+
+def looked_at(report: Report) -> str:
+    """Say what was looked at, in sentences."""
+    settings = report.settings
+    channels, height, width = settings.shape
+    sample = f"all {settings.given}" if settings.used == settings.given else (
+        f"a random sample of {settings.used} of {settings.given}"
+    )  # fmt: skip
+    judge = f"Structure is judged by {settings.structure}"
+    if settings.classifier is not None:
+        judge += f", right on {settings.classifier} of real images"
+    if not settings.structure_is_known:
+        judge += "; a horizontal flip stays on the data and yet leaves most clusters, so this is left open: pass labels"
+    skipped = "".join(f" Skipped: {name} ({reason})." for name, reason in report.skipped.items())
+    return (
+        f"Looked at {sample} images of {width}x{height} pixels, {channels} channel{'s' * (channels > 1)}: n = "
+        f"{settings.n} on either side of every comparison, 95 % intervals from {settings.groups} groups. "
+        f"{settings.features} features of an encoder ({settings.encoder}), k = {settings.nearest_k}, patches of "
+        f"{settings.patch} pixels, seed {settings.seed}. {judge}.{skipped}"
+    )

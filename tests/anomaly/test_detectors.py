@@ -1,0 +1,155 @@
+"""What all detectors promise, asked of each."""
+
+import pytest
+import torch
+
+from nda_augment.anomaly import ClassifierDetector, DensityDetector, Training
+from tests.anomaly.conftest import KINDS, QUICK, make, stripes
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """Detectors by kind, each fitted once for the module."""
+    done = {}
+
+    def get(kind: str):
+        if kind not in done:
+            torch.manual_seed(0)
+            done[kind] = make(kind).fit(stripes(64).split(16))
+        return done[kind]
+
+    return get
+
+
+def test_a_score_for_each_image(kind, fitted) -> None:
+    scores = fitted(kind).score(stripes(5, seed=1))
+    assert scores.shape == (5,)
+    assert scores.isfinite().all()
+    assert not scores.requires_grad
+
+
+def test_the_score_of_an_image_does_not_depend_on_its_batch(kind, fitted) -> None:
+    detector, images = fitted(kind), stripes(5, seed=1)
+    torch.manual_seed(2)
+    together = detector.score(images)
+    apart = torch.cat([detector.score(image) for image in images.split(1)])
+    torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-4)
+
+
+def test_scoring_leaves_generators_modes_and_images_alone(kind, fitted) -> None:
+    detector, images = fitted(kind), stripes(3, seed=1)
+    before, state = images.clone(), torch.get_rng_state()
+    detector.train()
+    detector.score(images)
+    assert all(module.training for module in detector.modules())
+    detector.eval()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(images, before)
+
+
+def test_the_call_is_the_score(kind, fitted) -> None:
+    images = stripes(3, seed=1)
+    assert torch.equal(fitted(kind)(images), fitted(kind).score(images))
+
+
+def test_state_brings_back_the_scores(kind, fitted, tmp_path) -> None:
+    images = stripes(4, seed=1)
+    torch.save(fitted(kind).state_dict(), tmp_path / "state.pt")
+    other = make(kind)
+    other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    torch.testing.assert_close(other.score(images), fitted(kind).score(images))
+
+
+def test_a_fit_is_a_function_of_its_seed(kind) -> None:
+    scores = []
+    for global_seed, training_seed in ((3, 0), (4, 0), (5, 1)):
+        detector = make(kind, Training(epochs=1, seed=training_seed, accelerator="cpu"))
+        torch.manual_seed(global_seed)
+        scores.append(detector.fit(stripes(32).split(16)).score(stripes(4, seed=1)))
+    assert torch.equal(scores[0], scores[1])
+    assert kind == "density" or not torch.equal(scores[0], scores[2])
+
+
+def test_fitting_leaves_the_global_generator_alone(kind) -> None:
+    detector = make(kind, Training(epochs=1, accelerator="cpu"))
+    state = torch.get_rng_state()
+    detector.fit(stripes(32).split(16))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_unfitted_it_says_so(kind) -> None:
+    with pytest.raises(RuntimeError, match=r"was not fitted; call fit\(loader\)"):
+        make(kind).score(stripes(2))
+
+
+def test_an_empty_loader_is_an_error(kind) -> None:
+    with pytest.raises(ValueError, match="loader yields no batch"):
+        make(kind).fit([])
+
+
+def test_images_of_other_kinds_are_errors(kind, fitted) -> None:
+    with pytest.raises(TypeError, match=r"floating point, got torch.uint8; scale them first"):
+        fitted(kind).score(torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
+    with pytest.raises(ValueError, match=r"\(B, C, H, W\).*got shape \(1, 8, 8\)"):
+        fitted(kind).score(torch.zeros(1, 8, 8))
+    with pytest.raises(ValueError, match=r"not empty, got shape \(0, 1, 8, 8\)"):
+        fitted(kind).score(torch.zeros(0, 1, 8, 8))
+
+
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: (x, 7), lambda x: [x], lambda x: {"image": x, "label": 7}],
+                         ids=["tensor", "tuple", "list", "dictionary"])  # fmt: skip
+def test_batches_of_any_usual_form(wrap) -> None:
+    plain = make("density").fit(stripes(32).split(16))
+    other = make("density").fit([wrap(batch) for batch in stripes(32).split(16)])
+    assert torch.equal(plain.score(stripes(3, seed=1)), other.score(stripes(3, seed=1)))
+
+
+@pytest.mark.parametrize("batch", ["image", {"picture": torch.zeros(2)}, (), 7])
+def test_batches_without_images_are_errors(batch) -> None:
+    with pytest.raises(TypeError, match=f"got {type(batch).__name__}"):
+        make("density").fit([batch])
+
+
+def test_heatmaps_where_there_are_some(kind, fitted) -> None:
+    images = stripes(3, seed=1)
+    if kind == "windows":
+        assert fitted(kind).has_heatmap
+        assert fitted(kind).heatmap(images).shape == (3, 1, 8, 8)
+    else:
+        assert not fitted(kind).has_heatmap
+        with pytest.raises(ValueError, match="heat map"):
+            fitted(kind).heatmap(images)
+
+
+@pytest.mark.parametrize("kind", ["classifier", "windows", "csi", "uniclr", "discriminator"])
+def test_it_learns(kind) -> None:
+    """Images that are bright at the left instead of the top, which rotations and mixed halves resemble."""
+    detector = make(kind, Training(epochs=12, lr=5e-3, accelerator="cpu"))
+    detector.fit(stripes(64).split(16))
+    normal, turned = detector.score(stripes(32, seed=1)), detector.score(stripes(32, upright=False, seed=2))
+    assert (turned[:, None] > normal).float().mean() > 0.9
+
+
+def test_scores_are_made_where_the_detector_is(device) -> None:
+    detector = make("density").fit(stripes(32).split(16)).to(device)
+    assert detector.score(stripes(2)).device.type == device.type
+
+
+def test_training_starts_from_the_weights_that_are_there() -> None:
+    """Two detectors that differ in their weights stay different; the fit does not initialise."""
+    torch.manual_seed(0)
+    one = make("classifier", QUICK)
+    other = make("classifier", QUICK)
+    with torch.no_grad():
+        other.head.bias += 1
+    batches = stripes(32).split(16)
+    assert not torch.equal(one.fit(batches).head.bias, other.fit(batches).head.bias)
+
+
+def test_the_baseline_is_the_parent() -> None:
+    assert issubclass(ClassifierDetector, DensityDetector)

@@ -1,0 +1,166 @@
+import builtins
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from nda_augment.anomaly import Training
+from nda_augment.anomaly._training import Objective, adamw, train
+from tests.anomaly.conftest import make, stripes
+
+
+class StopError(Exception):
+    pass
+
+
+def loader() -> DataLoader:
+    return DataLoader(TensorDataset(stripes(48)), 16, shuffle=True)
+
+
+def stop_after(epoch: int):
+    def report(done: int, losses) -> None:
+        if done == epoch:
+            raise StopError
+
+    return report
+
+
+@pytest.mark.parametrize("kind", ["classifier", "discriminator", "csi"])
+def test_a_fit_that_was_stopped_ends_as_one_that_was_not(kind, tmp_path) -> None:
+    settings = Training(epochs=3, accelerator="cpu")
+    whole = make(kind, settings).fit(loader())
+
+    settings = replace(settings, checkpoint=tmp_path / "fit.pt")
+    with pytest.raises(StopError):
+        make(kind, replace(settings, report=stop_after(2))).fit(loader())
+    torch.manual_seed(99)
+    resumed = make(kind, settings).fit(loader())
+
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    assert [path.name for path in tmp_path.iterdir()] == ["fit.pt"]
+
+
+def test_a_finished_fit_is_not_trained_again(tmp_path) -> None:
+    reports = []
+    settings = Training(
+        epochs=2, accelerator="cpu", checkpoint=tmp_path / "fit.pt", report=lambda *row: reports.append(row)
+    )
+    first = make("classifier", settings).fit(loader())
+    second = make("classifier", settings).fit(loader())
+    assert [epoch for epoch, _ in reports] == [1, 2]
+    assert torch.equal(first.score(stripes(3)), second.score(stripes(3)))
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path) -> None:
+    settings = Training(epochs=1, accelerator="cpu", checkpoint=tmp_path / "fit.pt")
+    make("classifier", settings).fit(loader())
+    with pytest.raises(ValueError, match=r"'seed': 0.*'seed': 1.*choose another checkpoint"):
+        make("classifier", replace(settings, seed=1)).fit(loader())
+
+
+def test_a_checkpoint_is_whole_or_not_there(tmp_path, monkeypatch) -> None:
+    settings = Training(epochs=1, accelerator="cpu", checkpoint=tmp_path / "fit.pt")
+
+    def broken(state, file) -> None:
+        file.write(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(torch, "save", broken)
+    with pytest.raises(OSError, match="no space"):
+        make("classifier", settings).fit(loader())
+    assert not list(tmp_path.iterdir())
+
+
+def test_losses_are_reported_by_name_and_fall() -> None:
+    rows = []
+    settings = Training(epochs=6, lr=1e-2, accelerator="cpu", report=lambda epoch, losses: rows.append((epoch, losses)))
+    make("csi", settings).fit(loader())
+    assert [epoch for epoch, _ in rows] == [1, 2, 3, 4, 5, 6]
+    assert rows[-1][1]["loss"] < rows[0][1]["loss"]
+    rows.clear()
+    make("discriminator", replace(settings, epochs=1)).fit(loader())
+    assert set(rows[0][1]) == {"discriminator_loss", "generator_loss"}
+
+
+def test_the_learning_rate_falls_along_half_a_cosine() -> None:
+    class Line(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(1))
+
+        def loss(self, images):
+            return self.weight.sum()  # its gradient is 1, so SGD moves by the learning rate
+
+    line, weights = Line(), []
+    settings = Training(epochs=4, accelerator="cpu", report=lambda *_: weights.append(line.weight.item()))
+    train(line, [torch.zeros(1, 1, 1, 1)], [Objective("loss", torch.optim.SGD(line.parameters(), lr=1.0))], settings)
+    steps = [-(b - a) for a, b in zip([0.0, *weights], weights, strict=False)]
+    assert steps == pytest.approx([1.0, (1 + 2**-0.5) / 2, 0.5, (1 - 2**-0.5) / 2], abs=1e-6)
+
+
+def test_a_loss_that_is_not_finite_stops_the_fit() -> None:
+    detector = make("classifier", Training(epochs=2, accelerator="cpu"))
+    with torch.no_grad():
+        detector.head.bias.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="epoch 1 are not finite"):
+        detector.fit(loader())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"lr": 0.0}, "lr must be a finite number above 0, got 0.0"),
+        ({"lr": float("nan")}, "lr must be a finite number above 0, got nan"),
+        ({"weight_decay": -1.0}, "weight_decay must be a finite number of 0 or more, got -1.0"),
+        ({"precision": "bf16-true"}, "precision must be one of '32-true', .* got 'bf16-true'"),
+    ],
+)
+def test_settings_are_checked(settings, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        Training(**settings)
+
+
+def test_a_checkpoint_may_be_named_by_a_word(tmp_path) -> None:
+    assert Training(checkpoint=str(tmp_path / "fit.pt")).checkpoint == tmp_path / "fit.pt"
+
+
+@pytest.mark.parametrize("kind", ["classifier", "csi", "discriminator"])
+def test_mixed_precision(kind) -> None:
+    settings = Training(epochs=1, accelerator="cpu", precision="bf16-mixed")
+    detector = make(kind, settings).fit(loader())
+    assert {p.dtype for p in detector.parameters()} == {torch.float32}
+    assert detector.score(stripes(3)).isfinite().all()
+
+
+def test_adamw_decays() -> None:
+    (group,) = adamw([nn.Parameter(torch.zeros(1))], Training(lr=0.5, weight_decay=0.25)).param_groups
+    assert (group["lr"], group["weight_decay"]) == (0.5, 0.25)
+
+
+def test_a_missing_lightning_is_named(monkeypatch) -> None:
+    real = builtins.__import__
+
+    def absent(name, *args, **kwargs):
+        if name.startswith("lightning"):
+            raise ImportError("No module named 'lightning'")
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", absent)
+    with pytest.raises(ImportError, match=r'pip install "nda-augment\[anomaly\]"'):
+        make("classifier").fit(loader())
+
+
+def test_importing_it_imports_no_other_library() -> None:
+    names = ["lightning", "pytorch_lightning", "sklearn", "torchvision", "pandas", "matplotlib"]
+    code = (
+        "import sys, nda_augment; print('nda_augment.anomaly' in sys.modules); "
+        f"import nda_augment.anomaly; print([name for name in {names} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["False", "[]"]

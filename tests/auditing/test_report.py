@@ -1,0 +1,104 @@
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+
+import nda_augment as nda
+from nda_augment.auditing.page import page
+
+
+class Pooled(nn.Module):
+    def forward(self, images):
+        return nn.functional.adaptive_avg_pool2d(images, 4)
+
+
+@pytest.fixture(scope="module")
+def report():
+    torch.manual_seed(0)
+    images = torch.rand(60, 3, 16, 16).cumsum(2).cumsum(3) / 256
+    return nda.audit(images, {"jigsaw": nda.Jigsaw(), "a <b> & c": lambda x: x.flip(-1)}, encoder=Pooled())
+
+
+class Outline(HTMLParser):
+    """Collects tags and text, and checks that tags close."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.text = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_page_is_whole_and_needs_nothing_else(report):
+    outline = Outline()
+    outline.feed(page(report))
+    assert outline.open == []
+    sources = [attributes["src"] for tag, attributes in outline.tags if tag == "img"]
+    assert len(sources) == 2 + 2 * 4 + 4
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert not any("href" in attributes and not attributes["href"].startswith("#") for _, attributes in outline.tags)
+    text = " ".join(outline.text)
+    assert text.index(report.headline()) < text.index("Ranking") < text.index("Each transform")
+    assert "a <b> & c" in text
+    anchors = {attributes.get("id") for _, attributes in outline.tags}
+    assert {attributes["href"][1:] for tag, attributes in outline.tags if tag == "a"} <= anchors
+    for check in report["jigsaw"].checks:
+        assert check.name in text
+        assert check.why in text
+
+
+def test_it_is_written_where_it_should_be(report, tmp_path):
+    path = report.save_html(tmp_path / "deep" / "audit.html")
+    assert path == tmp_path / "deep" / "audit.html"
+    assert path.read_text(encoding="utf-8") == page(report)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5], ids=str)
+def test_images_of_any_channels_have_pictures(channels):
+    images = torch.rand(40, channels, 70, 90)
+    report = nda.audit(images, "jigsaw", encoder=Pooled(), max_images=32)
+    assert "data:image/png" in page(report)
+
+
+def test_json_holds_all_numbers(report):
+    found = json.loads(report.to_json())
+    assert found["headline"] == report.headline()
+    assert found["ranking"] == [row.name for row in report.ranking]
+    row = next(row for row in found["rows"] if row["name"] == "jigsaw")
+    assert row["measures"]["shift"] == vars(report["jigsaw"].measures.shift)
+    assert set(row["measures"]["shift"]) == {"value", "low", "high", "n"}
+    assert {check["name"] for check in row["checks"]} == {check.name for check in report["jigsaw"].checks}
+    assert "NaN" not in report.to_json()
+    assert "Infinity" not in report.to_json()
+
+
+@pytest.mark.parametrize("width", [60, 180], ids=["narrow", "wide"])
+def test_the_table_begins_with_the_verdict(report, width):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(report.table())
+    text = console.file.getvalue()
+    assert " ".join(text.split()).startswith(report.headline())
+    assert max(map(len, text.splitlines())) <= width
+    flat = re.sub(r"\s+", " ", text)
+    assert "n = 30 on either side" in flat
+    assert report["jigsaw"].reason.split()[0] in flat
+
+
+def test_rows_are_found_by_name(report):
+    assert report["jigsaw"].name == "jigsaw"
+    with pytest.raises(KeyError, match="jigsaw"):
+        report["jigsw"]
