@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 from kornia.augmentation import RandomResizedCrop
@@ -114,9 +116,7 @@ def test_the_same_seed_gives_the_same_report_and_leaves_the_generator_alone(shap
     first, second, third = (nda.audit(images, noisy, encoder=Pooled(), seed=seed) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), state)
     assert first == second != third
-    assert json.loads(first.to_json()) == first.to_dict() | {
-        "rows": json.loads(json.dumps(first.to_dict()["rows"]))
-    } | {"settings": json.loads(json.dumps(first.to_dict()["settings"]))}
+    assert json.loads(first.to_json()) == json.loads(json.dumps(first.to_dict()))
 
 
 def test_the_default_encoder_is_trained_on_the_images():

@@ -1,0 +1,1 @@
+"""Anomaly detection with negatives: ``python -m examples.anomaly``."""

@@ -1,0 +1,133 @@
+import doctest
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+import nda_augment as nda
+
+api = pytest.importorskip("pytorch_ood.api", reason='pytorch-ood is missing: pip install "nda-augment[pytorch-ood]"')
+
+from pytorch_ood.loss import OutlierExposureLoss  # noqa: E402
+from pytorch_ood.metrics import OODMetrics  # noqa: E402
+
+from nda_augment.adapters.pytorch_ood import Detector, NegativeCollate, NegativeDataset  # noqa: E402
+from nda_augment.anomaly import DensityDetector  # noqa: E402
+
+PAGE = Path(__file__).parents[2] / "docs" / "adapters" / "pytorch_ood.md"
+
+
+def samples(count: int = 12) -> list[tuple[torch.Tensor, int]]:
+    images = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    return [(image, number % 3) for number, image in enumerate(images)]
+
+
+def test_negatives_follow_the_images_with_a_label_below_zero() -> None:
+    data = NegativeDataset(samples(), nda.Rotate90(), seed=0)
+    assert len(data) == 24
+    for number, (image, label) in enumerate(samples()):
+        same, kept = data[number]
+        assert torch.equal(same, image)
+        assert kept == label
+        negative, outlier = data[12 + number]
+        assert outlier == -1
+        assert any(torch.equal(negative, image.rot90(turns, (1, 2))) for turns in (1, 2, 3))
+
+
+def test_data_sets_count_from_the_end_and_stop_there() -> None:
+    data = NegativeDataset(samples(), nda.Rotate90(), seed=0)
+    assert torch.equal(data[-1][0], data[23][0])
+    assert data[-24][1] == 0
+    with pytest.raises(IndexError):
+        data[24]
+
+
+def test_items_that_are_no_pairs_are_errors() -> None:
+    data = NegativeDataset([torch.rand(3, 8, 8)] * 3, nda.Jigsaw())
+    with pytest.raises(TypeError, match=r"pairs \(image, label\), got Tensor"):
+        data[0]
+
+
+def test_batches_are_doubled() -> None:
+    torch.manual_seed(0)
+    images, labels = NegativeCollate(nda.Stitch())(samples(4))
+    assert labels.tolist() == [0, 1, 2, 0, -1, -1, -1, -1]
+    assert torch.equal(images[:4], torch.stack([image for image, _ in samples(4)]))
+    assert (images[4:] != images[:4]).flatten(1).any(dim=1).all()
+
+
+def test_batches_of_one_borrow_from_a_pool() -> None:
+    images, labels = NegativeCollate(nda.Stitch(), pool=torch.rand(5, 3, 8, 8))(samples(1))
+    assert (len(images), labels.tolist()) == (2, [0, -1])
+
+
+@pytest.mark.parametrize("batch", [[torch.rand(3, 8, 8)] * 2, [(torch.rand(3, 8, 8), 1, 2)] * 2])
+def test_batches_that_are_no_pairs_are_errors(batch) -> None:
+    with pytest.raises(ValueError, match=r"pairs \(image, label\)"):
+        NegativeCollate(nda.Jigsaw())(batch)
+
+
+def test_outlier_exposure_of_the_library_trains_on_them() -> None:
+    """Cross-entropy of the known and uniform cross-entropy of the negatives, as our own loss has it."""
+    model, criterion = nn.Sequential(nn.Flatten(), nn.Linear(192, 3)), OutlierExposureLoss(alpha=0.5)
+    images, labels = next(iter(DataLoader(samples(), 6, collate_fn=NegativeCollate(nda.Jigsaw()))))
+    logits = model(images)
+    loss = criterion(logits, labels)
+    ours = nda.losses.classification_loss(logits[:6], labels[:6], negative_logits=logits[6:], negative_weight=0.5)
+    # The library takes both means over the whole batch.
+    torch.testing.assert_close(loss, ours / 2)
+    loss.backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.fixture
+def detector() -> Detector:
+    return Detector(DensityDetector(nn.Flatten(), 192, normalize=False))
+
+
+def test_the_librarys_metrics_take_our_scores(detector) -> None:
+    loader = DataLoader(samples(60), 20)
+    assert detector.fit(loader) is detector
+    metrics = OODMetrics()
+    known, labels = next(iter(loader))
+    metrics.update(detector(known), labels)
+    metrics.update(detector(known + 3), torch.full((20,), -1))
+    assert metrics.compute()["AUROC"] == pytest.approx(1.0)
+
+
+def test_outliers_are_not_learned(detector) -> None:
+    images = torch.rand(40, 3, 8, 8)
+    labels = torch.tensor([0, -1]).repeat(20)
+    mixed = [(images[:20], labels[:20]), (images[20:], labels[20:]), (images[:2], torch.tensor([-1, -5]))]
+    scores = detector.fit(mixed).predict(images[:3])
+    clean = Detector(DensityDetector(nn.Flatten(), 192, normalize=False)).fit([images[labels >= 0]])
+    torch.testing.assert_close(scores, clean.predict(images[:3]))
+
+
+def test_unfitted_it_raises_the_librarys_error(detector) -> None:
+    with pytest.raises(api.RequiresFittingException):
+        detector.predict(torch.rand(1, 3, 8, 8))
+
+
+def test_a_loader_of_outliers_alone_is_an_error(detector) -> None:
+    with pytest.raises(ValueError, match="loader yields no batch"):
+        detector.fit([(torch.rand(4, 3, 8, 8), torch.full((4,), -1))])
+
+
+def test_it_follows_to_another_device(detector, device) -> None:
+    detector.fit(DataLoader(samples(60), 20)).to(device)
+    assert detector.device.type == device.type
+    assert detector.predict(torch.rand(2, 3, 8, 8, device=device)).device.type == device.type
+
+
+def test_other_things_are_no_detectors() -> None:
+    with pytest.raises(TypeError, match=r"one of nda_augment.anomaly, got Flatten"):
+        Detector(nn.Flatten())
+
+
+def test_snippets_of_the_page_run() -> None:
+    result = doctest.testfile(str(PAGE), module_relative=False, raise_on_error=False)
+    assert result.attempted > 10
+    assert result.failed == 0
