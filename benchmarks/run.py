@@ -1,4 +1,4 @@
-"""Run all benchmarks and write their tables beside this file: `python -m benchmarks.run [--rounds N]`."""
+"""Run benchmarks and write their tables beside this file: `python -m benchmarks.run [TABLE ...] [--rounds N]`."""
 
 import argparse
 import json
@@ -10,22 +10,35 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import adapters, chart, transforms
+from benchmarks import adapters, chart, importing, training, transforms
 
 HERE = Path(__file__).parent
 
 
+TABLES = ("transforms", "training", "adapters", "import")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"{', '.join(TABLES)}; all of them by default")
     parser.add_argument("--rounds", type=int, default=15, help="rounds of interleaved calls; medians are reported")
-    rounds = parser.parse_args().rounds
+    arguments = parser.parse_args()
+    tables, rounds = arguments.tables or TABLES, arguments.rounds
+    if unknown := set(tables) - set(TABLES):
+        parser.error(f"unknown table {', '.join(sorted(unknown))}; there are {', '.join(TABLES)}")
     torch.set_num_threads(2)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    rows = list(transforms.rows(device, rounds))
-    write("transforms", rows)
-    chart.save(rows, HERE / "transforms.png")
+    if "transforms" in tables:
+        rows = list(transforms.rows(device, rounds))
+        write("transforms", rows)
+        chart.save(rows, HERE / "transforms.png")
     torch.set_num_threads(1)
-    write("adapters", list(adapters.rows(rounds)))
+    if "training" in tables:
+        write("training", list(training.rows(device, rounds)))
+    if "adapters" in tables:
+        write("adapters", list(adapters.rows(rounds)))
+    if "import" in tables:
+        write("import", list(importing.rows(rounds)))
 
 
 def write(name: str, rows: list[dict[str, Any]]) -> None:

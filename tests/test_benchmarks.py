@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import nda_augment as nda
+from benchmarks import run, training
 from benchmarks.memory import peak_bytes
 from benchmarks.timing import interleaved, median_ms, ratio
 
@@ -31,3 +32,53 @@ def test_functions_take_turns():
     assert [len(times) for times in seconds.values()] == [3, 3]
     assert ratio({"a": [2.0, 9.0, 4.0], "b": [1.0, 3.0, 4.0]}, "a", "b") == 2.0
     assert median_ms({"a": [0.001, 0.003, 0.002]}, "a") == 2.0
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A training step that takes milliseconds."""
+    monkeypatch.setattr(training, "SIDE", 8)
+    monkeypatch.setattr(training, "BATCH", 4)
+    monkeypatch.setattr(training, "WIDTH", {"cpu": 2})
+
+
+def test_a_row_per_network_and_policy(small, monkeypatch):
+    made, modes = training._run, []
+
+    def noted(*arguments):
+        steps = made(*arguments)
+        modes.append((steps.fake_weight, steps.settings.LOSS.nda_mode))
+        return steps
+
+    monkeypatch.setattr(training, "_run", noted)
+    rows = list(training.rows(torch.device("cpu"), rounds=1))
+    assert modes == [(1.0, "separate"), (0.25, "separate"), (0.25, "replace")] * len(rows)
+    named = [(row["network"], row["negatives"]) for row in rows]
+    assert named == [(network, policy) for network in training.NETWORKS for policy in training.POLICIES]
+    for row in rows:
+        assert row["transforms / plain, %"] == pytest.approx(100 * row["transforms, ms"] / row["plain step, ms"])
+        assert min(row["separate / plain"], row["replacement / plain"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "judged"), [(["AUG.apply_nda=false"], 2), ([], 3), (["LOSS.nda_mode=replace"], 2)], ids=str
+)
+def test_the_modes_differ_by_one_batch_to_judge(small, words, judged):
+    images = training.Images(torch.zeros(8, 3, 8, 8, dtype=torch.uint8), None)
+    steps = training._run("SNGAN", "jigsaw", images, torch.device("cpu"), words)
+    seen = []
+    steps.discriminator.network.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
+    steps.discriminator_steps()
+    assert sum(seen) == judged * 4
+
+
+def test_tables_are_chosen_and_written(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "HERE", tmp_path)
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
+    monkeypatch.setattr("sys.argv", ["run", "training", "--rounds", "1"])
+    run.main()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["training.json", "training.md"]
+    assert "| SNGAN | jigsaw | 4x3x8x8 | cpu |" in (tmp_path / "training.md").read_text()
+    monkeypatch.setattr("sys.argv", ["run", "trianing"])
+    with pytest.raises(SystemExit):
+        run.main()

@@ -1,17 +1,13 @@
 """What can be set, section by section, with its defaults; YAML files and ``SECTION.key=value`` words change them."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from omegaconf import OmegaConf
-from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
-
 import nda_augment as nda
-from examples.gan.config import ConfigError
+from examples import settings
+from examples.settings import ConfigError
 
 DIGITS = Path(__file__).parent / "configs" / "digits.yaml"
 
@@ -20,8 +16,8 @@ DIGITS = Path(__file__).parent / "configs" / "digits.yaml"
 class Data:
     """Which images, all of them labelled; the labels are used for evaluation only."""
 
-    name: str = "digits"  # digits, folder, npz or cifar10
-    path: str = ""  # of the folder, the .npz, or where CIFAR-10 lies or is downloaded to
+    name: str = "digits"  # digits, folder, npz, sheets or cifar10
+    path: str = ""  # of the folder, the .npz, the sheets, or where CIFAR-10 lies or is downloaded to
     test_path: str = ""  # folder, npz: where the test images are; without it a part of the others is held out
     img_size: int = 16
     holdout: float = 0.25  # share of the images held out for testing, where they do not come apart
@@ -126,51 +122,25 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
         ConfigError: If a key is unknown (the nearest known one is named), a value has the wrong type or is out of
             range, or the file cannot be read.
     """
-    merged = OmegaConf.structured(Config)
-    try:
-        changes = [OmegaConf.load(path)] if path else []
-        changes += [_parse(word) for word in overrides]
-        for change in changes:
-            merged = OmegaConf.merge(merged, change)
-        config = cast(Config, OmegaConf.to_object(merged))
-    except ConfigKeyError as error:
-        key = str(error.full_key)
-        raise ConfigError(f"unknown key {key!r}; the nearest known one is {_nearest(key, _known_keys())!r}") from error
-    except (OSError, YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(str(error)) from error
+    config = settings.load(Config, path, overrides)
     _check(config)
     return config
 
 
 def to_yaml(config: Config) -> str:
     """Return a config as the text of a file that :func:`load` reads."""
-    return OmegaConf.to_yaml(OmegaConf.create(config.to_dict()))
+    return settings.to_yaml(config)
 
 
 def differences(config: Config, other: Config) -> dict[str, str]:
     """Say by key how a config differs from an earlier one."""
-    mine, theirs = _flat(config), _flat(other)
+    mine, theirs = settings.flat(config), settings.flat(other)
     return {key: f"was {theirs[key]!r}, now {value!r}" for key, value in mine.items() if value != theirs[key]}
-
-
-def _parse(word: str) -> Any:
-    if "=" not in word:
-        raise ConfigError(f"{word!r} is no override; write SECTION.key=value, such as RUN.seed=1")
-    return OmegaConf.from_dotlist([word])
-
-
-def _flat(config: Config) -> dict[str, Any]:
-    sections = config.to_dict().items()
-    return {f"{section}.{key}": value for section, values in sections for key, value in values.items()}
-
-
-def _known_keys() -> list[str]:
-    return list(_flat(Config()))
 
 
 def _check(config: Config) -> None:
     words = {
-        "DATA.name": ("digits", "folder", "npz", "cifar10"),
+        "DATA.name": ("digits", "folder", "npz", "sheets", "cifar10"),
         "MODEL.method": ("moco", "simclr"),
         "MODEL.backbone": ("resnet-9", "resnet-18", "resnet-34", "resnet-50"),
         "MODEL.stem": ("small", "large"),
@@ -198,20 +168,11 @@ def _check(config: Config) -> None:
     }
     positive = ("MODEL.width", "OPTIMIZATION.lr", "LOSS.temperature", "EVAL.linear_lr")
     shares = ("DATA.holdout", "MODEL.momentum", "OPTIMIZATION.momentum", "AUG.flip", "AUG.grayscale", "AUG.blur")
-    values = _flat(config)
-    for key, known in words.items():
-        if values[key] not in known:
-            near = _nearest(values[key], known)
-            raise ConfigError(f"{key} must be one of {', '.join(known)}, got {values[key]!r}; did you mean {near!r}?")
-    for key, least in smallest.items():
-        if not values[key] >= least:
-            raise ConfigError(f"{key} must be at least {least}, got {values[key]}")
-    for key in positive:
-        if not values[key] > 0:
-            raise ConfigError(f"{key} must be above 0, got {values[key]}")
-    for key in shares:
-        if not 0 <= values[key] <= 1:
-            raise ConfigError(f"{key} must be in [0, 1], got {values[key]}")
+    values = settings.flat(config)
+    settings.check_words(values, words)
+    settings.check_smallest(values, smallest)
+    settings.check_positive(values, positive)
+    settings.check_shares(values, shares)
     if not 0 < config.AUG.min_scale <= 1:
         raise ConfigError(f"AUG.min_scale must be in (0, 1], got {config.AUG.min_scale}")
     if config.DATA.name != "digits" and not config.DATA.path:
@@ -230,7 +191,3 @@ def _check_batch(config: Config) -> None:
     for key, parts in {"RUN.devices": devices, "RUN.devices · MODEL.bn_splits": devices * max(splits, 1)}.items():
         if batch % parts:
             raise ConfigError(f"OPTIMIZATION.batch_size={batch} cannot be divided by {key}={parts}")
-
-
-def _nearest(word: str, known: Sequence[str]) -> str:
-    return max(known, key=lambda other: difflib.SequenceMatcher(None, word.lower(), other.lower()).ratio())

@@ -1,6 +1,7 @@
-"""A small GAN trained with negatives: ``python -m examples.gan.train``, or ``make demo`` for the guided tour.
+"""GANs trained with negatives: ``python -m examples.gan.train``, or ``make demo`` for the guided tour.
 
-``config`` says what can be set, ``data`` loads images, ``models`` has the two players, ``train`` the loop,
-``randomness`` every random draw, ``checkpoint`` what survives a kill, ``evaluate`` the measurements, ``pictures`` grids
-and curves.
+``config`` says what can be set and ``data`` loads images. ``models`` has the two players, ``conditioning`` and
+``objective`` what they are told and want, ``negatives`` and ``positives`` what the discriminator is shown. ``train`` is
+the loop, ``randomness`` every random draw, ``checkpoint`` what survives a kill. ``generation``, ``evaluate``,
+``measure`` and ``pictures`` are what comes out.
 """

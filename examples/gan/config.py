@@ -3,56 +3,97 @@
 Sections and keys are named as in PyTorch-StudioGAN where it has them.
 """
 
-import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
-
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
+from typing import Any, cast, get_args
 
 import nda_augment as nda
+from examples import settings
+from examples.gan.positives import AdaptiveAugment, DiffAugment
+from examples.settings import ConfigError
+
+__all__ = ["DIGITS", "Config", "ConfigError", "Data", "load", "save"]
 
 DIGITS = Path(__file__).parent / "configs" / "digits.yaml"
+SIZES = (8, 16, 32, 64, 128)
 
 
 @dataclass
 class Data:
     """Which images. Every source ends as ``(N, C, img_size, img_size)`` uint8, held in memory."""
 
-    name: str = "digits"  # digits, folder, npz or cifar10
-    path: str = ""  # of the folder, the .npz, or where CIFAR-10 lies or is downloaded to
-    img_size: int = 16
+    name: str = "digits"  # digits, folder, npz, sheets or cifar10
+    path: str = ""  # of the folder, the .npz, the sheets, or where CIFAR-10 lies or is downloaded to
+    img_size: int = 16  # 8, 16, 32, 64 or 128
     holdout: float = 0.5  # share of the images that is kept out of training, for evaluation
     skip_unreadable: bool = False  # folder: leave files out that cannot be read, and say which; else they are an error
 
 
 @dataclass
 class Model:
-    """Sizes of the two players."""
+    """The two players."""
 
+    backbone: str = "resnet"  # deep_conv (DCGAN), resnet (SNGAN) or big_resnet (BigGAN)
+    g_cond_mtd: str = "W/O"  # cBN: the generator's batch norms are told the class
+    d_cond_mtd: str = "W/O"  # AC, PD, 2C, D2DCE or MH; see conditioning.py
+    apply_g_sn: bool = False  # spectral normalisation
+    apply_d_sn: bool = True  # without it, deep_conv has batch norm and the residual networks have none
+    apply_attn: bool = False  # self-attention after the blocks below, counted from 1; residual networks
+    attn_g_loc: list[int] = field(default_factory=lambda: [2])
+    attn_d_loc: list[int] = field(default_factory=lambda: [1])
     z_dim: int = 64
-    g_conv_dim: int = 16  # channels at full resolution; deeper layers have up to four times as many
+    hierarchical_z: bool = False  # each level of the generator gets a piece of the latent
+    g_shared_dim: int = 0  # cBN: length of an embedding of the class that all levels share; at 0 each has its own
+    g_conv_dim: int = 16  # channels are multiples of this; see models/
     d_conv_dim: int = 16
+    d_embed_dim: int = 512  # 2C, D2DCE
+    g_init: str = "default"  # ortho, N02, xavier, or default: torch's
+    d_init: str = "default"
+    apply_g_ema: bool = True  # samples come from an average of the generator's weights
     g_ema_decay: float = 0.99
     g_ema_start: int = 100  # until this step the average is the generator itself
 
 
 @dataclass
 class Loss:
-    """The adversarial loss."""
+    """The losses. Penalties and consistency are those of real and generated images; negatives have no part in them."""
 
-    adv_loss: str = "softplus"  # softplus, hinge, least_squares or wasserstein
+    adv_loss: str = "softplus"  # hinge, least_squares, wasserstein, MH, or rumi_ and a kind; see objective.py
+    cond_lambda: float = 1.0  # AC, 2C, D2DCE: weight of the class loss
+    mh_lambda: float = 1.0  # MH: weight of the generator's loss
+    temperature: float = 1.0  # 2C, D2DCE
+    m_p: float = 0.98  # D2DCE: margin
+    apply_r1_reg: bool = False
+    r1_lambda: float = 10.0
+    apply_gp: bool = False
+    gp_lambda: float = 10.0
+    apply_cr: bool = False  # real images and AUG.cr_aug_type of them are to be judged alike
+    cr_lambda: float = 10.0
+    apply_augself: bool = False  # the discriminator also says how its images were augmented: AugSelf-GAN
+    augself_lambda: float = 1.0
     nda_fake_weight: float = 0.25  # λ: weight of generated images; negatives have 1 - λ
+    nda_mode: str = "separate"  # or replace: a generated image gives way to a negative with probability 1 - λ
+    nda_schedule: str = "constant"  # linear, cosine: how λ goes from nda_schedule_start to nda_fake_weight
+    nda_schedule_start: float = 1.0
+    nda_schedule_delay: int = 0  # until this step λ is nda_schedule_start
+    nda_schedule_steps: int = 0  # length of the passage
+    nda_adaptive: bool = False  # let the real-negative logit gap move λ, from nda_fake_weight on
+    nda_target_gap: float = 2.0  # the gap to hold
+    nda_adaptive_rate: float = 1e-4  # how far λ moves per discriminator step
+    nda_adaptive_interval: int = 4  # discriminator steps between two moves
+    nda_adaptive_lowest: float = 0.1
+    nda_adaptive_highest: float = 0.95
+    rumi_positive_weight: float = 2.5
+    rumi_negative_weight: float = 0.5
 
 
 @dataclass
 class Optimization:
     """Adam for both players."""
 
-    batch_size: int = 64
+    batch_size: int = 64  # of all devices together
+    acml_steps: int = 1  # batches whose gradients make one update
     g_lr: float = 2e-4
     d_lr: float = 4e-4
     beta1: float = 0.0
@@ -63,10 +104,26 @@ class Optimization:
 
 @dataclass
 class Augmentation:
-    """The negatives."""
+    """Negatives; and the usual augmentations, which the discriminator's images go through after them."""
 
     apply_nda: bool = True
     nda_policy: str = "jigsaw"  # also without apply_nda it says which negatives the logged gap is measured on
+    nda_source: str = "transform"  # or images: negatives are the undesired images at nda_path
+    nda_path: str = ""  # a folder or an .npz
+    nda_strength_schedule: str = "W/O"  # constant, linear, cosine: how strength goes from _start to _end
+    nda_strength_start: float = 0.0
+    nda_strength_end: float = 1.0
+    nda_strength_delay: int = 0
+    nda_strength_steps: int = 0
+    apply_diffaug: bool = False
+    diffaug_type: str = "color,translation,cutout"
+    apply_ada: bool = False
+    ada_aug_type: str = "color,translation,cutout"
+    ada_initial_augment_p: float = 0.0
+    ada_target: float = 0.6
+    ada_kimg: float = 500.0  # thousand images in which the probability may go from 0 to 1
+    ada_interval: int = 4
+    cr_aug_type: str = "translation"
 
 
 @dataclass
@@ -76,7 +133,10 @@ class Run:
     save_dir: str = "runs/gan/digits"
     seed: int = 0
     accelerator: str = "auto"
-    precision: str = "32-true"  # or bf16-mixed
+    devices: int = 1
+    precision: str = "32-true"  # or bf16-mixed, 16-mixed
+    synchronized_bn: bool = False  # batch statistics of all devices together; needs GPUs
+    channels_last: bool = True  # convolutions run faster with it, on CPUs as well
     threads: int = 0  # of the CPU; 0 leaves the choice to torch
     print_freq: int = 20  # steps between two logged rows
     sample_freq: int = 500  # steps between two sample grids
@@ -95,8 +155,18 @@ class Config:
     RUN: Run = field(default_factory=Run)
 
     @property
+    def conditional(self) -> bool:
+        """Whether the networks are told classes."""
+        return self.MODEL.d_cond_mtd != "W/O"
+
+    @property
+    def rumi(self) -> bool:
+        """Whether the objective is Rumi-GAN's, which weighs negatives in its own way."""
+        return self.LOSS.adv_loss.startswith("rumi_")
+
+    @property
     def fake_weight(self) -> float:
-        """λ as the loss sees it: without negatives it is 1, the plain GAN."""
+        """λ as the loss sees it in the end: without negatives it is 1, the plain GAN."""
         return self.LOSS.nda_fake_weight if self.AUG.apply_nda else 1.0
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
@@ -104,102 +174,215 @@ class Config:
         return asdict(self)
 
 
-class ConfigError(ValueError):
-    """A config names something that does not exist, or gives it a value that cannot be."""
-
-
 def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """Read a config: the defaults, changed by a YAML file, changed by words such as ``RUN.seed=1``.
 
     Raises:
         ConfigError: If a key is unknown (the nearest known one is named), a value has the wrong type or is out of
-            range, or the file cannot be read.
+            range, two do not go together, or the file cannot be read.
     """
-    merged = OmegaConf.structured(Config)
-    try:
-        changes = [OmegaConf.load(path)] if path else []
-        for word in overrides:
-            if "=" not in word:
-                raise ConfigError(f"{word!r} is no override; write SECTION.key=value, such as RUN.seed=1")
-            changes.append(OmegaConf.from_dotlist([word]))
-        for change in changes:
-            _check_keys(OmegaConf.to_container(change))
-            merged = OmegaConf.merge(merged, change)
-        config = cast(Config, OmegaConf.to_object(merged))
-    except (OSError, YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(str(error)) from error
+    config = settings.load(Config, path, overrides)
     _check_values(config)
+    _check_model(config)
+    _check_losses(config)
+    _check_augmentation(config)
+    _check_batch(config)
     return config
 
 
 def save(config: Config, path: Path) -> None:
     """Write a config as the YAML file that :func:`load` reads."""
-    path.write_text(OmegaConf.to_yaml(OmegaConf.create(config.to_dict())))
-
-
-def _known_keys() -> list[str]:
-    return [f"{section}.{key}" for section, values in Config().to_dict().items() for key in values]
-
-
-def _check_keys(change: Any) -> None:
-    sections = list(Config().to_dict())
-    if not isinstance(change, dict) or not all(isinstance(v, dict) for k, v in change.items() if k in sections):
-        raise ConfigError(f"a config is made of the sections {', '.join(sections)}, each with keys and values")
-    known = _known_keys()
-    for key in _keys(change):
-        if key not in known:
-            near = _nearest(key, known)
-            raise ConfigError(f"unknown key {key!r}; the nearest known one is {near!r}")
-
-
-def _keys(change: dict[Any, Any]) -> Iterator[str]:
-    for section, values in change.items():
-        if isinstance(values, dict) and values:
-            yield from (f"{section}.{key}" for key in values)
-        else:
-            yield str(section)
+    path.write_text(settings.to_yaml(config))
 
 
 def _check_values(config: Config) -> None:
-    data, model, optimization, run = config.DATA, config.MODEL, config.OPTIMIZATION, config.RUN
-    sources = ("digits", "folder", "npz", "cifar10")
-    _check_word("DATA.name", data.name, sources)
-    _check_word("RUN.precision", run.precision, ("32-true", "bf16-mixed"))
-    if data.name != "digits" and not data.path:
-        raise ConfigError(f"DATA.name={data.name} needs DATA.path")
-    if data.img_size < 8 or data.img_size & (data.img_size - 1):
-        raise ConfigError(f"DATA.img_size must be a power of two from 8 on, got {data.img_size}")
-    if not 0 <= data.holdout < 1:
-        raise ConfigError(f"DATA.holdout must be in [0, 1), got {data.holdout}")
-    if not 0 <= model.g_ema_decay < 1:
-        raise ConfigError(f"MODEL.g_ema_decay must be in [0, 1), got {model.g_ema_decay}")
-    counts = {
-        "MODEL": ("z_dim", "g_conv_dim", "d_conv_dim"),
-        "OPTIMIZATION": ("batch_size", "d_updates_per_step", "total_steps"),
-        "RUN": ("print_freq", "sample_freq", "save_freq"),
-    }
-    for section, keys in counts.items():
-        for key in keys:
-            value = getattr(getattr(config, section), key)
-            if value < 1:
-                raise ConfigError(f"{section}.{key} must be at least 1, got {value}")
-    if run.threads < 0:
-        raise ConfigError(f"RUN.threads must be 0 or more, got {run.threads}")
-    for key in ("g_lr", "d_lr"):
-        if not getattr(optimization, key) > 0:
-            raise ConfigError(f"OPTIMIZATION.{key} must be above 0, got {getattr(optimization, key)}")
+    schedules = get_args(nda.schedules.Kind)
+    starts = ("default", "ortho", "N02", "xavier")
+    words: dict[str, Sequence[str]] = {
+        "DATA.name": ("digits", "folder", "npz", "sheets", "cifar10"),
+        "MODEL.backbone": ("deep_conv", "resnet", "big_resnet"),
+        "MODEL.g_cond_mtd": ("W/O", "cBN"),
+        "MODEL.d_cond_mtd": ("W/O", "AC", "PD", "2C", "D2DCE", "MH"),
+        "MODEL.g_init": starts,
+        "MODEL.d_init": starts,
+        "LOSS.adv_loss": (
+            *get_args(nda.losses.GANKind), "MH", "rumi_least_squares", "rumi_wasserstein", "rumi_softplus",
+        ),
+        "LOSS.nda_mode": ("separate", "replace"),
+        "LOSS.nda_schedule": schedules,
+        "AUG.nda_source": ("transform", "images"),
+        "AUG.nda_strength_schedule": ("W/O", *schedules),
+        "RUN.precision": ("32-true", "bf16-mixed", "16-mixed"),
+    }  # fmt: skip
+    ones: tuple[str, ...] = ("OPTIMIZATION.batch_size", "OPTIMIZATION.acml_steps", "OPTIMIZATION.d_updates_per_step")
+    ones += ("OPTIMIZATION.total_steps", "RUN.devices", "RUN.print_freq", "RUN.sample_freq", "RUN.save_freq")
+    ones += ("MODEL.z_dim", "MODEL.g_conv_dim", "MODEL.d_conv_dim", "MODEL.d_embed_dim", "AUG.ada_interval")
+    zeros: tuple[str, ...] = (
+        "MODEL.g_shared_dim",
+        "MODEL.g_ema_start",
+        "LOSS.nda_schedule_delay",
+        "LOSS.nda_schedule_steps",
+    )
+    zeros += ("AUG.nda_strength_delay", "AUG.nda_strength_steps", "RUN.threads")
+    weights = [f"LOSS.{key}_lambda" for key in ("cond", "mh", "r1", "gp", "cr", "augself")]
+    positive: tuple[str, ...] = ("OPTIMIZATION.g_lr", "OPTIMIZATION.d_lr", "LOSS.temperature", "AUG.ada_kimg")
+    values = settings.flat(config)
+    settings.check_words(values, words)
+    if config.DATA.img_size not in SIZES:
+        raise ConfigError(f"DATA.img_size must be one of {', '.join(map(str, SIZES))}, got {config.DATA.img_size}")
+    settings.check_smallest(values, dict.fromkeys(ones, 1) | dict.fromkeys(zeros, 0))
+    settings.check_positive(values, [*positive, *weights])
+    strengths = ("AUG.nda_strength_start", "AUG.nda_strength_end")
+    settings.check_shares(values, ("AUG.ada_initial_augment_p", "LOSS.m_p", *strengths))
+    less_than_one = ("DATA.holdout", "MODEL.g_ema_decay", "OPTIMIZATION.beta1", "OPTIMIZATION.beta2")
+    settings.check_shares(values, less_than_one, whole=False)
+    if config.DATA.name != "digits" and not config.DATA.path:
+        raise ConfigError(f"DATA.name={config.DATA.name} needs DATA.path")
+
+
+def _check_model(config: Config) -> None:
+    model = config.MODEL
+    if (model.g_cond_mtd == "W/O") != (model.d_cond_mtd == "W/O"):
+        raise ConfigError(
+            f"MODEL.g_cond_mtd={model.g_cond_mtd} and MODEL.d_cond_mtd={model.d_cond_mtd}: either both players are "
+            "told classes or neither; the generator's word is cBN"
+        )
+    if (model.d_cond_mtd == "MH") != (config.LOSS.adv_loss == "MH"):
+        raise ConfigError(
+            f"MODEL.d_cond_mtd={model.d_cond_mtd} and LOSS.adv_loss={config.LOSS.adv_loss}: the multi-hinge loss is "
+            "both at once, set both to MH"
+        )
+    if model.g_shared_dim and not config.conditional:
+        raise ConfigError("MODEL.g_shared_dim is the length of an embedding of classes; it needs MODEL.g_cond_mtd=cBN")
+    if model.hierarchical_z and config.conditional and not model.g_shared_dim:
+        raise ConfigError("MODEL.hierarchical_z with classes needs MODEL.g_shared_dim, an embedding to join the pieces")
+    levels = {8: 1, 16: 2, 32: 3, 64: 4, 128: 5}[config.DATA.img_size]
+    if model.hierarchical_z and model.z_dim % (levels + 1):
+        below = max(model.z_dim // (levels + 1), 1) * (levels + 1)
+        raise ConfigError(
+            f"MODEL.hierarchical_z cuts the latent into {levels + 1} pieces at {config.DATA.img_size} pixels; "
+            f"MODEL.z_dim={model.z_dim} cannot be divided, {below} or {below + levels + 1} can"
+        )
+    if model.apply_attn and model.backbone == "deep_conv":
+        raise ConfigError("MODEL.apply_attn works with the residual backbones, not with deep_conv")
+    for key in ("attn_g_loc", "attn_d_loc"):
+        places = getattr(model, key)
+        if model.apply_attn and not all(1 <= place <= levels for place in places):
+            size = config.DATA.img_size
+            raise ConfigError(f"MODEL.{key} counts blocks, from 1 to {levels} at {size} pixels, got {places}")
+    if model.backbone == "deep_conv" and not model.apply_d_sn:
+        for key in ("apply_gp", "apply_r1_reg"):
+            if getattr(config.LOSS, key):
+                raise ConfigError(
+                    f"LOSS.{key} penalises gradients image by image, which batch norm mixes; set MODEL.apply_d_sn=true"
+                )
+
+
+def _check_losses(config: Config) -> None:
+    loss, augmentation = config.LOSS, config.AUG
+    if loss.nda_schedule != "constant" and not loss.nda_schedule_steps:
+        raise ConfigError(f"LOSS.nda_schedule={loss.nda_schedule} needs LOSS.nda_schedule_steps")
+    for key in ("nda_fake_weight", "nda_schedule_start"):
+        value = getattr(loss, key)
+        if not 0 < value <= 1:
+            raise ConfigError(f"LOSS.{key} (λ) must be in (0, 1], got {value}: 1 is the plain loss")
+    if loss.nda_adaptive and (loss.nda_schedule_delay or loss.nda_schedule != "constant"):
+        raise ConfigError("LOSS.nda_adaptive and LOSS.nda_schedule both say what λ is; use one of them")
+    if loss.nda_adaptive:
+        try:
+            adaptive_weight(loss)
+        except ValueError as error:
+            raise ConfigError(f"LOSS.nda_adaptive: {error}") from error
+    if config.rumi:
+        _check_rumi(config)
+    if config.RUN.precision == "16-mixed" and (loss.apply_gp or loss.apply_r1_reg):
+        raise ConfigError(
+            "LOSS.apply_gp and LOSS.apply_r1_reg need gradients that are too small for 16-mixed; use RUN.precision="
+            "bf16-mixed or 32-true"
+        )
+    if loss.apply_augself and not augmentation.apply_diffaug:
+        raise ConfigError("LOSS.apply_augself is about how every image was augmented; it needs AUG.apply_diffaug=true")
+    if loss.apply_augself and loss.nda_mode == "replace":
+        raise ConfigError("LOSS.apply_augself looks at generated images; LOSS.nda_mode=replace puts negatives there")
+
+
+def _check_rumi(config: Config) -> None:
+    loss = config.LOSS
+    if not config.AUG.apply_nda:
+        raise ConfigError(f"LOSS.adv_loss={loss.adv_loss} is made of negatives; it needs AUG.apply_nda=true")
+    if loss.nda_mode == "replace" or loss.nda_adaptive or loss.nda_schedule_delay or loss.nda_schedule != "constant":
+        raise ConfigError(
+            f"LOSS.adv_loss={loss.adv_loss} weighs negatives with LOSS.rumi_negative_weight, not with λ: it has no "
+            "nda_mode=replace, nda_schedule or nda_adaptive"
+        )
     try:
-        nda.losses.DiscriminatorLoss(cast(nda.losses.GANKind, config.LOSS.adv_loss), config.LOSS.nda_fake_weight)
-        nda.from_policy(config.AUG.nda_policy)
+        kind = cast(nda.losses.RumiKind, loss.adv_loss.removeprefix("rumi_"))
+        nda.losses.RumiDiscriminatorLoss(kind, loss.rumi_positive_weight, loss.rumi_negative_weight)
     except ValueError as error:
-        raise ConfigError(f"LOSS or AUG: {error}") from error
+        raise ConfigError(f"LOSS.rumi_positive_weight, LOSS.rumi_negative_weight: {error}") from error
 
 
-def _check_word(key: str, word: str, known: Sequence[str]) -> None:
-    if word not in known:
-        near = _nearest(word, known)
-        raise ConfigError(f"{key} must be one of {', '.join(known)}, got {word!r}; did you mean {near!r}?")
+def _check_augmentation(config: Config) -> None:
+    augmentation = config.AUG
+    try:
+        policy = nda.from_policy(augmentation.nda_policy)
+        if augmentation.nda_strength_schedule != "W/O":
+            strength_schedule(augmentation).apply(policy, 0)
+    except ValueError as error:
+        raise ConfigError(f"AUG.nda_policy or AUG.nda_strength: {error}") from error
+    if policy.needs_clips:
+        raise ConfigError(f"AUG.nda_policy={augmentation.nda_policy} works on clips; this trains on images")
+    try:
+        for key in ("diffaug_type", "cr_aug_type"):
+            DiffAugment(getattr(augmentation, key))
+        adaptive_augment(augmentation)
+    except ValueError as error:
+        raise ConfigError(f"AUG.diffaug_type, AUG.cr_aug_type or AUG.ada_*: {error}") from error
+    if (augmentation.nda_source == "images") != bool(augmentation.nda_path):
+        raise ConfigError("AUG.nda_source=images needs AUG.nda_path, the undesired images; nothing else uses it")
+    if augmentation.apply_diffaug and augmentation.apply_ada:
+        raise ConfigError("AUG.apply_diffaug and AUG.apply_ada augment the same images; use one of them")
 
 
-def _nearest(word: str, known: Sequence[str]) -> str:
-    return max(known, key=lambda other: difflib.SequenceMatcher(None, word.lower(), other.lower()).ratio())
+def _check_batch(config: Config) -> None:
+    batch, devices = config.OPTIMIZATION.batch_size, config.RUN.devices
+    if batch % devices:
+        raise ConfigError(f"OPTIMIZATION.batch_size={batch} cannot be divided by RUN.devices={devices}")
+
+
+def adaptive_augment(augmentation: Augmentation) -> AdaptiveAugment:
+    """The positives of ``AUG.apply_ada``."""
+    settings = augmentation.ada_target, augmentation.ada_interval, round(1000 * augmentation.ada_kimg)
+    positives = AdaptiveAugment(augmentation.ada_aug_type, *settings)
+    positives.p = augmentation.ada_initial_augment_p
+    return positives
+
+
+def strength_schedule(augmentation: Augmentation) -> nda.StrengthSchedule:
+    """The strength of the negatives over the run, where ``AUG.nda_strength_schedule`` is not ``W/O``."""
+    return nda.StrengthSchedule(
+        cast(nda.schedules.Kind, augmentation.nda_strength_schedule),
+        augmentation.nda_strength_start,
+        augmentation.nda_strength_end,
+        augmentation.nda_strength_steps,
+        augmentation.nda_strength_delay,
+    )
+
+
+def adaptive_weight(loss: Loss) -> nda.AdaptiveWeight:
+    """λ that follows the logit gap, where ``LOSS.nda_adaptive`` says so."""
+    return nda.AdaptiveWeight(
+        loss.nda_fake_weight,
+        loss.nda_target_gap,
+        loss.nda_adaptive_rate,
+        loss.nda_adaptive_interval,
+        loss.nda_adaptive_lowest,
+        loss.nda_adaptive_highest,
+    )
+
+
+def weight_schedule(loss: Loss) -> nda.StrengthSchedule:
+    """λ over the run, where ``LOSS.nda_adaptive`` does not say it."""
+    kind = cast(nda.schedules.Kind, loss.nda_schedule)
+    start, end = loss.nda_schedule_start, loss.nda_fake_weight
+    return nda.StrengthSchedule(kind, start, end, loss.nda_schedule_steps, loss.nda_schedule_delay)

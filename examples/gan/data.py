@@ -1,8 +1,10 @@
-"""Images to train on: scikit-learn's digits, a folder, an ``.npz`` file or CIFAR-10, all as one uint8 tensor."""
+"""Images to train on: scikit-learn's digits, a folder, an ``.npz``, sheets or CIFAR-10, all as one uint8 tensor."""
 
 import hashlib
+import math
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from examples.gan.config import Data
+from examples.gan.config import Config, Data
 from examples.gan.randomness import generator
 
 
@@ -27,9 +29,17 @@ class Images:
     images: Tensor
     labels: Tensor | None
 
+    @property
+    def classes(self) -> int:
+        """The number of classes, 0 without labels."""
+        return 0 if self.labels is None else int(self.labels.max()) + 1
+
     def fingerprint(self) -> str:
-        """A hash of the images: the same for the same images in the same order, and for no others."""
-        return hashlib.sha256(self.images.contiguous().numpy().data).hexdigest()
+        """A hash: the same for the same images and labels in the same order, and for no others."""
+        digest = hashlib.sha256(self.images.contiguous().numpy().data)
+        if self.labels is not None:
+            digest.update(self.labels.contiguous().numpy().data)
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -47,11 +57,21 @@ def load(settings: Data) -> tuple[Images, Images]:
 
     The split depends on the number of images and ``holdout`` only, so runs with different seeds hold out the same.
     """
-    read = {"digits": _digits, "folder": _folder, "npz": _npz, "cifar10": _cifar10}[settings.name]
-    data = read(settings)
+    data = _READERS[settings.name](settings)
     order = torch.randperm(len(data), generator=generator(0, "holdout"))
     kept = round(len(order) * (1 - settings.holdout))
     return data[order[:kept]], data[order[kept:]]
+
+
+def load_undesired(settings: Config, channels: int) -> Images:
+    """Return the undesired images at ``AUG.nda_path``, as large as those of the run and with as many channels."""
+    name = "npz" if settings.AUG.nda_path.endswith(".npz") else "folder"
+    undesired = _READERS[name](replace(settings.DATA, name=name, path=settings.AUG.nda_path))
+    if undesired.images.shape[1] == channels:
+        return undesired
+    if channels == 1:
+        raise ValueError(f"the images at AUG.nda_path={settings.AUG.nda_path} are in colour, those of the run are not")
+    return replace(undesired, images=undesired.images.expand(-1, channels, -1, -1))
 
 
 def normalize(images: Tensor) -> Tensor:
@@ -95,6 +115,26 @@ def _cifar10(settings: Data) -> Images:
     cifar = CIFAR10(settings.path, train=True, download=True)
     images = torch.from_numpy(cifar.data).permute(0, 3, 1, 2)
     return Images(_fit(images, settings.img_size), torch.tensor(cifar.targets))
+
+
+def _sheets(settings: Data) -> Images:
+    """Sheets of square tiles, ``train_*.webp`` or ``.png``, and ``labels.npz`` whose ``train`` has the tiles' classes.
+
+    How large the tiles are follows from how many there are.
+    """
+    root = Path(settings.path)
+    paths = sorted([*root.glob("train_*.webp"), *root.glob("train_*.png")])
+    if not paths or not (root / "labels.npz").is_file():
+        raise ValueError(f"DATA.path={settings.path} needs sheets train_*.webp or train_*.png, and labels.npz")
+    with np.load(root / "labels.npz", allow_pickle=False) as file:
+        labels = torch.from_numpy(file["train"]).long()
+    sheets = [_read(path)[0] for path in paths]
+    pixels = sum(sheet[0].numel() for sheet in sheets)
+    side = math.isqrt(pixels // len(labels))
+    if pixels != len(labels) * side**2 or any(length % side for sheet in sheets for length in sheet.shape[1:]):
+        raise ValueError(f"the sheets in {root} cannot be cut into {len(labels)} square tiles, as labels.npz has it")
+    tiles = [sheet.unfold(1, side, side).unfold(2, side, side).permute(1, 2, 0, 3, 4).flatten(0, 1) for sheet in sheets]
+    return Images(_fit(torch.cat(tiles), settings.img_size), labels)
 
 
 def _folder(settings: Data) -> Images:
@@ -147,3 +187,12 @@ def _resize(images: Tensor, size: int) -> Tensor:
         return images
     images = F.interpolate(images.float(), size=(size, size), mode="bilinear", antialias=True)
     return images.round().clamp(0, 255).to(torch.uint8)
+
+
+_READERS: dict[str, Callable[[Data], Images]] = {
+    "digits": _digits,
+    "folder": _folder,
+    "npz": _npz,
+    "sheets": _sheets,
+    "cifar10": _cifar10,
+}

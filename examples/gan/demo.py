@@ -14,7 +14,8 @@ from rich.rule import Rule
 import nda_augment as nda
 from examples.gan import checkpoint, config, data, evaluate, pictures, train
 from examples.gan.config import DIGITS, Config
-from examples.gan.train import CHECKPOINT, console
+from examples.gan.generation import CHECKPOINT
+from examples.gan.train import console
 from examples.photographs import load_photographs
 from nda_augment.gallery import save_contact_sheet
 

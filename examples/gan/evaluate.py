@@ -1,45 +1,80 @@
 """Measure trained runs against held-out images: ``python -m examples.gan.evaluate RUN_FOLDER [RUN_FOLDER ...]``.
 
-Fréchet distance, precision, recall, density and coverage, on the features of a small classifier that is trained on the
-same training images. Such numbers compare runs with each other; they are not the FID of papers, whose features come
-from Inception. The first row, real training images in the place of generated ones, is about what a perfect generator
-scores (the classifier knows these images, which flatters or costs them a little).
+Fréchet and kernel distance, precision, recall, density and coverage compare features of generated images with those of
+held-out ones. The features come from Inception where its weights are at hand (``--inception FILE``): these are the FID
+and KID of papers, at this number of images. Otherwise they come from a small classifier trained on the same training
+images, and compare runs with each other only; every table names its features.
+
+Two more say what negatives did. The logit gap is how far the run's own discriminator held real images and negatives
+apart at the end. The forbidden share is the share of generated images that a classifier, trained to tell real images
+from negatives, calls negative: does the generator make the artefact that the negatives forbid?
+
+Beside the runs stand rows of real images and of negatives, in the place of generated ones: what a perfect generator
+would get, and what one would that makes negatives only.
 """
 
 import json
-from dataclasses import asdict, dataclass
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance
 
+import nda_augment as nda
 from examples.gan import checkpoint, config, data
 from examples.gan.config import Config
 from examples.gan.data import Images
-from examples.gan.models import Generator
-from examples.gan.randomness import batch_indices
-from examples.gan.train import CHECKPOINT, console, sample
+from examples.gan.generation import CHECKPOINT, load_generator, sample
+from examples.gan.negatives import Negatives
+from examples.gan.randomness import Share, batch_indices
 from nda_augment.metrics import precision_recall_density_coverage
 
 FEATURES = 64
 NEAREST_K = 5
 REFERENCE = "real (training)"
+HELD_OUT = "real (held out)"
+NEGATIVES = "negatives (held out)"
+_KERNEL_SUBSETS = 50
+console = Console()
+
+Extract = Callable[[Tensor], Tensor]
 
 
 @dataclass
 class Scores:
-    """One line of a report."""
+    """One line of a report; ``None`` where a measure makes no sense.
 
-    frechet: float
-    precision: float
-    recall: float
-    density: float
-    coverage: float
+    Attributes:
+        frechet: Fréchet distance (FID, where the features are Inception's) to the held-out images.
+        kernel: Squared kernel distance (KID) to them, unbiased, a mean over subsets.
+        kernel_std: Its standard deviation over the subsets.
+        precision: See :class:`nda_augment.metrics.PRDC`, as the next three.
+        recall: Share of held-out images within reach of a generated one.
+        density: How crowded with real images the places of generated ones are.
+        coverage: Share of held-out images near which there is a generated one.
+        forbidden: Share of images that the real-versus-negative classifier calls negative.
+        logit_gap: Mean real minus mean negative logit of the run's discriminator, over its last logged rows.
+    """
+
+    frechet: float | None = None
+    kernel: float | None = None
+    kernel_std: float | None = None
+    precision: float | None = None
+    recall: float | None = None
+    density: float | None = None
+    coverage: float | None = None
+    forbidden: float | None = None
+    logit_gap: float | None = None
 
 
 @dataclass
@@ -48,16 +83,21 @@ class Report:
 
     Attributes:
         n: Images on either side of every comparison.
+        features: What the features are of.
         feature_dim: Length of a feature vector.
         nearest_k: Of precision, recall, density and coverage.
-        classifier_accuracy: Of the classifier that the features come from, on the held-out images.
-        rows: Name to scores; the first compares training images with held-out ones.
+        classifier_accuracy: Of the classifier that the features come from, on the held-out images; ``None`` with
+            Inception.
+        negatives: What the real-versus-negative classifier was trained to find.
+        rows: Name to scores; the first three are the references.
     """
 
     n: int
+    features: str
     feature_dim: int
     nearest_k: int
-    classifier_accuracy: float
+    classifier_accuracy: float | None
+    negatives: str
     rows: dict[str, Scores]
 
 
@@ -82,84 +122,222 @@ class Classifier(nn.Module):
         """Features ``(N, 64)`` of images ``(N, C, H, W)`` in [-1, 1]."""
         return torch.cat([self.body(some) for some in torch.split(images, 512)])
 
+    @torch.no_grad()
+    def predict(self, images: Tensor) -> Tensor:
+        """The likeliest class of each image, ``(N,)``."""
+        return torch.cat([self(some).argmax(dim=1) for some in torch.split(images, 512)])
 
-def train_classifier(training: Images, *, epochs: int = 15, batch_size: int = 64, seed: int = 0) -> Classifier:
-    """Train a classifier on labelled images; the same images give the same classifier."""
-    if training.labels is None:
-        raise ValueError(
-            "the features come from a classifier, so the images need labels: sub-folders named after the classes, "
-            "or an array 'labels' in the .npz"
+
+class Judge:
+    """Scores images of one data set: the classifiers are trained once, and used for any number of generators.
+
+    Args:
+        settings: Of a run: its ``DATA`` says which images, its ``AUG`` which negatives.
+        classifier_epochs: How long the classifiers train.
+        inception: File with Inception's weights, for the FID and KID of papers.
+
+    Raises:
+        ValueError: If there are too few held-out images, or no labels where the features are to come from a classifier.
+        FileNotFoundError: If there is no file of weights at ``inception``.
+        ImportError: If what runs Inception is missing.
+    """
+
+    def __init__(self, settings: Config, *, classifier_epochs: int = 15, inception: Path | None = None) -> None:
+        training, held_out = data.load(settings.DATA)
+        self.n = min(len(training), len(held_out))
+        if self.n <= NEAREST_K:
+            raise ValueError(
+                f"only {self.n} images to compare; raise DATA.holdout (it is {settings.DATA.holdout}) or add images"
+            )
+        self.accuracy: float | None = None
+        self.extract: Extract
+        if inception is None:
+            classifier = train_classifier(training, epochs=classifier_epochs)
+            self.accuracy = _accuracy(classifier, held_out)
+            self.features, self.extract = "an own classifier of the training images", classifier.features
+        else:
+            self.features, self.extract = "Inception (torch-fidelity's weights)", inception_features(inception)
+        # Drawn with a seed of their own, so that every run is judged by the same.
+        negatives = Negatives(replace(settings, RUN=replace(settings.RUN, seed=0)), training.images.shape[1], Share())
+        self.negatives = negatives_name(settings)
+        self.artefacts = train_artefact_classifier(training, negatives, epochs=classifier_epochs)
+        self._training = data.normalize(training.images[: self.n])
+        held_out = held_out[torch.arange(self.n)]
+        self._held_out = data.normalize(held_out.images)
+        self._negatives = negatives.of(replace(held_out, images=self._held_out), number=-1)
+        self._real = self.extract(self._held_out)
+
+    def references(self) -> dict[str, Scores]:
+        """Rows of real images and of negatives, in the place of generated ones.
+
+        Training images are what a perfect generator makes; the classifiers know them, so their forbidden share is taken
+        from the held-out images, which in turn cannot be compared with themselves.
+        """
+        return {
+            REFERENCE: replace(self.score(self._training), forbidden=None),
+            HELD_OUT: Scores(forbidden=self.forbidden_share(self._held_out)),
+            NEGATIVES: self.score(self._negatives),
+        }
+
+    def score(self, images: Tensor, logit_gap: float | None = None) -> Scores:
+        """Score images ``(N, C, H, W)`` in [-1, 1]; for a fair comparison N is ``n``."""
+        features = self.extract(images)
+        kernel, kernel_std = kernel_distance(self._real, features)
+        prdc = precision_recall_density_coverage(self._real, features, nearest_k=NEAREST_K)
+        return Scores(
+            frechet=frechet_distance(self._real, features),
+            kernel=kernel,
+            kernel_std=kernel_std,
+            **{name: value.item() for name, value in prdc._asdict().items()},
+            forbidden=self.forbidden_share(images),
+            logit_gap=logit_gap,
         )
-    images, batch_size = data.normalize(training.images), min(batch_size, len(training))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        classifier = Classifier(images.shape[1], int(training.labels.max()) + 1)
-    optimizer = torch.optim.Adam(classifier.parameters(), lr=1e-3)
-    for batch in range(epochs * (len(images) // batch_size)):
-        indices = batch_indices(len(images), batch_size, seed, batch)
-        loss = F.cross_entropy(classifier(images[indices]), training.labels[indices])
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    return classifier.eval().requires_grad_(False)
+
+    def forbidden_share(self, images: Tensor) -> float:
+        """Share of images that the real-versus-negative classifier calls negative."""
+        return self.artefacts.predict(images).double().mean().item()
+
+    def report(self, rows: dict[str, Scores]) -> Report:
+        """A report of rows, under the references."""
+        dim = self._real.shape[1]
+        rows = self.references() | rows
+        return Report(self.n, self.features, dim, NEAREST_K, self.accuracy, self.negatives, rows)
+
+
+def evaluate(
+    runs: dict[str, Path],
+    *,
+    classifier_epochs: int = 15,
+    inception: Path | None = None,
+    policy: str | None = None,
+) -> Report:
+    """Score runs on the same data, and real images and negatives beside them.
+
+    Args:
+        runs: Name to folder.
+        classifier_epochs: How long the classifiers train.
+        inception: File with Inception's weights, see :func:`inception_features`.
+        policy: The negatives whose artefact is looked for; that of the runs, if they have one in common.
+
+    Raises:
+        ValueError: If the runs are on different data, or have different negatives and no ``policy`` says which to look
+            for; and as :class:`Judge`.
+    """
+    settings = _common_settings({name: config.load(folder / "config.yaml") for name, folder in runs.items()}, policy)
+    judge = Judge(settings, classifier_epochs=classifier_epochs, inception=inception)
+    rows = {name: judge.score(generate(folder, judge.n), logit_gap(folder)) for name, folder in runs.items()}
+    return judge.report(rows)
 
 
 def generate(folder: Path, count: int) -> Tensor:
     """Images of a run's averaged generator: ``(count, C, H, W)`` in [-1, 1]."""
-    settings = _settings(folder)
-    state = checkpoint.load(folder / CHECKPOINT)
-    channels = state["average"]["end.2.weight"].shape[0]
-    network = Generator(settings.DATA.img_size, channels, settings.MODEL.z_dim, settings.MODEL.g_conv_dim)
-    network.load_state_dict(state["average"])
-    return sample(network.eval(), count, settings.MODEL.z_dim, settings.RUN.seed, "evaluation")
+    seed = config.load(folder / "config.yaml").RUN.seed
+    return sample(load_generator(folder), count, seed, "evaluation")
 
 
-def evaluate(runs: dict[str, Path], *, classifier_epochs: int = 15) -> Report:
-    """Score the runs, which must be on the same data, and real training images beside them.
+def logit_gap(folder: Path) -> float | None:
+    """How far a run's discriminator held real images and negatives apart: a mean over the last tenth of its log."""
+    history = checkpoint.load(folder / CHECKPOINT)["history"]
+    last = history[-max(len(history) // 10, 1) :]
+    gaps = [row["gap"] for row in last if "gap" in row]
+    return sum(gaps) / len(gaps) if gaps else None
 
-    Args:
-        runs: Name to folder.
-        classifier_epochs: How long the classifier trains.
+
+def negatives_name(settings: Config) -> str:
+    """What a run's negatives are, in a word or two."""
+    if settings.AUG.nda_source == "images":
+        return f"images of {settings.AUG.nda_path}"
+    return str(nda.from_policy(settings.AUG.nda_policy))
+
+
+def train_classifier(training: Images, *, epochs: int = 15, batch_size: int = 64, seed: int = 0) -> Classifier:
+    """Train a classifier on labelled images; the same images give the same classifier.
 
     Raises:
-        ValueError: If the runs are on different data, or the data have no labels or no held-out images.
+        ValueError: If the images have no labels.
     """
-    sources = {name: _settings(folder).DATA for name, folder in runs.items()}
-    source, *others = sources.values()
-    if any(other != source for other in others):
-        raise ValueError(f"runs on different data cannot be compared: {sources}")
-    training, held_out = data.load(source)
-    n = min(len(training), len(held_out))
-    if n <= NEAREST_K:
-        raise ValueError(f"only {n} images to compare; raise DATA.holdout (it is {source.holdout}) or add images")
-    classifier = train_classifier(training, epochs=classifier_epochs)
-
-    real = classifier.features(data.normalize(held_out.images[:n]))
-    rivals = {REFERENCE: data.normalize(training.images[:n])}
-    rivals |= {name: generate(folder, n) for name, folder in runs.items()}
-    rows = {name: compare(real, classifier.features(images)) for name, images in rivals.items()}
-    return Report(n, FEATURES, NEAREST_K, _accuracy(classifier, held_out), rows)
+    if training.labels is None:
+        raise ValueError(
+            "the features come from a classifier, so the images need labels: sub-folders named after the classes, or "
+            "an array 'labels' in the .npz; Inception's features (--inception) need none"
+        )
+    images, labels = data.normalize(training.images), training.labels
+    batches = ((images[chosen], labels[chosen]) for chosen, _ in _batches(len(images), batch_size, epochs, seed))
+    return _trained(_new_classifier(images.shape[1], training.classes, seed), batches)
 
 
-def compare(real: Tensor, fake: Tensor) -> Scores:
-    """Score generated features ``(N, D)`` against real ones ``(M, D)``."""
-    prdc = precision_recall_density_coverage(real, fake, nearest_k=NEAREST_K)
-    return Scores(frechet_distance(real, fake), *(value.item() for value in prdc))
+def train_artefact_classifier(
+    training: Images, negatives: Negatives, *, epochs: int = 15, batch_size: int = 64, seed: int = 0
+) -> Classifier:
+    """Train a classifier to tell real images (class 0) from negatives made of them (class 1), anew in every batch."""
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        for chosen, number in _batches(len(training), batch_size, epochs, seed):
+            batch = training[chosen]
+            batch = replace(batch, images=data.normalize(batch.images))
+            both = torch.cat([batch.images, negatives.of(batch, number)])
+            yield both, torch.arange(2).repeat_interleave(len(batch))
+
+    return _trained(_new_classifier(training.images.shape[1], 2, seed), batches())
+
+
+def inception_features(weights: Path) -> Extract:
+    """Return what makes Inception features ``(N, 2048)`` of images ``(N, C, H, W)`` in [-1, 1].
+
+    The network is the one of torch-fidelity, in eval mode and frozen, which FID and KID of papers are compared with.
+
+    Args:
+        weights: The file ``weights-inception-2015-12-05-6726825d.pth`` of torch-fidelity. It is not downloaded here.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ImportError: If torch-fidelity is missing.
+    """
+    if not weights.is_file():
+        raise FileNotFoundError(
+            f"no Inception weights at {weights}; get weights-inception-2015-12-05-6726825d.pth from the releases of "
+            "github.com/toshas/torch-fidelity, or leave --inception out for features of an own classifier"
+        )
+    try:
+        metric = FrechetInceptionDistance(feature=2048, feature_extractor_weights_path=str(weights))
+    except ModuleNotFoundError as error:
+        raise ImportError("Inception's features need torch-fidelity: pip install torch-fidelity") from error
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = metric.inception.to(device).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def extract(images: Tensor) -> Tensor:
+        pixels = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1)
+        return torch.cat([network(some.to(device)).cpu() for some in torch.split(pixels, 64)])
+
+    return extract
 
 
 def frechet_distance(real: Tensor, fake: Tensor) -> float:
-    """Fréchet distance between Gaussians fitted to two sets of features, by torchmetrics.
-
-    torchmetrics takes a network for the features; these are computed already (the other scores need them too), so the
-    network it gets hands them through. It has no weights, no train mode and no random input to get wrong.
-    """
-    features = nn.Identity()
-    features.num_features = real.shape[1]  # type: ignore[assignment]  # else torchmetrics would guess it by a uint8 image
-    metric = FrechetInceptionDistance(feature=features).set_dtype(torch.float64)
+    """Fréchet distance between Gaussians fitted to two sets of features, by torchmetrics."""
+    metric = FrechetInceptionDistance(feature=_handed_through(real)).set_dtype(torch.float64)
     metric.update(real.double(), real=True)
     metric.update(fake.double(), real=False)
     distance: float = metric.compute().item()
     return max(distance, 0.0)  # equal sets come out some 1e-16 below zero
+
+
+def kernel_distance(real: Tensor, fake: Tensor) -> tuple[float, float]:
+    """Kernel distance between two sets of features by torchmetrics: mean and standard deviation over subsets.
+
+    Unbiased, so it may be below zero. The subsets are the same in every call, and torch's random state stays as it was.
+    """
+    size = max(min(1000, len(real) // 2, len(fake) // 2), 2)  # subsets of all would all be the same
+    with warnings.catch_warnings():  # that it keeps all features, which are there already
+        warnings.filterwarnings("ignore", message="Metric `Kernel Inception Distance` will save", category=UserWarning)
+        metric = KernelInceptionDistance(feature=_handed_through(real), subsets=_KERNEL_SUBSETS, subset_size=size)
+    metric.set_dtype(torch.float64)
+    metric.update(real.double(), real=True)
+    metric.update(fake.double(), real=False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        mean, deviation = metric.compute()
+    return mean.item(), deviation.item()
 
 
 def save_report(report: Report, path: Path, **more: Any) -> None:
@@ -169,38 +347,100 @@ def save_report(report: Report, path: Path, **more: Any) -> None:
 
 def table(report: Report, title: str) -> Table:
     """A report for the terminal."""
+    features = f"{report.feature_dim} features of {report.features}"
+    if report.classifier_accuracy is not None:
+        features += f", which is right on {report.classifier_accuracy:.1%} of the held-out images"
     caption = (
-        f"Against as many held-out images, n = {report.n}; {report.feature_dim} features of a classifier that is right "
-        f"on {report.classifier_accuracy:.1%} of them; k = {report.nearest_k}. Fréchet distance: lower is better; "
-        "the others: higher. The first row is about what a perfect generator would get."
+        f"Against as many held-out images, n = {report.n}; {features}; k = {report.nearest_k}. Fréchet and kernel "
+        "distance: lower is better; precision, recall, density, coverage: higher. Forbidden: share of images that a "
+        f"classifier takes for negatives ({report.negatives}); gap: real minus negative logit at the end of the run. "
+        "The first row is about what a perfect generator would get."
     )
-    drawn = Table(title=title, caption=caption, caption_justify="left")
-    drawn.add_column("images", no_wrap=True)
-    for name in ("Fréchet", "precision", "recall", "density", "coverage"):
-        drawn.add_column(name, justify="right")
-    for name, scores in report.rows.items():
-        drawn.add_row(name, *(f"{value:.3f}" for value in asdict(scores).values()))
+    drawn = Table(title=title, caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    drawn.add_column("images")
+    for name in ("Fréchet", "kernel", "prec.", "recall", "dens.", "cover.", "forb.", "gap"):
+        drawn.add_column(name, justify="right", no_wrap=True)
+    for name, row in report.rows.items():
+        values = (row.frechet, row.kernel, row.precision, row.recall, row.density, row.coverage, row.forbidden)
+        drawn.add_row(name, *map(_cell, (*values, row.logit_gap)))
     return drawn
 
 
-def _settings(folder: Path) -> Config:
-    return config.load(folder / "config.yaml")
+def _cell(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _common_settings(settings: dict[str, Config], policy: str | None) -> Config:
+    """The data and negatives that runs have in common."""
+    first, *others = settings.values()
+    if any(other.DATA != first.DATA for other in others):
+        sources = {name: some.DATA for name, some in settings.items()}
+        raise ValueError(f"runs on different data cannot be compared: {sources}")
+    if policy is not None:
+        words = replace(first.AUG, nda_policy=policy, nda_source="transform")
+        return replace(first, AUG=words)
+    # A run without negatives only names those on which its gap is measured; it has no say if others were trained.
+    trained = [some for some in settings.values() if some.AUG.apply_nda] or [first]
+    names = sorted({negatives_name(some) for some in trained})
+    if len(names) > 1:
+        raise ValueError(f"the runs have different negatives, {'; '.join(names)}: say which to look for with --policy")
+    return trained[0]
+
+
+def _handed_through(features: Tensor) -> nn.Module:
+    """What torchmetrics gets as its network: the features are computed already, since the other scores need them too.
+
+    It has no weights, no train mode and no random input to get wrong.
+    """
+    network = nn.Identity()
+    network.num_features = features.shape[1]  # type: ignore[assignment]  # else a uint8 image is sent through
+    return network
+
+
+def _new_classifier(channels: int, classes: int, seed: int) -> Classifier:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Classifier(channels, classes)
+
+
+def _batches(images: int, batch_size: int, epochs: int, seed: int) -> Iterator[tuple[Tensor, int]]:
+    """Which images make up each batch, and its number."""
+    batch_size = min(batch_size, images)
+    for number in range(epochs * (images // batch_size)):
+        yield batch_indices(images, batch_size, seed, number), number
+
+
+def _trained(classifier: Classifier, batches: Iterator[tuple[Tensor, Tensor]]) -> Classifier:
+    optimizer = torch.optim.Adam(classifier.parameters(), lr=1e-3)
+    for images, labels in batches:
+        loss = F.cross_entropy(classifier(images), labels)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return classifier.eval().requires_grad_(False)
 
 
 def _accuracy(classifier: Classifier, images: Images) -> float:
     assert images.labels is not None  # train_classifier has seen to it
-    with torch.no_grad():
-        predictions = classifier(data.normalize(images.images)).argmax(dim=1)
-    accuracy: float = (predictions == images.labels).double().mean().item()
-    return accuracy
+    predictions = classifier.predict(data.normalize(images.images))
+    return (predictions == images.labels).double().mean().item()
 
 
 def main(
     folders: Annotated[list[Path], typer.Argument(help="Folders of runs on the same data")],
     output: Annotated[Path | None, typer.Option(help="Write the numbers there, as JSON")] = None,
+    inception: Annotated[
+        Path | None, typer.Option(help="Inception's weights, torch-fidelity's file; else an own classifier")
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="Negatives to look for, where the runs have different ones")
+    ] = None,
 ) -> None:
     """Score trained runs against held-out images."""
-    report = evaluate({str(folder): folder for folder in folders})
+    try:
+        report = evaluate({str(folder): folder for folder in folders}, inception=inception, policy=policy)
+    except (ValueError, FileNotFoundError, ImportError) as error:
+        raise typer.BadParameter(str(error)) from error
     console.print(table(report, "Generated images"))
     if output:
         save_report(report, output)

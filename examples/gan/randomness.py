@@ -5,6 +5,7 @@ gets them, whatever was drawn before, and a draw that one arm of a comparison do
 """
 
 import hashlib
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -30,3 +31,23 @@ def batch_indices(images: int, batch_size: int, seed: int, batch: int) -> Tensor
 @lru_cache(maxsize=1)
 def _epoch_order(images: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(images, generator=generator(seed, "order", epoch))
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of every batch that one of several processes has.
+
+    All draws are made for the whole batch, and each process takes its share of them: so the same run on one device or
+    on several sees the same images, latents and negatives.
+
+    Attributes:
+        process: Its number.
+        processes: How many there are.
+    """
+
+    process: int = 0
+    processes: int = 1
+
+    def of(self, batch: Tensor) -> Tensor:
+        """Return the share of a tensor whose first dimension is the batch."""
+        return batch if self.processes == 1 else batch.chunk(self.processes)[self.process]

@@ -6,84 +6,80 @@ stopped (on a GPU, as far as its kernels are deterministic).
 """
 
 import copy
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import torch
 import typer
 from lightning.fabric import Fabric
 from lightning.fabric.loggers.tensorboard import TensorBoardLogger
+from lightning.fabric.plugins import MixedPrecision
+from lightning.fabric.utilities import rank_zero_only
+from lightning.fabric.wrappers import _FabricModule
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column
 from torch import Tensor, nn
 
-import nda_augment as nda
-from examples.gan import checkpoint, config, data, pictures
+from examples.gan import augself, checkpoint, config, data, pictures
+from examples.gan.conditioning import Judgement, class_loss
 from examples.gan.config import DIGITS, Config
 from examples.gan.data import Images
-from examples.gan.models import Discriminator, Generator, update_average
+from examples.gan.generation import CHECKPOINT, sample
+from examples.gan.models import build_discriminator, build_generator, update_average
+from examples.gan.negatives import Negatives
+from examples.gan.objective import Verdict, objective_of
 from examples.gan.pictures import Row
-from examples.gan.randomness import batch_indices, generator
+from examples.gan.positives import AdaptiveAugment, DiffAugment, undone_negatives
+from examples.gan.randomness import Share, batch_indices, generator
+from examples.gan.regularizers import consistency, gradient_penalty, r1_penalty
+from examples.settings import flatten
 
-CHECKPOINT = "checkpoint.pt"
 console = Console()
 
 
-def train(settings: Config) -> Path:
+def train(settings: Config, training: Images | None = None) -> Path:
     """Train to ``OPTIMIZATION.total_steps``, from the run's checkpoint if it has one.
 
     Args:
         settings: A checked config, see :func:`examples.gan.config.load`.
+        training: The training images that ``DATA`` names, where they are at hand already.
 
     Returns:
         The run's folder.
 
     Raises:
         ConfigError: If the folder holds a run with other settings, or one that is already further.
-        ValueError: If the data cannot be read, or do not fill one batch.
+        ValueError: If the data cannot be read, do not fill one batch, or lack labels that the run needs.
     """
     folder = Path(settings.RUN.save_dir)
-    (folder / "samples").mkdir(parents=True, exist_ok=True)
-    checkpoint.sweep(folder / CHECKPOINT)
     if settings.RUN.threads:
         torch.set_num_threads(settings.RUN.threads)
-    training, _ = data.load(settings.DATA)
-    batch_size, updates = settings.OPTIMIZATION.batch_size, settings.OPTIMIZATION.d_updates_per_step
-    if len(training) < batch_size:
-        raise ValueError(f"{len(training)} training images do not fill a batch of {batch_size}")
-
-    run = Training(settings, training)
-    if (folder / CHECKPOINT).exists():
-        run.load_state_dict(checkpoint.load(folder / CHECKPOINT))
-        console.print(f"{folder}: going on from step {run.step}", soft_wrap=True)
-    config.save(settings, folder / "config.yaml")
+    run = Training(settings, data.load(settings.DATA)[0] if training is None else training)
+    run.go_on_from(folder)
     logger = TensorBoardLogger(folder, name="", version="", purge_step=run.step + 1)
     every = settings.RUN
 
-    bar, task = _progress(settings, run.step)
+    bar, task = _progress(settings, run.step, run.fabric.is_global_zero)
     with bar:
         while run.step < settings.OPTIMIZATION.total_steps:
-            first = run.step * updates
-            for batch in range(first, first + updates):
-                indices = batch_indices(len(training), batch_size, every.seed, batch)
-                real = data.normalize(training.images[indices].to(run.device, non_blocking=True))
-                terms = run.discriminator_step(real, batch)
+            verdict = run.discriminator_steps()
             generator_loss = run.generator_step()
             run.step += 1
 
             last = run.step == settings.OPTIMIZATION.total_steps
             if last or run.step % every.print_freq == 0:
-                row = run.log(real, terms, generator_loss)
+                row = run.log(verdict, generator_loss)
                 logger.log_metrics({name: value for name, value in row.items() if name != "step"}, run.step)
                 bar.update(task, losses=_describe(row))
-            if last or run.step % every.sample_freq == 0:
+            if run.fabric.is_global_zero and (last or run.step % every.sample_freq == 0):
                 picture = pictures.grid(run.samples(100))
                 pictures.save_png(picture, folder / "samples" / f"{run.step:06}.png")
                 logger.experiment.add_image("samples", picture, run.step)
             if last or run.step % every.save_freq == 0:
-                checkpoint.save(run.state_dict(), folder / CHECKPOINT)
+                run.save(folder)
             bar.advance(task)
     logger.finalize("success")
     return folder
@@ -93,86 +89,191 @@ def train(settings: Config) -> Path:
 class Player:
     """A network and its optimizer."""
 
-    network: nn.Module
+    network: _FabricModule
     optimizer: torch.optim.Optimizer
+
+    def judge(self, images: Tensor, labels: Tensor | None, plain: Tensor | None = None) -> Judgement:
+        """What a discriminator says of images."""
+        judgement: Judgement = self.network(images, labels, plain)
+        return judgement
 
 
 class Training:
-    """The state of a run and the steps that change it."""
+    """The state of a run and the steps that change it.
+
+    Args:
+        settings: Of the run.
+        training: The images it is trained on.
+    """
 
     def __init__(self, settings: Config, training: Images) -> None:
-        self.settings = settings
-        self.fingerprint = training.fingerprint()
-        self.kind = cast(nda.losses.GANKind, settings.LOSS.adv_loss)
-        self.negatives = nda.from_policy(settings.AUG.nda_policy)
-        precision = cast(Any, settings.RUN.precision)
-        self.fabric = Fabric(accelerator=settings.RUN.accelerator, devices=1, precision=precision)
+        self.settings, self.training = settings, training
+        _check_images(settings, training)
+        self.scaler, self.fabric = _fabric(settings)
         self.device = self.fabric.device
+        self.share = Share(self.fabric.global_rank, self.fabric.world_size)
         self.step = 0
         self.history: list[Row] = []
 
-        size, sizes, optimization = settings.DATA.img_size, settings.MODEL, settings.OPTIMIZATION
-        channels = training.images.shape[1]
+        size, channels, classes = settings.DATA.img_size, training.images.shape[1], training.classes
+        self.channels, self.classes = channels, classes if settings.conditional else 0
+        self.objective = objective_of(settings)
+        self.negatives = Negatives(settings, channels, self.share)
+        self.fingerprint = _fingerprint(training, self.negatives.undesired)
+        self.weight_schedule = config.weight_schedule(settings.LOSS)
+        self.adaptive_weight = config.adaptive_weight(settings.LOSS) if settings.LOSS.nda_adaptive else None
+        self.positives = _positives(settings, self.negatives)
+        self.parallel = DiffAugment(settings.AUG.cr_aug_type)
+
+        told = self.positives.sizes if settings.LOSS.apply_augself and self.positives else None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(generator(settings.RUN.seed, "weights").initial_seed())
-            generative = Generator(size, channels, sizes.z_dim, sizes.g_conv_dim)
-            discriminative = Discriminator(size, channels, sizes.d_conv_dim)
+            generative = build_generator(settings.MODEL, size, channels, classes)
+            discriminative = build_discriminator(settings.MODEL, size, channels, classes, told)
         self.average = copy.deepcopy(generative).to(self.device).eval().requires_grad_(False)
-        self.generator = self._player(generative, optimization.g_lr)
-        self.discriminator = self._player(discriminative, optimization.d_lr)
+        self.generator = self._player(generative, settings.OPTIMIZATION.g_lr)
+        self.discriminator = self._player(discriminative, settings.OPTIMIZATION.d_lr)
 
-    def discriminator_step(self, real: Tensor, batch: int) -> nda.losses.DiscriminatorTerms:
+    @property
+    def fake_weight(self) -> float:
+        """λ at this step: 1 without negatives."""
+        if not self.settings.AUG.apply_nda:
+            return 1.0
+        return self.weight_schedule(self.step) if self.adaptive_weight is None else self.adaptive_weight.fake_weight
+
+    def discriminator_steps(self) -> Verdict:
+        """Update the discriminator ``d_updates_per_step`` times; returns the verdict of the last batch."""
+        optimization = self.settings.OPTIMIZATION
+        updates, parts = optimization.d_updates_per_step, optimization.acml_steps
+        self.negatives.set_strength(self.step)
+        for update in range(self.step * updates, (self.step + 1) * updates):
+            self.discriminator.optimizer.zero_grad()
+            for number in range(update * parts, (update + 1) * parts):
+                with self.fabric.no_backward_sync(self.discriminator.network, enabled=(number + 1) % parts != 0):
+                    loss, verdict = self.discriminator_loss(number)
+                    self.fabric.backward(loss / parts)
+            self.discriminator.optimizer.step()
+            if self.adaptive_weight is not None and verdict.gap is not None:
+                self.adaptive_weight.update(self._mean(verdict.gap))
+        return verdict
+
+    def discriminator_loss(self, number: int) -> tuple[Tensor, Verdict]:
         """Tell real images from generated ones and, at λ < 1, from negatives."""
-        network = self.discriminator.network
+        settings, loss, weight = self.settings, self.settings.LOSS, self.fake_weight
+        batch = self._batch(number)
+        real, labels = self.share.of(batch.images), None if batch.labels is None else self.share.of(batch.labels)
         with torch.no_grad():
-            fake = self.generator.network(self._latents("D latent", batch))
-        real_logits, fake_logits, negative_logits = network(real), network(fake), None
-        if self.settings.fake_weight < 1:
-            negative_logits = network(self._negatives(real, batch))
-        terms = nda.losses.discriminator_terms(real_logits, fake_logits, negative_logits, kind=self.kind)
-        self._descend(self.discriminator, terms.total(self.settings.fake_weight))
-        return terms
+            fake, fake_labels = self._generate("D", number)
+        replace = weight < 1 and loss.nda_mode == "replace"
+        mixed = self.negatives.replace(fake, fake_labels, batch, number, weight) if replace else None
+
+        real_shown, real_draw = self._show(real, "real", number)
+        real_shown.requires_grad_(loss.apply_r1_reg)
+        fake_shown, fake_draw = self._show(mixed.images if mixed else fake, "fake", number)
+        tell = loss.apply_augself
+        on_real = self.discriminator.judge(real_shown, labels, real if tell else None)
+        on_fake = self.discriminator.judge(fake_shown, mixed.labels if mixed else fake_labels, fake if tell else None)
+        on_negative = None
+        if settings.rumi or (weight < 1 and not replace):
+            shown, _ = self._show(self.negatives.of(batch, number), "negative", number)
+            on_negative = self.discriminator.judge(shown, labels)
+
+        verdict = self.objective.discriminator(on_real, on_fake, on_negative, labels, 1.0 if replace else weight)
+        if mixed:
+            verdict = verdict._replace(gap=mixed.gap(on_real.realness, on_fake.realness))
+        if isinstance(self.positives, AdaptiveAugment):
+            self.positives.update(self._joined(on_real.realness))
+
+        more = {"class": self._class_loss(on_real, labels)}
+        if loss.apply_r1_reg:
+            more["r1"] = loss.r1_lambda * r1_penalty(on_real.realness, real_shown)
+        if loss.apply_gp:
+            more["gp"] = loss.gp_lambda * self._gradient_penalty(real_shown, fake, labels, number)
+        if loss.apply_cr:
+            more["cr"] = loss.cr_lambda * self._inconsistency(real, on_real, labels, number)
+        if on_real.told is not None and on_fake.told is not None:
+            draws = augself.discriminator_loss(on_real.told, on_fake.told, real_draw, fake_draw)
+            more["augself"] = loss.augself_lambda * draws
+        present = {name: term for name, term in more.items() if term is not None}
+        terms = verdict.terms | {name: term.detach() for name, term in present.items()}
+        return sum(present.values(), start=verdict.total), verdict._replace(terms=terms, fake_weight=weight)
 
     def generator_step(self) -> Tensor:
         """Look real to the discriminator; negatives play no part."""
+        parts = self.settings.OPTIMIZATION.acml_steps
         self.discriminator.network.requires_grad_(False)
-        fake = self.generator.network(self._latents("G latent", self.step))
-        loss = nda.losses.generator_loss(self.discriminator.network(fake), kind=self.kind)
-        self._descend(self.generator, loss)
+        self.generator.optimizer.zero_grad()
+        for number in range(self.step * parts, (self.step + 1) * parts):
+            with self.fabric.no_backward_sync(self.generator.network, enabled=(number + 1) % parts != 0):
+                loss = self.generator_loss(number)
+                self.fabric.backward(loss / parts)
+        self.generator.optimizer.step()
         self.discriminator.network.requires_grad_(True)
 
         model = self.settings.MODEL
-        decay = model.g_ema_decay if self.step >= model.g_ema_start else 0.0
+        decay = model.g_ema_decay if model.apply_g_ema and self.step >= model.g_ema_start else 0.0
         update_average(self.average, self.generator.network, decay)
         return loss.detach()
 
-    def log(self, real: Tensor, terms: nda.losses.DiscriminatorTerms, generator_loss: Tensor) -> Row:
+    def generator_loss(self, number: int) -> Tensor:
+        """The generator's adversarial loss, that of its classes, and that of how its images were augmented."""
+        fake, labels = self._generate("G", number)
+        shown, draw = self._show(fake, "G fake", number)
+        judgement = self.discriminator.judge(shown, labels, fake if self.settings.LOSS.apply_augself else None)
+        loss = self.objective.generator(judgement, labels)
+        of_classes = self._class_loss(judgement, labels)
+        if of_classes is not None:
+            loss = loss + of_classes
+        if judgement.told is not None:
+            loss = loss + self.settings.LOSS.augself_lambda * augself.generator_loss(judgement.told, draw)
+        return loss
+
+    def log(self, verdict: Verdict, generator_loss: Tensor) -> Row:
         """Add a row to the history: the terms of the last batch, unweighted, and the real-negative logit gap."""
-        gap = self._measure_gap(real) if terms.logit_gap is None else terms.logit_gap
-        values = {"real": terms.real, "fake": terms.fake, "negative": terms.negative, "generator": generator_loss}
+        gap = self._measure_gap() if verdict.gap is None else verdict.gap
         row: Row = {"step": self.step}
-        row |= {name: value.item() for name, value in values.items() if value is not None}
-        row["gap"] = gap.item()
+        terms = verdict.terms | {"generator": generator_loss, "gap": gap}
+        row |= {name: self._mean(value).item() for name, value in terms.items()}
+        if self.adaptive_weight is not None or self.weight_schedule(0) != self.settings.LOSS.nda_fake_weight:
+            row["fake_weight"] = verdict.fake_weight
+        if isinstance(self.positives, AdaptiveAugment):
+            row["augment_p"] = self.positives.p
         self.history.append(row)
         return row
 
-    @torch.no_grad()
     def samples(self, count: int) -> Tensor:
         """Images of the averaged generator, always from the same latents: ``(count, C, H, W)`` in [-1, 1]."""
-        return sample(self.average, count, self.settings.MODEL.z_dim, self.settings.RUN.seed, "samples")
+        return sample(self.average, count, self.settings.RUN.seed, "samples")
+
+    def go_on_from(self, folder: Path) -> None:
+        """Go on from the checkpoint in a folder if there is one, and make the folder ready for the run."""
+        if self.fabric.is_global_zero:
+            (folder / "samples").mkdir(parents=True, exist_ok=True)
+            checkpoint.sweep(folder / CHECKPOINT)
+        self.fabric.barrier()
+        if (folder / CHECKPOINT).exists():
+            self.load_state_dict(checkpoint.load(folder / CHECKPOINT))
+            rank_zero_only(console.print)(f"{folder}: going on from step {self.step}", soft_wrap=True)
+        self.fabric.barrier()
+        if self.fabric.is_global_zero:
+            config.save(self.settings, folder / "config.yaml")
+
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint; with several processes the first one does, and the others wait."""
+        if self.fabric.is_global_zero:
+            checkpoint.save(self.state_dict(), folder / CHECKPOINT)
+        self.fabric.barrier()
 
     def state_dict(self) -> checkpoint.State:
         """All that a run needs to go on: tensors, numbers and words."""
         return {
             "config": self.settings.to_dict(),
             "images": self.fingerprint,
+            "channels": self.channels,
+            "classes": self.classes,
             "step": self.step,
             "history": self.history,
-            "average": self.average.state_dict(),
-            "generator": self.generator.network.state_dict(),
-            "generator_optimizer": self.generator.optimizer.state_dict(),
-            "discriminator": self.discriminator.network.state_dict(),
-            "discriminator_optimizer": self.discriminator.optimizer.state_dict(),
+            **{name: part.state_dict() for name, part in self._stateful().items()},
         }
 
     def load_state_dict(self, state: checkpoint.State) -> None:
@@ -180,53 +281,169 @@ class Training:
         _check_same_run(state, self.settings, self.fingerprint)
         self.step = state["step"]
         self.history = state["history"]
-        self.average.load_state_dict(state["average"])
-        for name, player in (("generator", self.generator), ("discriminator", self.discriminator)):
-            player.network.load_state_dict(state[name])
-            player.optimizer.load_state_dict(state[f"{name}_optimizer"])
+        for name, part in self._stateful().items():
+            part.load_state_dict(state[name])
+
+    def _stateful(self) -> dict[str, Any]:
+        parts = {
+            "average": self.average,
+            "generator": self.generator.network,
+            "generator_optimizer": self.generator.optimizer,
+            "discriminator": self.discriminator.network,
+            "discriminator_optimizer": self.discriminator.optimizer,
+            "scaler": self.scaler,
+            "adaptive_weight": self.adaptive_weight,
+            "positives": self.positives,
+        }
+        return {name: part for name, part in parts.items() if part is not None}
 
     def _player(self, network: nn.Module, learning_rate: float) -> Player:
-        network = network.to(memory_format=torch.channels_last)  # a quarter faster, on CPUs as well
+        if self.settings.RUN.channels_last:
+            network = network.to(memory_format=torch.channels_last)  # a quarter faster, on CPUs as well
+        if self.settings.RUN.synchronized_bn:
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         betas = (self.settings.OPTIMIZATION.beta1, self.settings.OPTIMIZATION.beta2)
         optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, betas=betas)
         return Player(*self.fabric.setup(network, optimizer))
 
-    def _descend(self, player: Player, loss: Tensor) -> None:
-        player.optimizer.zero_grad()
-        self.fabric.backward(loss)
-        player.optimizer.step()
+    def _batch(self, number: int) -> Images:
+        """The real images of all processes, in [-1, 1]; they have labels if somebody asks for them."""
+        optimization = self.settings.OPTIMIZATION
+        indices = batch_indices(len(self.training), optimization.batch_size, self.settings.RUN.seed, number)
+        chosen = self.training[indices]
+        asked = chosen.labels is not None and (self.settings.conditional or self.negatives.transform.needs_labels)
+        labels = chosen.labels.to(self.device, non_blocking=True) if asked and chosen.labels is not None else None
+        return Images(data.normalize(chosen.images.to(self.device, non_blocking=True)), labels)
 
-    def _latents(self, purpose: str, counter: int) -> Tensor:
-        shape = (self.settings.OPTIMIZATION.batch_size, self.settings.MODEL.z_dim)
-        source = generator(self.settings.RUN.seed, purpose, counter, device=self.device)
-        return torch.randn(shape, generator=source, device=self.device)
+    def _generate(self, player: str, number: int) -> tuple[Tensor, Tensor | None]:
+        """Generated images for a step of ``player``, and the labels that were asked for."""
+        seed, count = self.settings.RUN.seed, self.settings.OPTIMIZATION.batch_size
+        source = generator(seed, f"{player} latent", number, device=self.device)
+        latents = torch.randn(count, self.settings.MODEL.z_dim, generator=source, device=self.device)
+        labels = None
+        if self.classes:
+            source = generator(seed, f"{player} labels", number, device=self.device)
+            labels = self.share.of(torch.randint(self.classes, (count,), generator=source, device=self.device))
+        return self.generator.network(self.share.of(latents), labels), labels
 
-    def _negatives(self, real: Tensor, batch: int) -> Tensor:
-        source = generator(self.settings.RUN.seed, "negatives", batch, device=self.device)
-        negatives: Tensor = self.negatives(real, generator=source)
-        return negatives
+    def _show(self, images: Tensor, purpose: str, number: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Images as the discriminator sees them, and the draw by which they were augmented."""
+        return self._augment(self.positives, images, purpose, number) if self.positives else (images, {})
+
+    def _augment(
+        self, positives: DiffAugment, images: Tensor, purpose: str, number: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        source = generator(self.settings.RUN.seed, f"positives, {purpose}", number, device=self.device)
+        shape = (self.settings.OPTIMIZATION.batch_size, *images.shape[1:])
+        drawn = positives.sample(shape, generator=source, device=self.device)
+        own = {name: self.share.of(draw) for name, draw in drawn.items()}
+        augmented: Tensor = positives(images, own)
+        return augmented, own
+
+    def _class_loss(self, judgement: Judgement, labels: Tensor | None) -> Tensor | None:
+        loss = self.settings.LOSS
+        term = class_loss(
+            judgement, labels, method=self.settings.MODEL.d_cond_mtd, temperature=loss.temperature, margin=loss.m_p
+        )
+        return None if term is None else loss.cond_lambda * term
+
+    def _gradient_penalty(self, real: Tensor, fake: Tensor, labels: Tensor | None, number: int) -> Tensor:
+        """Between real and generated images as they are shown; in replacement mode still without negatives."""
+        shown, _ = self._show(fake, "fake", number)
+        source = generator(self.settings.RUN.seed, "gradient penalty", number, self.share.process, device=self.device)
+        return gradient_penalty(
+            lambda images: self.discriminator.judge(images, labels).realness, real, shown, generator=source
+        )
+
+    def _inconsistency(self, real: Tensor, judged: Judgement, labels: Tensor | None, number: int) -> Tensor:
+        other, _ = self._augment(self.parallel, real, "consistency", number)
+        return consistency(judged.logits, self.discriminator.judge(other, labels).logits)
 
     @torch.no_grad()
-    def _measure_gap(self, real: Tensor) -> Tensor:
-        """The gap of a run that trains without negatives, measured so that it leaves no trace in the run."""
+    def _measure_gap(self) -> Tensor:
+        """The gap of a batch that was judged without negatives, measured so that it leaves no trace in the run."""
+        number = self.step * self.settings.OPTIMIZATION.d_updates_per_step * self.settings.OPTIMIZATION.acml_steps - 1
+        batch = self._batch(number)
+        labels = None if batch.labels is None else self.share.of(batch.labels)
         network = self.discriminator.network.eval()  # spectral norms hold still
-        gap: Tensor = network(real).mean() - network(self._negatives(real, self.step)).mean()
+        on_real = self.discriminator.judge(self.share.of(batch.images), labels)
+        on_negative = self.discriminator.judge(self.negatives.of(batch, number), labels)
         network.train()
-        return gap
+        return on_real.realness.mean() - on_negative.realness.mean()
+
+    def _joined(self, values: Tensor) -> Tensor:
+        """The values of all processes, without gradient, ``(N,)``."""
+        own = values.detach().flatten()
+        if self.share.processes == 1:
+            return own
+        parts = [torch.empty_like(own) for _ in range(self.share.processes)]
+        torch.distributed.all_gather(parts, own)
+        return torch.cat(parts)
+
+    def _mean(self, value: Tensor) -> Tensor:
+        """The mean of a number over the processes."""
+        return self._joined(value).mean()
 
 
-def sample(network: nn.Module, count: int, z_dim: int, seed: int, purpose: str) -> Tensor:
-    """Images of a generator in eval mode, a function of seed and purpose: ``(count, C, H, W)`` in [-1, 1]."""
-    device = next(network.parameters()).device
-    latents = torch.randn(count, z_dim, generator=generator(seed, purpose, device=device), device=device)
-    with torch.no_grad():
-        return torch.cat([network(some) for some in torch.split(latents, 256)])
+def _check_images(settings: Config, training: Images) -> None:
+    batch = settings.OPTIMIZATION.batch_size
+    if len(training) < batch:
+        raise ValueError(f"{len(training)} training images do not fill a batch of {batch}")
+    if settings.conditional and training.labels is None:
+        raise ValueError(
+            f"MODEL.d_cond_mtd={settings.MODEL.d_cond_mtd} needs labels: sub-folders named after the classes, or an "
+            "array 'labels' in the .npz"
+        )
+
+
+def _fabric(settings: Config) -> tuple[torch.amp.GradScaler | None, Fabric]:
+    """The launched Fabric of a run, and the scaler of its gradients if they are float16."""
+    run = settings.RUN
+    where: dict[str, Any] = {"accelerator": run.accelerator, "devices": run.devices}
+    if run.devices > 1:
+        where["strategy"] = "ddp"
+    scaler = None
+    if run.precision == "16-mixed":
+        # Given as a plugin, since Fabric turns the word into bfloat16 on CPUs.
+        device = Fabric(accelerator=run.accelerator, devices=1).device.type
+        scaler = torch.amp.GradScaler(device)
+        where["plugins"] = MixedPrecision("16-mixed", device, scaler)
+    else:
+        where["precision"] = run.precision
+    fabric = Fabric(**where)
+    fabric.launch()
+    if run.synchronized_bn and fabric.device.type != "cuda":
+        raise config.ConfigError(f"RUN.synchronized_bn needs GPUs, this run is on {fabric.device.type}")
+    return scaler, fabric
+
+
+def _positives(settings: Config, negatives: Negatives) -> DiffAugment | None:
+    augmentation = settings.AUG
+    if augmentation.apply_diffaug:
+        positives: DiffAugment = DiffAugment(augmentation.diffaug_type)
+    elif augmentation.apply_ada:
+        positives = config.adaptive_augment(augmentation)
+    else:
+        return None
+    if augmentation.apply_nda and negatives.undesired is None:
+        for undone in undone_negatives(negatives.transform, positives):
+            warnings.warn(
+                f"{undone}: the discriminator is told of such images that they are real and that they are "
+                "not. Leave one of the two out",
+                stacklevel=3,
+            )
+    return positives
+
+
+def _fingerprint(training: Images, undesired: Images | None) -> str:
+    return training.fingerprint() + ("" if undesired is None else f" {undesired.fingerprint()}")
 
 
 def _check_same_run(state: checkpoint.State, settings: Config, fingerprint: str) -> None:
     folder = settings.RUN.save_dir
-    saved, given = _flat(state["config"]), _flat(settings.to_dict())
-    free = {"OPTIMIZATION.total_steps", "DATA.path", *(key for key in given if key.startswith("RUN."))} - {"RUN.seed"}
+    saved, given = flatten(state["config"]), flatten(settings.to_dict())
+    free = {"OPTIMIZATION.total_steps", "DATA.path", "AUG.nda_path", *(key for key in given if key.startswith("RUN."))}
+    free -= {"RUN.seed", "RUN.precision"}
     differing = [
         f"{key} (was {saved.get(key)!r}, now {given.get(key)!r})"
         for key in given.keys() | saved.keys()
@@ -246,11 +463,7 @@ def _check_same_run(state: checkpoint.State, settings: Config, fingerprint: str)
         )
 
 
-def _flat(sections: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
-
-
-def _progress(settings: Config, step: int) -> tuple[Progress, TaskID]:
+def _progress(settings: Config, step: int, shown: bool) -> tuple[Progress, TaskID]:
     columns = (
         TextColumn("[bold]{task.description}"),
         BarColumn(bar_width=12),
@@ -258,7 +471,7 @@ def _progress(settings: Config, step: int) -> tuple[Progress, TaskID]:
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[losses]}", table_column=Column(no_wrap=True)),
     )
-    bar = Progress(*columns, console=console)
+    bar = Progress(*columns, console=console, disable=not shown)
     name, total = Path(settings.RUN.save_dir).name, settings.OPTIMIZATION.total_steps
     return bar, bar.add_task(name, total=total, completed=step, losses="")
 
@@ -277,7 +490,7 @@ def main(
         folder = train(config.load(path, overrides or ()))
     except config.ConfigError as error:
         raise typer.BadParameter(str(error)) from error
-    console.print(f"Samples, logs and checkpoint are in {folder}", soft_wrap=True)
+    rank_zero_only(console.print)(f"Samples, logs and checkpoint are in {folder}", soft_wrap=True)
 
 
 if __name__ == "__main__":

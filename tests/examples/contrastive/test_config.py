@@ -35,7 +35,7 @@ def test_differences_are_named() -> None:
     ("word", "message"),
     [
         ("MODEL.dims=3", r"unknown key 'MODEL.dims'; the nearest known one is 'MODEL.dim'"),
-        ("MODELS.dim=3", r"unknown key 'MODELS'"),
+        ("MODELS.dim=3", r"unknown key 'MODELS.dim'; the nearest known one is 'MODEL.dim'"),
         ("MODEL.dim=wide", r"MODEL.dim"),
         ("MODEL.dim", r"'MODEL.dim' is no override"),
         ("MODEL.method=mocco", r"MODEL.method must be one of moco, simclr, got 'mocco'; did you mean 'moco'"),

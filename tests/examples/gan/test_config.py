@@ -1,9 +1,12 @@
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
 from examples.gan import config
 from examples.gan.config import DIGITS, Config, ConfigError
+
+PROJECTED = ["MODEL.g_cond_mtd=cBN", "MODEL.d_cond_mtd=PD"]
 
 
 def test_defaults_and_overrides():
@@ -35,7 +38,7 @@ def test_round_trip(tmp_path):
 @pytest.mark.parametrize("path", sorted(DIGITS.parent.glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_configs_are_valid(path):
     settings = config.load(path, ["DATA.path=somewhere"])
-    assert settings.DATA.name == path.stem
+    assert Path(settings.RUN.save_dir).name == path.stem
 
 
 @pytest.mark.parametrize(
@@ -58,7 +61,7 @@ def test_shipped_configs_are_valid(path):
         ("AUG.nda_policy=", "polic"),
         ("DATA.name=didgits", "got 'didgits'; did you mean 'digits'"),
         ("DATA.name=folder", "needs DATA.path"),
-        ("DATA.img_size=24", "power of two from 8 on, got 24"),
+        ("DATA.img_size=24", "one of 8, 16, 32, 64, 128, got 24"),
         ("DATA.img_size=4", "got 4"),
         ("DATA.holdout=1", r"\[0, 1\), got 1"),
         ("MODEL.g_ema_decay=1", r"\[0, 1\), got 1"),
@@ -66,11 +69,59 @@ def test_shipped_configs_are_valid(path):
         ("OPTIMIZATION.g_lr=nan", "OPTIMIZATION.g_lr must be above 0"),
         ("RUN.precision=16", "RUN.precision must be one of"),
         ("RUN.threads=-1", "RUN.threads"),
+        ("MODEL.backbone=resnt", "did you mean 'resnet'"),
+        ("MODEL.d_cond_mtd=PD", "either both players are told classes or neither"),
+        ("MODEL.g_cond_mtd=cBN", "either both players are told classes or neither"),
+        ("LOSS.adv_loss=MH", "set both to MH"),
+        ("MODEL.g_shared_dim=8", "needs MODEL.g_cond_mtd=cBN"),
+        ("LOSS.nda_mode=replaced", "did you mean 'replace'"),
+        ("LOSS.nda_schedule=linear", "needs LOSS.nda_schedule_steps"),
+        ("LOSS.nda_schedule_start=2", r"LOSS.nda_schedule_start \(λ\) must be in \(0, 1\], got 2"),
+        ("LOSS.gp_lambda=0", "LOSS.gp_lambda must be above 0"),
+        ("OPTIMIZATION.acml_steps=0", "OPTIMIZATION.acml_steps must be at least 1"),
+        ("OPTIMIZATION.beta2=1", r"OPTIMIZATION.beta2 must be in \[0, 1\), got 1"),
+        ("AUG.diffaug_type=colour", "did you mean 'color'"),
+        ("AUG.ada_target=2", r"target must be in \(-1, 1\)"),
+        ("AUG.ada_initial_augment_p=2", "AUG.ada_initial_augment_p"),
+        ("AUG.nda_source=images", "needs AUG.nda_path"),
+        ("AUG.nda_path=undesired", "needs AUG.nda_path"),
+        ("AUG.nda_strength_schedule=constant", "jigsaw has no strength to set"),
+        ("AUG.nda_strength_start=2", "AUG.nda_strength_start"),
+        ("AUG.nda_policy='jigsaw(p=0.5)'", "use p=1"),
+        ("AUG.nda_policy=framereverse", "works on clips"),
+        ("LOSS.apply_augself=true", "needs AUG.apply_diffaug=true"),
+        ("RUN.devices=3", "OPTIMIZATION.batch_size=64 cannot be divided by RUN.devices=3"),
     ],
 )
 def test_mistakes_are_named(word, message):
     with pytest.raises(ConfigError, match=message):
         config.load(None, [word])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["MODEL.hierarchical_z=true"], "MODEL.z_dim=64 cannot be divided, 63 or 66 can"),
+        (["MODEL.hierarchical_z=true", "MODEL.z_dim=63", *PROJECTED], "needs MODEL.g_shared_dim"),
+        (
+            ["MODEL.apply_attn=true", "MODEL.attn_g_loc=[3]"],
+            r"attn_g_loc counts blocks, from 1 to 2 at 16 pixels, got \[3",
+        ),
+        (["MODEL.apply_attn=true", "MODEL.backbone=deep_conv"], "not with deep_conv"),
+        (["MODEL.backbone=deep_conv", "MODEL.apply_d_sn=false", "LOSS.apply_gp=true"], "which batch norm mixes"),
+        (["LOSS.nda_adaptive=true", "LOSS.nda_schedule_delay=9"], "both say what λ is"),
+        (["LOSS.nda_adaptive=true", "LOSS.nda_adaptive_lowest=0.5"], "weights must be in order"),
+        (["LOSS.adv_loss=rumi_softplus", "AUG.apply_nda=false"], "needs AUG.apply_nda=true"),
+        (["LOSS.adv_loss=rumi_softplus", "LOSS.nda_mode=replace"], "not with λ"),
+        (["LOSS.adv_loss=rumi_wasserstein", "LOSS.rumi_negative_weight=3"], "must be below positive_weight"),
+        (["RUN.precision=16-mixed", "LOSS.apply_r1_reg=true"], "too small for 16-mixed"),
+        (["AUG.apply_diffaug=true", "AUG.apply_ada=true"], "augment the same images"),
+        (["LOSS.apply_augself=true", "AUG.apply_diffaug=true", "LOSS.nda_mode=replace"], "puts negatives there"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_named(words, message):
+    with pytest.raises(ConfigError, match=message):
+        config.load(None, words)
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,51 @@ class TestNpz:
             self.load(tmp_path, **arrays)
 
 
+class TestSheets:
+    @pytest.fixture
+    def sheets(self, tmp_path, pixels):
+        for number, some in enumerate(np.split(pixels, 3)):  # one row of two tiles each
+            Image.fromarray(np.concatenate(some, axis=1)).save(tmp_path / f"train_{number:02}.png")
+        np.savez(tmp_path / "labels.npz", train=np.arange(6, dtype=np.uint8), test=np.zeros(2, np.uint8))
+        return tmp_path
+
+    def load(self, folder, size=16):
+        return everything(Data(name="sheets", path=str(folder), img_size=size, holdout=0.0))
+
+    def test_tiles_in_reading_order_are_the_images(self, sheets, pixels):
+        loaded = self.load(sheets)
+        for image, label in zip(loaded.images, loaded.labels, strict=True):
+            assert torch.equal(image, torch.from_numpy(pixels[label]).permute(2, 0, 1))
+        assert self.load(sheets, size=8).images.shape == (6, 3, 8, 8)
+
+    def test_rows_come_one_after_the_other(self, tmp_path, pixels):
+        rows = [np.concatenate(row, axis=1) for row in np.split(pixels, 2)]
+        Image.fromarray(np.concatenate(rows, axis=0)).save(tmp_path / "train_0.webp", lossless=True)
+        np.savez(tmp_path / "labels.npz", train=np.arange(6))
+        loaded = self.load(tmp_path)
+        assert all((loaded.images[loaded.labels == k][0].permute(1, 2, 0).numpy() == pixels[k]).all() for k in range(6))
+
+    def test_mistakes_are_named(self, sheets):
+        np.savez(sheets / "labels.npz", train=np.arange(5))
+        with pytest.raises(ValueError, match=r"cannot be cut into 5 square tiles, as labels.npz"):
+            self.load(sheets)
+        (sheets / "labels.npz").unlink()
+        with pytest.raises(ValueError, match=r"needs sheets train_\*.webp"):
+            self.load(sheets)
+
+
+def test_a_fingerprint_is_of_images_and_labels():
+    images, labels = torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.arange(4)
+    prints = {
+        data.Images(images, labels).fingerprint(),
+        data.Images(images, labels).fingerprint(),
+        data.Images(images, None).fingerprint(),
+        data.Images(images, labels.flip(0)).fingerprint(),
+        data.Images(images + 1, labels).fingerprint(),
+    }
+    assert len(prints) == 4
+
+
 class TestFolder:
     @pytest.fixture
     def folder(self, tmp_path, pixels):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from examples.gan import checkpoint, demo
-from examples.gan.train import CHECKPOINT
+from examples.gan.generation import CHECKPOINT
 
 BUDGET = [
     "OPTIMIZATION.total_steps=2",
@@ -38,11 +38,11 @@ def test_pictures(tour):
 def test_numbers(tour):
     folder, output = tour
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert list(metrics["rows"]) == ["real (training)", "plain", "jigsaw, λ = 0.25"]
+    assert list(metrics["rows"])[-2:] == ["plain", "jigsaw, λ = 0.25"]
     assert (metrics["n"], metrics["feature_dim"], metrics["nearest_k"]) == (898, 64, 5)
     for scores in metrics["rows"].values():
-        assert list(scores) == ["frechet", "precision", "recall", "density", "coverage"]
-        assert f"{scores['frechet']:.3f}" in output
+        assert {"frechet", "precision", "recall", "density", "coverage", "forbidden"} <= set(scores)
+        assert scores["frechet"] is None or f"{scores['frechet']:.3f}" in output
 
 
 def test_the_terminal_names_the_files(tour):

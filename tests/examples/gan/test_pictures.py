@@ -3,7 +3,6 @@ import torch
 from PIL import Image
 
 from examples.gan import pictures
-from examples.gan.models import update_average
 
 
 def test_a_grid_is_the_images_in_reading_order():
@@ -34,15 +33,3 @@ def test_a_comparison_of_runs_with_and_without_a_negative_term(tmp_path):
     )
     with Image.open(path) as picture:
         assert picture.size[0] > 1000
-
-
-def test_the_average_moves_by_one_minus_decay_and_copies_buffers():
-    average, model = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
-    torch.nn.init.constant_(average.weight, 1.0)
-    torch.nn.init.constant_(model.weight, 3.0)
-    model.running_mean += 5
-    update_average(average, model, decay=0.75)
-    assert average.weight.tolist() == [1.5, 1.5]
-    assert average.running_mean.tolist() == [5, 5]
-    update_average(average, model, decay=0.0)
-    assert average.weight.tolist() == [3, 3]

@@ -1,0 +1,254 @@
+"""Compare negatives over seeds and steps: ``python -m examples.gan.measure --arm NAME=SEEDS ... [KEY=VALUE ...]``.
+
+Every arm is the config, changed by its words; all runs with one seed begin with the same weights and see the same
+images. A run is trained in stages, and after each stage its generator makes as many images as were held out. When all
+are trained they are scored by the same classifiers, and one JSON file per run holds what came out.
+
+Runs lie in ``RUN.save_dir``, one folder each. What is done is not done again and stopped runs go on, so the command may
+be repeated until it is through; then ``report.md``, ``curves.jpg`` and ``samples.jpg`` lie beside the runs.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from matplotlib.figure import Figure
+from PIL import Image
+
+from examples.gan import config, data, evaluate, pictures, train
+from examples.gan.config import Config, ConfigError
+from examples.gan.data import Images
+from examples.gan.evaluate import Judge
+from examples.gan.negatives import Negatives
+from examples.gan.randomness import Share
+
+CONFIG = Path(__file__).parent / "configs" / "cifar10-small.yaml"
+PLAIN = "AUG.apply_nda=false"
+RESULT = "result.json"
+Result = dict[str, Any]
+
+ARMS: dict[str, list[str]] = {
+    "plain": [PLAIN],
+    **{name: [f"AUG.nda_policy={name}"] for name in ("jigsaw", "stitch", "cutout", "cutmix", "mixup")},
+    "mixture": ["AUG.nda_policy='jigsaw,stitch,cutout,cutmix,mixup'"],
+    "jigsaw-0.5": ["LOSS.nda_fake_weight=0.5"],
+    "jigsaw-0.75": ["LOSS.nda_fake_weight=0.75"],
+    "jigsaw-replace": ["LOSS.nda_mode=replace"],
+    "plain-hinge": [PLAIN, "LOSS.adv_loss=hinge"],
+    "jigsaw-hinge": ["LOSS.adv_loss=hinge"],
+}
+
+
+def measure(path: Path, overrides: Sequence[str], arms: Mapping[str, int], stages: int, epochs: int) -> Path:
+    """Train and score all arms, the first seed of each before the second of any.
+
+    Args:
+        path: The config of all runs.
+        overrides: What changes it.
+        arms: How many seeds, from 0 on, for each name out of :data:`ARMS`.
+        stages: In how many equal parts a run is trained; it is scored after each.
+        epochs: How long the classifiers of the evaluation train.
+
+    Returns:
+        The folder of the runs.
+
+    Raises:
+        ConfigError: If an arm is unknown, a config is not valid, or a folder holds a run with other settings.
+    """
+    base = config.load(path, overrides)
+    folder = Path(base.RUN.save_dir)
+    keys = [(arm, seed) for seed in range(max(arms.values())) for arm, seeds in arms.items() if seed < seeds]
+    runs = {(arm, seed): _settings(path, overrides, arm, seed) for arm, seed in keys}
+    training, held_out = data.load(base.DATA)
+    for settings in runs.values():
+        train_in_stages(settings, training, min(len(training), len(held_out)), stages)
+    unscored = {key: settings for key, settings in runs.items() if not (_folder(settings) / RESULT).exists()}
+    if unscored:
+        score(unscored, training, epochs)
+    report(folder, held_out)
+    return folder
+
+
+def train_in_stages(settings: Config, training: Images, count: int, stages: int) -> None:
+    """Train a run, stopping after each stage to make ``count`` images and note how long the stage took."""
+    total = settings.OPTIMIZATION.total_steps
+    for stage in range(1, stages + 1):
+        step = total * stage // stages
+        written = _folder(settings) / f"images-{step:06}.pt"
+        if written.exists():
+            continue
+        part = replace(settings, OPTIMIZATION=replace(settings.OPTIMIZATION, total_steps=step))
+        wall, cpu = time.perf_counter(), time.process_time()
+        train.train(part, training)
+        seconds = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+        pixels = ((evaluate.generate(_folder(settings), count) + 1) * 127.5).round().to(torch.uint8)
+        torch.save({"step": step, "seconds": seconds, "images": pixels}, written)
+
+
+def score(runs: Mapping[tuple[str, int], Config], training: Images, epochs: int) -> None:
+    """Score the images of all stages, and write a result for each run.
+
+    The Fréchet distance and the rest are on features of one classifier. For the forbidden share each policy among the
+    runs has its own real-versus-negative classifier, and every run is judged by all of them.
+    """
+    first = next(iter(runs.values()))
+    jigsaw = replace(first, AUG=replace(first.AUG, nda_policy="jigsaw"))
+    judge = Judge(jigsaw, classifier_epochs=epochs)
+    detectors = {"jigsaw": judge.artefacts}
+    for settings in runs.values():
+        policy = settings.AUG.nda_policy
+        if policy not in detectors:
+            # With a seed of their own, so that every run is judged by the same.
+            common = replace(settings, RUN=replace(settings.RUN, seed=0))
+            negatives = Negatives(common, training.images.shape[1], Share())
+            detectors[policy] = evaluate.train_artefact_classifier(training, negatives, epochs=epochs)
+    references = {name: asdict(row) for name, row in judge.references().items()}
+    for (arm, seed), settings in runs.items():
+        folder = _folder(settings)
+        rows = []
+        for path in sorted(folder.glob("images-*.pt")):
+            stage = torch.load(path, weights_only=True)
+            images = data.normalize(stage["images"])
+            shares = {name: detector.predict(images).double().mean().item() for name, detector in detectors.items()}
+            scores = asdict(judge.score(images)) | {"forbidden": shares}
+            rows.append({"step": stage["step"], "seconds": stage["seconds"]} | scores)
+        result = {
+            "arm": arm,
+            "seed": seed,
+            "policy": settings.AUG.nda_policy,
+            "n": judge.n,
+            "classifier_accuracy": judge.accuracy,
+            "references": references,
+            "logit_gap": evaluate.logit_gap(folder),
+            "stages": rows,
+            "config": settings.to_dict(),
+        }
+        (folder / RESULT).write_text(json.dumps(result, indent=2) + "\n")
+
+
+def report(folder: Path, held_out: Images) -> None:
+    """Write the table, the curves and the sample grids of all results in a folder."""
+    results = _results(folder)
+    (folder / "report.md").write_text(table(results))
+    draw_curves(folder / "curves.jpg", results)
+    draw_samples(folder / "samples.jpg", folder, list(results))
+
+
+def table(results: Mapping[str, Sequence[Result]]) -> str:
+    """Markdown: for each arm the scores after its last stage, mean ± standard deviation over its seeds.
+
+    Beside the share of an arm's images that are taken for its negatives stands that of the plain arm's images.
+    """
+    plain = results.get("plain", [])
+    lines = [
+        "| arm | seeds | Fréchet | precision | recall | coverage | forbidden % | of plain's | logit gap | CPU s |",
+        "|" + "---|" * 10,
+    ]
+    for arm, runs in results.items():
+        last = [run["stages"][-1] for run in runs]
+        forbidden = ["", ""] if PLAIN in ARMS[arm] else [_forbidden(some, runs[0]["policy"]) for some in (runs, plain)]
+        cells = [
+            arm,
+            str(len(runs)),
+            spread([stage["frechet"] for stage in last]),
+            *(spread([stage[name] for stage in last], 3) for name in ("precision", "recall", "coverage")),
+            *forbidden,
+            spread([run["logit_gap"] for run in runs]),
+            spread([sum(stage["seconds"]["cpu"] for stage in run["stages"]) for run in runs], 0),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _forbidden(runs: Sequence[Result], policy: str) -> str:
+    shares = [100 * run["stages"][-1]["forbidden"][policy] for run in runs]
+    return spread(shares, 1) if shares else ""
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """Mean ± sample standard deviation; the mean alone of a single value."""
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
+def draw_curves(path: Path, results: Mapping[str, Sequence[Result]]) -> None:
+    """Draw Fréchet distance and coverage against steps and against seconds of CPU, one line per arm."""
+    figure = Figure(figsize=(10, 6.4), layout="constrained")
+    axes = figure.subplots(2, 2, sharex="col")
+    for arm, runs in results.items():
+        steps = [stage["step"] for stage in runs[0]["stages"]]
+        seconds = _means(runs, lambda stage: stage["seconds"]["cpu"])
+        elapsed = [sum(seconds[: i + 1]) for i in range(len(seconds))]
+        for row, measure_name in zip(axes, ("frechet", "coverage"), strict=True):
+            values = _means(runs, lambda stage, name=measure_name: stage[name])
+            row[0].plot(steps, values, marker="o", markersize=3, label=arm)
+            row[1].plot(elapsed, values, marker="o", markersize=3, label=arm)
+            row[0].set_ylabel({"frechet": "Fréchet distance"}.get(measure_name, measure_name))
+    axes[1][0].set_xlabel("step")
+    axes[1][1].set_xlabel("seconds of one core")
+    axes[0][1].legend(fontsize=7, ncols=2)
+    figure.savefig(path, dpi=90, pil_kwargs={"quality": 85})
+
+
+def draw_samples(path: Path, folder: Path, arms: Sequence[str], per_arm: int = 24) -> None:
+    """Write the first images of each arm's first seed, one row per arm, none chosen."""
+    rows = []
+    for arm in arms:
+        images = torch.load(sorted((folder / f"{arm}-0").glob("images-*.pt"))[-1], weights_only=True)["images"]
+        rows.append(data.normalize(images[:per_arm]))
+    picture = pictures.grid(torch.cat(rows), columns=per_arm)
+    Image.fromarray(picture.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()).save(path, quality=80)
+
+
+def _means(runs: Sequence[Result], value: Any) -> list[float]:
+    return [statistics.mean(map(value, stages)) for stages in zip(*(run["stages"] for run in runs), strict=True)]
+
+
+def _results(folder: Path) -> dict[str, list[Result]]:
+    found = [json.loads(path.read_text()) for path in sorted(folder.glob(f"*/{RESULT}"))]
+    return {arm: runs for arm in ARMS if (runs := [result for result in found if result["arm"] == arm])}
+
+
+def _settings(path: Path, overrides: Sequence[str], arm: str, seed: int) -> Config:
+    folder = Path(config.load(path, overrides).RUN.save_dir) / f"{arm}-{seed}"
+    return config.load(path, [*overrides, *ARMS[arm], f"RUN.seed={seed}", f"RUN.save_dir={folder}"])
+
+
+def parse_arms(words: Sequence[str]) -> dict[str, int]:
+    """How many seeds for each arm: three for ``name=3``, one for ``name``."""
+    arms = {}
+    for word in words:
+        name, _, seeds = word.partition("=")
+        if name not in ARMS or not (seeds or "1").isdecimal() or seeds == "0":
+            raise ConfigError(f"an arm is NAME or NAME=SEEDS with one of {', '.join(ARMS)}, got {word!r}")
+        arms[name] = int(seeds or 1)
+    return arms
+
+
+def _folder(settings: Config) -> Path:
+    return Path(settings.RUN.save_dir)
+
+
+def main(
+    overrides: Annotated[list[str] | None, typer.Argument(help="SECTION.key=value, the same for all runs")] = None,
+    path: Annotated[Path, typer.Option("--config", help="A YAML file")] = CONFIG,
+    arm: Annotated[list[str] | None, typer.Option(help=f"NAME or NAME=SEEDS, of {', '.join(ARMS)}")] = None,
+    stages: Annotated[int, typer.Option(help="How often a run is scored")] = 3,
+    epochs: Annotated[int, typer.Option(help="How long the classifiers train")] = 4,
+) -> None:
+    """Compare training with several negatives, and without."""
+    try:
+        folder = measure(path, overrides or (), parse_arms(arm or ["plain", "jigsaw"]), stages, epochs)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error
+    print((folder / "report.md").read_text())
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,74 @@
+"""The two players, whatever they are built of."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from examples.gan.augself import AugmentationHead
+from examples.gan.conditioning import Head, Judgement
+from examples.gan.models.layers import START, Condition
+
+
+class Generator(nn.Module):
+    """Latent vectors ``(B, z_dim)``, and labels ``(B,)`` if it has classes, to images ``(B, C, H, W)`` in [-1, 1].
+
+    Args:
+        z_dim: Length of a latent vector.
+        condition: What the blocks are told.
+        width: Channels of the 4x4 feature map that it starts from.
+        blocks: From coarse to fine, each called with features and what it is told.
+        end: From the last features to pixels, before tanh.
+    """
+
+    def __init__(self, z_dim: int, condition: Condition, width: int, blocks: Sequence[nn.Module], end: nn.Module):
+        super().__init__()
+        self.z_dim, self.classes = z_dim, condition.classes
+        self.condition = condition
+        self.start = nn.Linear(condition.first_dim, width * START**2)
+        self.blocks = nn.ModuleList(blocks)
+        self.end = end
+
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Images of a batch of latents."""
+        first, told = self.condition(latents, labels)
+        features = self.start(first).unflatten(1, (-1, START, START))
+        for block, condition in zip(self.blocks, told, strict=True):
+            features = block(features, condition)
+        images: Tensor = self.end(features).tanh()
+        return images
+
+
+class Discriminator(nn.Module):
+    """Images ``(B, C, H, W)`` in [-1, 1], and labels ``(B,)`` if it has classes, to a judgement of each.
+
+    Args:
+        body: From images to feature maps; their sum over all places is what the head sees.
+        head: From features and labels to the judgement.
+        augmentation: Tells from features how images were augmented, if the run asks for that.
+    """
+
+    def __init__(self, body: nn.Module, head: Head, augmentation: AugmentationHead | None = None) -> None:
+        super().__init__()
+        self.body, self.head, self.augmentation = body, head, augmentation
+
+    def forward(self, images: Tensor, labels: Tensor | None = None, plain: Tensor | None = None) -> Judgement:
+        """Judge a batch of images; with ``plain``, the images before augmentation, say how they were augmented."""
+        features = self._features(images)
+        judgement: Judgement = self.head(features, labels)
+        if plain is None or self.augmentation is None:
+            return judgement
+        return judgement._replace(told=self.augmentation(features, self._features(plain)))
+
+    def _features(self, images: Tensor) -> Tensor:
+        features: Tensor = self.body(images).sum(dim=(2, 3))
+        return features
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move an exponential moving average of a model one step: parameters by ``1 - decay``, buffers all the way."""
+    for mean, parameter in zip(average.parameters(), model.parameters(), strict=True):
+        mean.lerp_(parameter, 1 - decay)
+    for kept, buffer in zip(average.buffers(), model.buffers(), strict=True):
+        kept.copy_(buffer)

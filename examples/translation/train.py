@@ -1,0 +1,233 @@
+"""Train pix2pix, with negatives or without: ``python -m examples.translation.train [SECTION.key=value ...]``.
+
+A negative is the true photograph, torn apart, beside its true edges: all that is wrong with the pair is how the
+photograph is arranged. A run writes ``config.yaml``, ``checkpoint.pt`` and ``samples/`` into ``RUN.save_dir``, and goes
+on from its checkpoint when started again, with the same result bit for bit as if it had never stopped.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import torch
+import typer
+from lightning.fabric import Fabric
+from rich.console import Console
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import nda_augment as nda
+from examples.gan import checkpoint, pictures
+from examples.gan.pictures import Row
+from examples.gan.randomness import batch_indices, generator
+from examples.settings import ConfigError, flatten
+from examples.translation import config, data
+from examples.translation.config import Config
+from examples.translation.data import Pairs
+from examples.translation.models import PatchDiscriminator, UNet
+
+CHECKPOINT = "checkpoint.pt"
+console = Console()
+
+
+def train(settings: Config) -> Path:
+    """Train to ``OPTIMIZATION.total_steps``, from the run's checkpoint if it has one. Returns the run's folder.
+
+    Raises:
+        ConfigError: If the folder holds a run with other settings or images, or one that is already further.
+        ValueError: If the data cannot be read, or do not fill one batch.
+    """
+    folder = Path(settings.RUN.save_dir)
+    if settings.RUN.threads:
+        torch.set_num_threads(settings.RUN.threads)
+    training, held_out = data.load(settings.DATA)
+    batch_size = settings.OPTIMIZATION.batch_size
+    if len(training) < batch_size:
+        raise ValueError(f"{len(training)} training images do not fill a batch of {batch_size}")
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint.sweep(folder / CHECKPOINT)
+    run = Training(settings, training)
+    if (folder / CHECKPOINT).exists():
+        run.load_state_dict(checkpoint.load(folder / CHECKPOINT))
+        console.print(f"{folder}: going on from step {run.step}", soft_wrap=True)
+    config.save(settings, folder / "config.yaml")
+
+    every, total = settings.RUN, settings.OPTIMIZATION.total_steps
+    while run.step < total:
+        row = run.advance()
+        last = run.step == total
+        if last or run.step % every.print_freq == 0:
+            logged = {name: value if name == "step" else float(value) for name, value in row.items()}
+            run.history.append(logged)
+            losses = " ".join(f"{name} {value:.3f}" for name, value in logged.items() if name != "step")
+            console.print(f"{folder.name} {run.step}/{total} {losses}", soft_wrap=True)
+        if last or run.step % every.sample_freq == 0:
+            picture = sample_grid(run.translator.network, held_out)
+            pictures.save_png(picture, folder / "samples" / f"{run.step:06}.png")
+        if last or run.step % every.save_freq == 0:
+            checkpoint.save(run.state_dict(), folder / CHECKPOINT)
+    return folder
+
+
+@dataclass
+class Player:
+    """A network and its optimizer."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+
+
+class Training:
+    """The state of a run and the step that changes it."""
+
+    def __init__(self, settings: Config, training: Pairs) -> None:
+        self.settings, self.training = settings, training
+        pixels = training.photographs.contiguous().numpy()
+        self.fingerprint = hashlib.sha256(pixels.data).hexdigest()
+        self.kind = cast(nda.losses.GANKind, settings.LOSS.adv_loss)
+        self.negatives = nda.from_policy(settings.AUG.nda_policy)
+        precision = cast(Any, settings.RUN.precision)
+        self.fabric = Fabric(accelerator=settings.RUN.accelerator, devices=1, precision=precision)
+        self.device = self.fabric.device
+        self.step = 0
+        self.history: list[Row] = []
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(generator(settings.RUN.seed, "weights").initial_seed())
+            translator = UNet(settings.DATA.img_size, settings.MODEL.g_conv_dim)
+            discriminator = PatchDiscriminator(settings.MODEL.d_conv_dim)
+        self.translator = self._player(translator, settings.OPTIMIZATION.g_lr)
+        self.discriminator = self._player(discriminator, settings.OPTIMIZATION.d_lr)
+
+    def advance(self) -> dict[str, Any]:
+        """Take one step of each player; returns the terms of their losses, unweighted, as tensors on the device."""
+        pairs = self._batch()
+        translated = self.translator.network(pairs.edges)
+        row = self._discriminator_step(pairs, translated.detach())
+        row |= self._translator_step(pairs, translated)
+        self.step += 1
+        return {"step": self.step} | row
+
+    def state_dict(self) -> checkpoint.State:
+        """All that a run needs to go on."""
+        players = {"translator": self.translator, "discriminator": self.discriminator}
+        return {
+            "config": self.settings.to_dict(),
+            "images": self.fingerprint,
+            "step": self.step,
+            "history": self.history,
+            **{name: player.network.state_dict() for name, player in players.items()},
+            **{f"{name}_optimizer": player.optimizer.state_dict() for name, player in players.items()},
+        }
+
+    def load_state_dict(self, state: checkpoint.State) -> None:
+        """Go on from a saved state; it must come from the same settings and images, and not from further on."""
+        _check_same_run(state, self.settings, self.fingerprint)
+        self.step, self.history = state["step"], state["history"]
+        for name, player in (("translator", self.translator), ("discriminator", self.discriminator)):
+            player.network.load_state_dict(state[name])
+            player.optimizer.load_state_dict(state[f"{name}_optimizer"])
+
+    def _batch(self) -> Pairs:
+        """The pairs of this step; every other one, by chance, is mirrored."""
+        seed, size = self.settings.RUN.seed, self.settings.OPTIMIZATION.batch_size
+        chosen = self.training[batch_indices(len(self.training), size, seed, self.step)]
+        mirror = torch.rand(size, 1, 1, 1, generator=generator(seed, "mirror", self.step)) < 0.5
+        edges, photographs = (
+            torch.where(mirror, images.flip(-1), images).to(self.device, non_blocking=True)
+            for images in (chosen.edges, chosen.photographs)
+        )
+        return Pairs(edges, photographs)
+
+    def _discriminator_step(self, pairs: Pairs, translated: Tensor) -> dict[str, Tensor]:
+        """Tell real pairs from translated ones and, at λ < 1, from photographs torn apart."""
+        judge, weight = self.discriminator.network, self.settings.fake_weight
+        negative = None
+        if weight < 1:
+            source = generator(self.settings.RUN.seed, "negatives", self.step, device=self.device)
+            negative = judge(pairs.edges, self.negatives(pairs.photographs, generator=source))
+        real, fake = judge(pairs.edges, pairs.photographs), judge(pairs.edges, translated)
+        terms = nda.losses.discriminator_terms(real, fake, negative, kind=self.kind)
+        self._descend(self.discriminator, terms.total(weight))
+        named = {"real": terms.real, "fake": terms.fake, "negative": terms.negative, "gap": terms.logit_gap}
+        return {name: term.detach() for name, term in named.items() if term is not None}
+
+    def _translator_step(self, pairs: Pairs, translated: Tensor) -> dict[str, Tensor]:
+        """Make pairs that look real, near the true photograph; negatives play no part."""
+        self.discriminator.network.requires_grad_(False)
+        adversarial = nda.losses.generator_loss(self.discriminator.network(pairs.edges, translated), kind=self.kind)
+        distance = F.l1_loss(translated, pairs.photographs)
+        self._descend(self.translator, adversarial + self.settings.LOSS.l1_lambda * distance)
+        self.discriminator.network.requires_grad_(True)
+        return {"translator": adversarial.detach(), "l1": distance.detach()}
+
+    def _player(self, network: nn.Module, learning_rate: float) -> Player:
+        betas = (self.settings.OPTIMIZATION.beta1, self.settings.OPTIMIZATION.beta2)
+        optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, betas=betas)
+        return Player(*self.fabric.setup(network, optimizer))
+
+    def _descend(self, player: Player, loss: Tensor) -> None:
+        player.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        player.optimizer.step()
+
+
+@torch.no_grad()
+def translate(network: nn.Module, edges: Tensor) -> Tensor:
+    """Photographs ``(N, 3, H, W)`` in [-1, 1] of edges, on the CPU."""
+    device = next(network.parameters()).device
+    return torch.cat([network(some.to(device)).float().cpu() for some in torch.split(edges, 64)])
+
+
+def sample_grid(network: nn.Module, pairs: Pairs, count: int = 8) -> Tensor:
+    """Lay edges, their translations and the true photographs out in three rows: ``(3, H', W')`` uint8."""
+    chosen = pairs[torch.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().long()]
+    rows = [chosen.edges.expand(-1, 3, -1, -1), translate(network, chosen.edges), chosen.photographs]
+    return pictures.grid(torch.cat(rows), columns=len(chosen), scale=1)
+
+
+def load_translator(folder: Path) -> UNet:
+    """Return the translator of a run, in eval mode, on the CPU."""
+    settings = config.load(folder / "config.yaml")
+    network = UNet(settings.DATA.img_size, settings.MODEL.g_conv_dim)
+    network.load_state_dict(checkpoint.load(folder / CHECKPOINT)["translator"])
+    return network.eval().requires_grad_(False)
+
+
+def _check_same_run(state: checkpoint.State, settings: Config, fingerprint: str) -> None:
+    folder = settings.RUN.save_dir
+    saved, given = flatten(state["config"]), flatten(settings.to_dict())
+    free = {"OPTIMIZATION.total_steps", "DATA.path", *(key for key in given if key.startswith("RUN."))} - {"RUN.seed"}
+    differing = [
+        f"{key} (was {saved.get(key)!r}, now {given[key]!r})"
+        for key in sorted(given)
+        if key not in free and saved.get(key) != given[key]
+    ]
+    if differing:
+        raise ConfigError(
+            f"{folder} holds a run with other settings: {', '.join(differing)}. "
+            "Choose another RUN.save_dir, or remove that folder"
+        )
+    if state["images"] != fingerprint:
+        raise ConfigError(f"{folder} holds a run on other images than those that DATA now names")
+    if state["step"] > settings.OPTIMIZATION.total_steps:
+        raise ConfigError(
+            f"{folder} is already at step {state['step']}, beyond "
+            f"OPTIMIZATION.total_steps={settings.OPTIMIZATION.total_steps}"
+        )
+
+
+def main(
+    overrides: Annotated[list[str] | None, typer.Argument(help="SECTION.key=value, such as RUN.seed=1")] = None,
+    path: Annotated[Path | None, typer.Option("--config", help="A YAML file")] = None,
+) -> None:
+    """Train pix2pix, or go on with a run that was stopped."""
+    try:
+        folder = train(config.load(path, overrides or ()))
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error
+    console.print(f"Samples and checkpoint are in {folder}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+import torch
+
+from tests.examples.contrastive.test_distributed import free_port
+from tests.examples.gan import ranks
+from tests.examples.gan.conftest import TINY
+
+# Two updates of each player with everything that is drawn per image.
+RUNS = {
+    "separate": ["LOSS.nda_adaptive=true", "LOSS.nda_adaptive_interval=1", "AUG.apply_ada=true", "AUG.ada_interval=1"],
+    "replace": ["LOSS.nda_mode=replace", "MODEL.g_cond_mtd=cBN", "MODEL.d_cond_mtd=PD", "OPTIMIZATION.acml_steps=2"],
+}
+
+
+@pytest.mark.slow
+def test_two_processes_train_like_one_on_the_joined_batch(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 3), dtype=np.uint8)
+    np.savez(tmp_path / "images.npz", images=images, labels=np.arange(32) % 2)
+    more = [f"DATA.path={tmp_path / 'images.npz'}", "OPTIMIZATION.total_steps=2", "RUN.print_freq=1"]
+    more += ["AUG.ada_initial_augment_p=0.5", "AUG.ada_kimg=1", "AUG.ada_aug_type='color,flip'", "RUN.save_freq=1"]
+    words = {name: [*TINY, *more, *each, f"RUN.save_dir={tmp_path / name}"] for name, each in RUNS.items()}
+    torch.multiprocessing.spawn(ranks.run, (tmp_path, free_port(), words), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+
+    for name in RUNS:
+        alone, _ = ranks.fit([*words[name], f"RUN.save_dir={tmp_path / 'alone' / name}"])
+        (saved, own), (also_saved, other) = first[name], second[name]
+        for player in ("generator", "discriminator"):
+            for key, value in own[player].items():
+                assert torch.equal(value, other[player][key]), f"{name}: {player} {key}"
+                assert torch.equal(value, saved[player][key])
+            torch.testing.assert_close(saved[player], alone[player], atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(saved["average"], alone["average"], atol=2e-5, rtol=1e-4)
+        assert also_saved["step"] == 2
+        assert [list(row) for row in saved["history"]] == [list(row) for row in alone["history"]]
+        for mine, theirs in zip(saved["history"], alone["history"], strict=True):
+            assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-4)
