@@ -30,6 +30,17 @@ def format_value(value: Any) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
+def short_value(value: Any) -> str:
+    """Write an argument for people: as ``format_value`` does, with three digits of a number."""
+    return format_value(_rounded(value))
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_rounded(part) for part in value)
+    return float(f"{value:.3g}") if isinstance(value, float) else value
+
+
 def parse_value(text: str) -> Any:
     """Read an argument as ``format_value`` writes it; what is no number is a word."""
     text = text.strip()

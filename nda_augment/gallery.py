@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CELL_INCHES = 1.3
+# The points that a label of one letter could have and still be no longer than its row is high.
+_LABEL_POINTS = 150.0
 
 
 def contact_sheet(images: Tensor, transforms: Mapping[str, nn.Module], *, seed: int = 0) -> "Figure":
@@ -55,7 +57,9 @@ def contact_sheet(images: Tensor, transforms: Mapping[str, nn.Module], *, seed: 
     for row, (label, pictures) in zip(axes, rows.items(), strict=True):
         for cell, picture in zip(row, pictures, strict=True):
             _draw(cell, picture)
-        row[0].set_ylabel(label, fontsize=11, fontweight="bold" if label == "real" else "normal")
+        weight = "bold" if label == "real" else "normal"
+        points = min(11.0, _LABEL_POINTS / max(len(label), 1))
+        row[0].set_ylabel(label, fontsize=points, fontweight=weight)
     return figure
 
 

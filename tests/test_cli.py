@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 import sys
@@ -7,7 +8,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from examples.photographs import load_photographs
+from nda_augment import cli, doctor
+from nda_augment._version import __version__
 from nda_augment.cli import app
+from nda_augment.registry import ENTRIES
 
 PNG = b"\x89PNG\r\n"
 
@@ -99,3 +103,108 @@ def test_without_the_extra_one_line_says_what_to_install():
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
     assert 'pip install "nda-augment[cli]"' in result.stderr
+
+
+def test_policies_lists_the_registry():
+    result = run("policies")
+    assert result.exit_code == 0
+    lines = [line.split("\t") for line in result.stdout.splitlines()]
+    assert lines[0] == ["word", "family", "arguments", "breaks", "keeps"]
+    assert [line[0] for line in lines[1:]] == [entry.word for entry in ENTRIES]
+    assert lines[1][:3] == ["jigsaw", "patch", "grid=2x2"]
+
+
+def test_policies_of_a_family():
+    rows = json.loads(run("policies", "--family", "pair", "--json").stdout)
+    assert [row["word"] for row in rows] == [entry.word for entry in ENTRIES if entry.family == "pair"]
+    assert rows[0]["guarantee"] == "the partner is another image"
+    result = run("policies", "--family", "pears")
+    assert result.exit_code == 1
+    assert "unknown family 'pears'; known are patch, pair" in result.stderr
+
+
+def test_policies_reads_a_policy():
+    rows = json.loads(run("policies", "jigsaw(grid=3x3):3,(stitch,cutout),frameshuffle:0", "--json").stdout)
+    assert [row["member"] for row in rows] == ["jigsaw(grid=3x3)", "stitch,cutout", "frameshuffle"]
+    assert [row["share"] for row in rows] == [0.75, 0.25, 0]
+    assert [row["needs"] for row in rows] == ["", "other images", "clips"]
+    assert rows[0]["arguments"]["grid"] == [3, 3]
+    text = run("policies", "cutout").stdout
+    assert text.splitlines()[1] == "cutout\t1.0\t\tside=0.333-0.5, fill=patch_mean, square=false"
+
+
+def test_policies_refuses_what_is_none():
+    result = run("policies", "jigsw")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "did you mean 'jigsaw'" in result.stderr
+    assert run("policies", "jigsaw", "--family", "patch").exit_code == 2
+
+
+FINDINGS = [
+    doctor.Finding("core", "torch", "ok", {"torch": "2.15.0"}, "built for the CPU"),
+    doctor.Finding("extra", "cli", "missing", {}, "not installed: rich", 'pip install "nda-augment[cli]"'),
+]
+BROKEN = doctor.Finding("adapter", "torchvision", "broken", {"torchvision": "0.29.2"}, "two builds", "reinstall")
+
+
+def test_doctor_is_content_with_what_is_missing(monkeypatch):
+    monkeypatch.setattr(doctor, "examine", lambda: iter(FINDINGS))
+    result = run("doctor")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "part\tname\tstatus\tfound",
+        "core\ttorch\tok\ttorch 2.15.0; built for the CPU",
+        "extra\tcli\tmissing\tnot installed: rich",
+        'cli: pip install "nda-augment[cli]"',
+    ]
+
+
+def test_doctor_fails_on_what_is_broken(monkeypatch):
+    monkeypatch.setattr(doctor, "examine", lambda: iter([*FINDINGS, BROKEN]))
+    result = run("doctor", "--json")
+    assert result.exit_code == 1
+    assert result.stderr.strip() == "broken: torchvision"
+    assert json.loads(result.stdout)[2] == {
+        "part": "adapter",
+        "name": "torchvision",
+        "status": "broken",
+        "versions": {"torchvision": "0.29.2"},
+        "note": "two builds",
+        "fix": "reinstall",
+    }
+
+
+def test_a_terminal_gets_a_table_in_colour_and_a_pipe_does_not(monkeypatch):
+    monkeypatch.setattr(doctor, "examine", lambda: iter([*FINDINGS, BROKEN]))
+    assert "\x1b" not in run("doctor").output
+    terminal = cli._console(force_terminal=True, color_system="standard", width=60)
+    monkeypatch.setattr(cli, "_out", terminal)
+    result = CliRunner().invoke(app, ["doctor"], color=True)
+    assert "\x1b[" in result.output
+    assert "nda-augment[cli]" in result.output
+    assert max(map(len, re.sub("\x1b.*?m", "", result.stdout).splitlines())) <= 60
+    assert "\t" not in result.output
+
+
+def test_version():
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"{__version__}\n")
+
+
+COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example_that_is_real_and_the_exit_codes(command):
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert cli.EXIT_CODES in result.stdout
+    examples = re.findall(r"Example: nda-augment (\w+)", result.stdout)
+    assert examples
+    assert set(examples) == {command}
+
+
+def test_help_without_a_command_is_wrong_usage():
+    result = run()
+    assert result.exit_code == 2
+    assert all(command in result.output for command in COMMANDS)
