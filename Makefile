@@ -1,8 +1,12 @@
-.PHONY: demo test lint bench mutants clean
+.PHONY: demo test test-lowest test-wheel lint docs bench mutants clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+LOWEST := .venv-lowest
+CORE_TESTS := tests/functional tests/losses tests/transforms tests/adapters \
+	$(addprefix tests/test_,cli.py doctor.py guarantees.py package.py policy.py presets.py registry.py sampling.py schedules.py)
+TEST_TOOLS := hypothesis prdc pytest pytest-xdist scikit-image scikit-learn scipy
 
 # The whole set-up of a fresh machine; runs again only when the dependencies change.
 $(STAMP): pyproject.toml
@@ -18,10 +22,29 @@ demo: $(STAMP)
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2
 
+# The oldest supported versions, as pyproject.toml names them, in an environment of their own. What they depend on is
+# new, and warns of it.
+test-lowest: $(LOWEST)/.installed
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n 2 -W ignore::DeprecationWarning $(CORE_TESTS)
+
+$(LOWEST)/.installed: pyproject.toml | $(STAMP)
+	$(VENV)/bin/uv venv --quiet --clear --python $(PYTHON) $(LOWEST)
+	$(VENV)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
+		-r pyproject.toml $(addprefix --extra ,albumentations cli lightly torchvision)
+	$(VENV)/bin/uv pip install --quiet --python $(LOWEST)/bin/python -e . $(TEST_TOOLS)
+	touch $@
+
+# What would be released, in empty environments: torch and kornia only, then each extra alone.
+test-wheel: $(STAMP)
+	OMP_NUM_THREADS=1 $(PYTHON) -m tests.wheel
+
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
 
 bench: $(STAMP)
 	$(PYTHON) -m benchmarks.run
@@ -30,4 +53,4 @@ mutants: $(STAMP)
 	OMP_NUM_THREADS=1 $(VENV)/bin/mutmut run
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info mutants
+	rm -rf $(VENV) $(LOWEST) build dist site *.egg-info mutants
