@@ -50,6 +50,7 @@ TWINS = [
     Twins(losses.RumiDiscriminatorLoss, rumi, "rumi_discriminator_loss", 3,
           {"kind": "least_squares", "positive_weight": 2.0, "negative_weight": 0.7, "labels": RumiLabels(3.0)}),
     Twins(losses.RumiGeneratorLoss, rumi, "rumi_generator_loss", 1, {"kind": "wasserstein"}),
+    Twins(losses.RumiGeneratorLoss, rumi, "rumi_generator_loss", 1, {"labels": RumiLabels(3.0)}),
 ]  # fmt: skip
 
 
@@ -72,7 +73,13 @@ def heard(monkeypatch: pytest.MonkeyPatch, twins: Twins) -> dict[str, Any]:
 
 
 def inputs(twins: Twins) -> list[torch.Tensor]:
-    return [torch.ones(2, 3) for _ in range(twins.inputs)]
+    return [torch.full((2, 3), float(place)) for place in range(twins.inputs)]
+
+
+def test_every_tensor_reaches_the_function_in_its_place(twins: Twins, heard: dict[str, Any]) -> None:
+    given = inputs(twins)
+    twins.cls(**twins.required)(*given)
+    assert all(heard[name] is tensor for name, tensor in zip(heard, given, strict=False))
 
 
 def test_every_setting_reaches_the_function(twins: Twins, heard: dict[str, Any]) -> None:

@@ -78,6 +78,7 @@ def test_csi_pushes_an_image_and_its_shifted_copy_apart() -> None:
         (((4, 2, 5), (4, 2, 5), (8, 2, 2)), {"temperature": 0.0}, "temperature"),
         (((4, 2, 5), (4, 2, 5), (8, 2, 2)), {"shift_weight": -1.0}, "shift_weight.*-1"),
         (((4, 2, 5), (4, 2, 5), (8, 2, 2)), {"shift_weight": math.nan}, "shift_weight.*nan"),
+        (((2, 2, 4), (2, 2, 4), (0, 2, 2)), {}, "^shift_logits is empty"),
     ],
 )
 def test_csi_says_what_is_wrong(shapes, options, message) -> None:
@@ -180,11 +181,12 @@ def test_weights_carry_no_gradient() -> None:
     [
         (((4, 5), (4, 2, 5)), {}, r"inliers must be \(N, views, D\), got \(4, 5\)"),
         (((4, 2, 5), (4, 1, 5)), {}, r"outliers must be .* two views at least, got \(4, 1, 5\)"),
-        (((1, 1, 5), (4, 2, 5)), {}, "single normal view"),
+        (((1, 1, 5), (4, 2, 5)), {}, "^a single normal view has no other to be drawn to"),
+        (((0, 2, 5), (4, 2, 5)), {}, "^inliers is empty"),
         (((4, 2, 5), (4, 2, 6)), {}, "outliers must have 5 features"),
         (((4, 2, 5), (0, 2, 5)), {}, "outliers is empty"),
-        (((4, 2, 5), (4, 2, 5)), {"temperature": -1.0}, "temperature"),
-        (((4, 2, 5), (4, 2, 5)), {"aggregation_temperature": 0.0}, "aggregation_temperature"),
+        (((4, 2, 5), (4, 2, 5)), {"temperature": -1.0}, "^temperature must be"),
+        (((4, 2, 5), (4, 2, 5)), {"aggregation_temperature": 0.0}, "^aggregation_temperature must"),
     ],
 )
 def test_uniclr_says_what_is_wrong(shapes, options, message) -> None:
@@ -225,12 +227,13 @@ def test_modules_have_the_defaults_of_their_functions() -> None:
     [
         (CSILoss, {"temperature": 0.0}),
         (CSILoss, {"shift_weight": -1.0}),
+        (CSILoss, {"shift_weight": math.inf}),
         (UniCLRLoss, {"temperature": math.inf}),
         (UniCLRLoss, {"aggregation_temperature": 0.0}),
     ],
 )
 def test_modules_check_at_construction(loss, settings) -> None:
-    with pytest.raises(ValueError, match=next(iter(settings))):
+    with pytest.raises(ValueError, match=f"^{next(iter(settings))} must be"):
         loss(**settings)
 
 
