@@ -1,5 +1,7 @@
 """The benchmarks' own instruments, and what they promise: memory is counted, so it can be tested; time cannot."""
 
+import time
+
 import pytest
 import torch
 
@@ -32,6 +34,12 @@ def test_functions_take_turns():
     assert [len(times) for times in seconds.values()] == [3, 3]
     assert ratio({"a": [2.0, 9.0, 4.0], "b": [1.0, 3.0, 4.0]}, "a", "b") == 2.0
     assert median_ms({"a": [0.001, 0.003, 0.002]}, "a") == 2.0
+
+
+def test_the_clock_can_be_that_of_the_processor():
+    seconds = interleaved({"idle": lambda: time.sleep(0.05)}, rounds=2, clock=time.process_time)
+    assert max(seconds["idle"]) < 0.02
+    assert min(interleaved({"idle": lambda: time.sleep(0.05)}, rounds=2)["idle"]) >= 0.05
 
 
 @pytest.fixture

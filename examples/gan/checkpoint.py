@@ -1,8 +1,9 @@
 """Checkpoints that survive a kill at any moment: the file at the path is always a whole one, the old or the new."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -17,18 +18,12 @@ def save(state: State, path: Path) -> None:
         state: Tensors, numbers, strings and plain containers of them, which ``weights_only=True`` can load.
         path: Where to. The folder must exist.
     """
-    # In the same folder, since a rename is atomic only within a file system.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
-    try:
-        with temporary.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+    _write(path, lambda file: torch.save(state, file))
+
+
+def save_text(text: str, path: Path) -> None:
+    """Write ``text`` in the same way."""
+    _write(path, lambda file: file.write(text.encode()))
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> State:
@@ -46,6 +41,21 @@ def sweep(path: Path) -> list[Path]:
     for file in stale:
         file.unlink()
     return stale
+
+
+def _write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
+    # In the same folder, since a rename is atomic only within a file system.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
+    try:
+        with temporary.open("wb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:

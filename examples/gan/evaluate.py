@@ -163,9 +163,9 @@ class Judge:
         self.artefacts = train_artefact_classifier(training, negatives, epochs=classifier_epochs)
         self._training = data.normalize(training.images[: self.n])
         held_out = held_out[torch.arange(self.n)]
-        self._held_out = data.normalize(held_out.images)
-        self._negatives = negatives.of(replace(held_out, images=self._held_out), number=-1)
-        self._real = self.extract(self._held_out)
+        self.held_out = data.normalize(held_out.images)
+        self._negatives = negatives.of(replace(held_out, images=self.held_out), number=-1)
+        self._real = self.extract(self.held_out)
 
     def references(self) -> dict[str, Scores]:
         """Rows of real images and of negatives, in the place of generated ones.
@@ -175,7 +175,7 @@ class Judge:
         """
         return {
             REFERENCE: replace(self.score(self._training), forbidden=None),
-            HELD_OUT: Scores(forbidden=self.forbidden_share(self._held_out)),
+            HELD_OUT: Scores(forbidden=self.forbidden_share(self.held_out)),
             NEGATIVES: self.score(self._negatives),
         }
 

@@ -5,26 +5,32 @@ images. A run is trained in stages, and after each stage its generator makes as 
 are trained they are scored by the same classifiers, and one JSON file per run holds what came out.
 
 Runs lie in ``RUN.save_dir``, one folder each. What is done is not done again and stopped runs go on, so the command may
-be repeated until it is through; then ``report.md``, ``curves.jpg`` and ``samples.jpg`` lie beside the runs.
+be repeated until it is through; then ``report.md``, ``curves.jpg`` and ``samples.jpg`` lie beside the runs. Arms and
+seeds may be added in the same way; what is in the folder already is scored again if that takes other classifiers.
 """
 
 import json
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
+from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
+from torch import Tensor
 
-from examples.gan import config, data, evaluate, pictures, train
+from examples.gan import checkpoint, config, data, evaluate, pictures, train
 from examples.gan.config import Config, ConfigError
 from examples.gan.data import Images
-from examples.gan.evaluate import Judge
+from examples.gan.evaluate import HELD_OUT, NEGATIVES, REFERENCE, Judge
+from examples.gan.generation import CHECKPOINT
 from examples.gan.negatives import Negatives
 from examples.gan.randomness import Share
 
@@ -68,15 +74,21 @@ def measure(path: Path, overrides: Sequence[str], arms: Mapping[str, int], stage
     training, held_out = data.load(base.DATA)
     for settings in runs.values():
         train_in_stages(settings, training, min(len(training), len(held_out)), stages)
-    unscored = {key: settings for key, settings in runs.items() if not (_folder(settings) / RESULT).exists()}
+    runs = _scored(folder) | runs
+    policies = sorted({"jigsaw"} | {settings.AUG.nda_policy for settings in runs.values()})
+    judged_by = {"epochs": epochs, "policies": policies}
+    unscored = {key: settings for key, settings in runs.items() if _judged_by(settings) != judged_by}
     if unscored:
-        score(unscored, training, epochs)
-    report(folder, held_out)
+        score(unscored, training, policies, epochs)
+    report(folder)
     return folder
 
 
 def train_in_stages(settings: Config, training: Images, count: int, stages: int) -> None:
-    """Train a run, stopping after each stage to make ``count`` images and note how long the stage took."""
+    """Train a run, stopping after each stage to make ``count`` images and note how long the stage took.
+
+    How long is not known of a stage that was itself stopped.
+    """
     total = settings.OPTIMIZATION.total_steps
     for stage in range(1, stages + 1):
         step = total * stage // stages
@@ -84,44 +96,50 @@ def train_in_stages(settings: Config, training: Images, count: int, stages: int)
         if written.exists():
             continue
         part = replace(settings, OPTIMIZATION=replace(settings.OPTIMIZATION, total_steps=step))
+        saved = _folder(settings) / CHECKPOINT
+        whole = (checkpoint.load(saved)["step"] if saved.exists() else 0) == total * (stage - 1) // stages
         wall, cpu = time.perf_counter(), time.process_time()
         train.train(part, training)
         seconds = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
         pixels = ((evaluate.generate(_folder(settings), count) + 1) * 127.5).round().to(torch.uint8)
-        torch.save({"step": step, "seconds": seconds, "images": pixels}, written)
+        checkpoint.save({"step": step, "seconds": seconds if whole else None, "images": pixels}, written)
 
 
-def score(runs: Mapping[tuple[str, int], Config], training: Images, epochs: int) -> None:
+def score(runs: Mapping[tuple[str, int], Config], training: Images, policies: Sequence[str], epochs: int) -> None:
     """Score the images of all stages, and write a result for each run.
 
-    The Fréchet distance and the rest are on features of one classifier. For the forbidden share each policy among the
-    runs has its own real-versus-negative classifier, and every run is judged by all of them.
+    The Fréchet distance and the rest are on features of one classifier. For the forbidden share each policy has its own
+    real-versus-negative classifier, and every run is judged by all of them, as are the held-out images.
     """
     first = next(iter(runs.values()))
     jigsaw = replace(first, AUG=replace(first.AUG, nda_policy="jigsaw"))
     judge = Judge(jigsaw, classifier_epochs=epochs)
     detectors = {"jigsaw": judge.artefacts}
-    for settings in runs.values():
-        policy = settings.AUG.nda_policy
+    for policy in policies:
         if policy not in detectors:
             # With a seed of their own, so that every run is judged by the same.
-            common = replace(settings, RUN=replace(settings.RUN, seed=0))
+            common = replace(first, AUG=replace(first.AUG, nda_policy=policy), RUN=replace(first.RUN, seed=0))
             negatives = Negatives(common, training.images.shape[1], Share())
             detectors[policy] = evaluate.train_artefact_classifier(training, negatives, epochs=epochs)
+
+    def shares(images: Tensor) -> dict[str, float]:
+        return {policy: detector.predict(images).double().mean().item() for policy, detector in detectors.items()}
+
     references = {name: asdict(row) for name, row in judge.references().items()}
+    references[HELD_OUT]["forbidden"] = shares(judge.held_out)
     for (arm, seed), settings in runs.items():
         folder = _folder(settings)
         rows = []
         for path in sorted(folder.glob("images-*.pt")):
-            stage = torch.load(path, weights_only=True)
+            stage = checkpoint.load(path)
             images = data.normalize(stage["images"])
-            shares = {name: detector.predict(images).double().mean().item() for name, detector in detectors.items()}
-            scores = asdict(judge.score(images)) | {"forbidden": shares}
+            scores = asdict(judge.score(images)) | {"forbidden": shares(images)}
             rows.append({"step": stage["step"], "seconds": stage["seconds"]} | scores)
         result = {
             "arm": arm,
             "seed": seed,
             "policy": settings.AUG.nda_policy,
+            "judged_by": {"epochs": epochs, "policies": list(policies)},
             "n": judge.n,
             "classifier_accuracy": judge.accuracy,
             "references": references,
@@ -129,10 +147,23 @@ def score(runs: Mapping[tuple[str, int], Config], training: Images, epochs: int)
             "stages": rows,
             "config": settings.to_dict(),
         }
-        (folder / RESULT).write_text(json.dumps(result, indent=2) + "\n")
+        checkpoint.save_text(json.dumps(result, indent=2) + "\n", folder / RESULT)
 
 
-def report(folder: Path, held_out: Images) -> None:
+def _scored(folder: Path) -> dict[tuple[str, int], Config]:
+    """The runs in a folder that have a result."""
+    found = [(result["arm"], result["seed"]) for results in _results(folder).values() for result in results]
+    return {(arm, seed): config.load(folder / f"{arm}-{seed}" / "config.yaml") for arm, seed in found}
+
+
+def _judged_by(settings: Config) -> Result | None:
+    """Which classifiers scored a run; ``None`` if none did."""
+    path = _folder(settings) / RESULT
+    by: Result | None = json.loads(path.read_text()).get("judged_by") if path.exists() else None
+    return by
+
+
+def report(folder: Path) -> None:
     """Write the table, the curves and the sample grids of all results in a folder."""
     results = _results(folder)
     (folder / "report.md").write_text(table(results))
@@ -143,53 +174,65 @@ def report(folder: Path, held_out: Images) -> None:
 def table(results: Mapping[str, Sequence[Result]]) -> str:
     """Markdown: for each arm the scores after its last stage, mean ± standard deviation over its seeds.
 
-    Beside the share of an arm's images that are taken for its negatives stands that of the plain arm's images.
+    Beside the share of an arm's images that are taken for its negatives stand those of the plain arm's images and of
+    real ones. The last two rows have real images, and negatives of them, in the place of generated ones.
     """
-    plain = results.get("plain", [])
+    names = ("precision", "recall", "coverage")
     lines = [
-        "| arm | seeds | Fréchet | precision | recall | coverage | forbidden % | of plain's | logit gap | CPU s |",
-        "|" + "---|" * 10,
+        "| arm | seeds | Fréchet | precision | recall | coverage | forbidden % | plain's | real ones' | gap | CPU s |",
+        "|" + "---|" * 11,
     ]
     for arm, runs in results.items():
         last = [run["stages"][-1] for run in runs]
-        forbidden = ["", ""] if PLAIN in ARMS[arm] else [_forbidden(some, runs[0]["policy"]) for some in (runs, plain)]
+        policy = runs[0]["policy"]
+        real = runs[0]["references"][HELD_OUT]["forbidden"][policy]
+        forbidden = [_forbidden(runs, policy), _forbidden(results.get("plain", []), policy), _percent([real])]
         cells = [
             arm,
             str(len(runs)),
             spread([stage["frechet"] for stage in last]),
-            *(spread([stage[name] for stage in last], 3) for name in ("precision", "recall", "coverage")),
-            *forbidden,
+            *(spread([stage[name] for stage in last], 3) for name in names),
+            *(["", "", ""] if PLAIN in ARMS[arm] else forbidden),
             spread([run["logit_gap"] for run in runs]),
-            spread([sum(stage["seconds"]["cpu"] for stage in run["stages"]) for run in runs], 0),
+            spread([_seconds(run)[-1] for run in runs if _timed(run)], 0),
         ]
         lines.append(f"| {' | '.join(cells)} |")
+    references = next(iter(results.values()))[0]["references"]
+    for name in (REFERENCE, NEGATIVES):
+        row = references[name]
+        cells = [f"*{name}*", "", f"{row['frechet']:.2f}", *(f"{row[each]:.3f}" for each in names)]
+        share = "" if row["forbidden"] is None else _percent([row["forbidden"]])
+        lines.append(f"| {' | '.join([*cells, share, '', '', '', ''])} |")
     return "\n".join(lines) + "\n"
 
 
 def _forbidden(runs: Sequence[Result], policy: str) -> str:
-    shares = [100 * run["stages"][-1]["forbidden"][policy] for run in runs]
-    return spread(shares, 1) if shares else ""
+    return _percent([run["stages"][-1]["forbidden"][policy] for run in runs])
+
+
+def _percent(shares: Sequence[float]) -> str:
+    return spread([100 * share for share in shares], 1)
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
-    """Mean ± sample standard deviation; the mean alone of a single value."""
+    """Mean ± sample standard deviation; the mean alone of a single value, and nothing of none."""
+    if not values:
+        return ""
     mean = f"{statistics.mean(values):.{digits}f}"
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
 def draw_curves(path: Path, results: Mapping[str, Sequence[Result]]) -> None:
-    """Draw Fréchet distance and coverage against steps and against seconds of CPU, one line per arm."""
+    """Draw Fréchet distance and coverage against steps and seconds of CPU: the mean of each arm, faintly its seeds."""
     figure = Figure(figsize=(10, 6.4), layout="constrained")
     axes = figure.subplots(2, 2, sharex="col")
-    for arm, runs in results.items():
-        steps = [stage["step"] for stage in runs[0]["stages"]]
-        seconds = _means(runs, lambda stage: stage["seconds"]["cpu"])
-        elapsed = [sum(seconds[: i + 1]) for i in range(len(seconds))]
-        for row, measure_name in zip(axes, ("frechet", "coverage"), strict=True):
-            values = _means(runs, lambda stage, name=measure_name: stage[name])
-            row[0].plot(steps, values, marker="o", markersize=3, label=arm)
-            row[1].plot(elapsed, values, marker="o", markersize=3, label=arm)
-            row[0].set_ylabel({"frechet": "Fréchet distance"}.get(measure_name, measure_name))
+    titles = {"frechet": "Fréchet distance", "coverage": "coverage"}
+    for number, (arm, runs) in enumerate(results.items()):
+        style = {"label": arm, "color": colormaps["tab20"](2 * number % 20 + number // 10)}  # strong colours first
+        for row, (name, title) in zip(axes, titles.items(), strict=True):
+            _draw(row[0], runs, _steps, name, style)
+            _draw(row[1], [run for run in runs if _timed(run)], _seconds, name, style)
+            row[0].set_ylabel(title)
     axes[1][0].set_xlabel("step")
     axes[1][1].set_xlabel("seconds of one core")
     axes[0][1].legend(fontsize=7, ncols=2)
@@ -200,14 +243,36 @@ def draw_samples(path: Path, folder: Path, arms: Sequence[str], per_arm: int = 2
     """Write the first images of each arm's first seed, one row per arm, none chosen."""
     rows = []
     for arm in arms:
-        images = torch.load(sorted((folder / f"{arm}-0").glob("images-*.pt"))[-1], weights_only=True)["images"]
+        images = checkpoint.load(sorted((folder / f"{arm}-0").glob("images-*.pt"))[-1])["images"]
         rows.append(data.normalize(images[:per_arm]))
     picture = pictures.grid(torch.cat(rows), columns=per_arm)
     Image.fromarray(picture.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()).save(path, quality=80)
 
 
-def _means(runs: Sequence[Result], value: Any) -> list[float]:
-    return [statistics.mean(map(value, stages)) for stages in zip(*(run["stages"] for run in runs), strict=True)]
+def _draw(
+    axes: Axes, runs: Sequence[Result], places: Callable[[Result], list[float]], name: str, style: Mapping[str, Any]
+) -> None:
+    if not runs:
+        return
+    lines = [(places(run), [stage[name] for stage in run["stages"]]) for run in runs]
+    if len(lines) > 1:
+        for x, y in lines:
+            axes.plot(x, y, color=style["color"], alpha=0.35, linewidth=0.8)
+    x, y = (list(map(statistics.mean, zip(*each, strict=True))) for each in zip(*lines, strict=True))
+    axes.plot(x, y, marker="o", markersize=3, **style)
+
+
+def _steps(run: Result) -> list[float]:
+    return [stage["step"] for stage in run["stages"]]
+
+
+def _seconds(run: Result) -> list[float]:
+    """Of CPU, from the start of the run to the end of each stage."""
+    return list(accumulate(stage["seconds"]["cpu"] for stage in run["stages"]))
+
+
+def _timed(run: Result) -> bool:
+    return all(stage["seconds"] for stage in run["stages"])
 
 
 def _results(folder: Path) -> dict[str, list[Result]]:

@@ -59,12 +59,12 @@ class Negatives:
         """Let each generated image give way to a negative with probability 1 - λ, and its label to that one's."""
         source = generator(self.settings.RUN.seed, "replaced", number)
         # Drawn and counted on the host, so that no device is asked how many there are.
-        chosen = self.share.of(torch.rand(len(batch), generator=source) >= fake_weight)
-        gone = chosen.to(fake.device, non_blocking=True)
+        chosen = torch.rand(len(batch), generator=source) >= fake_weight
+        gone = self.share.of(chosen).to(fake.device, non_blocking=True)
         images = torch.where(gone.view(-1, 1, 1, 1), self.of(batch, number), fake)
         if labels is not None and batch.labels is not None:
             labels = torch.where(gone, self.share.of(batch.labels), labels)
-        return Mixed(images, labels, gone, int(chosen.sum()))
+        return Mixed(images, labels, gone, int(chosen.sum()) / self.share.processes)
 
 
 class Mixed:
@@ -74,14 +74,18 @@ class Mixed:
         images: ``(B, C, H, W)``.
         labels: ``(B,)``, of a negative those of the image it was made from.
         gone: bool ``(B,)``, where a negative stands.
-        count: How many there are.
+        count: How many there are in the batch of all processes, divided by the number of processes.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor | None, gone: Tensor, count: int) -> None:
+    def __init__(self, images: Tensor, labels: Tensor | None, gone: Tensor, count: float) -> None:
         self.images, self.labels, self.gone, self.count = images, labels, gone, count
 
     def gap(self, real: Tensor, logits: Tensor) -> Tensor | None:
-        """Mean real logit minus mean logit of the negatives; ``None`` where chance brought none."""
+        """Mean real logit minus mean logit of the negatives, once it is averaged over the processes.
+
+        ``None`` where chance brought no negative into the batch of all processes: for all of them or for none, since
+        they wait for each other to average it.
+        """
         if not self.count:
             return None
         return real.detach().mean() - (logits.detach() * self.gone).sum() / self.count

@@ -197,7 +197,8 @@ def load_translator(folder: Path) -> UNet:
 def _check_same_run(state: checkpoint.State, settings: Config, fingerprint: str) -> None:
     folder = settings.RUN.save_dir
     saved, given = flatten(state["config"]), flatten(settings.to_dict())
-    free = {"OPTIMIZATION.total_steps", "DATA.path", *(key for key in given if key.startswith("RUN."))} - {"RUN.seed"}
+    free = {"OPTIMIZATION.total_steps", "DATA.path", *(key for key in given if key.startswith("RUN."))}
+    free -= {"RUN.seed", "RUN.precision"}
     differing = [
         f"{key} (was {saved.get(key)!r}, now {given[key]!r})"
         for key in sorted(given)

@@ -21,15 +21,20 @@ TINY = [
 ]
 
 
-@pytest.fixture
-def tiny(tmp_path):
+def settings_of(folder):
     """Settings of a run of eight steps on 24 training images, four batches an epoch; the words given change them."""
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (32, 8, 8), dtype=np.uint8)
-    path = tmp_path / "images.npz"
+    path = folder / "images.npz"
     np.savez(path, images=images, labels=np.arange(32) % 2)
 
     def settings(name, *words):
-        return config.load(None, [*TINY, f"DATA.path={path}", f"RUN.save_dir={tmp_path / name}", *words])
+        return config.load(None, [*TINY, f"DATA.path={path}", f"RUN.save_dir={folder / name}", *words])
 
     return settings
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """Settings of a small run in the folder of the test."""
+    return settings_of(tmp_path)

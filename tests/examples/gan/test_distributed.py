@@ -8,8 +8,23 @@ from tests.examples.gan.conftest import TINY
 
 # Two updates of each player with everything that is drawn per image.
 RUNS = {
-    "separate": ["LOSS.nda_adaptive=true", "LOSS.nda_adaptive_interval=1", "AUG.apply_ada=true", "AUG.ada_interval=1"],
-    "replace": ["LOSS.nda_mode=replace", "MODEL.g_cond_mtd=cBN", "MODEL.d_cond_mtd=PD", "OPTIMIZATION.acml_steps=2"],
+    "separate": [
+        "LOSS.nda_adaptive=true",
+        "LOSS.nda_adaptive_interval=1",
+        "AUG.apply_ada=true",
+        "AUG.ada_interval=1",
+        "LOSS.apply_r1_reg=true",
+        "LOSS.apply_cr=true",
+    ],
+    # So few negatives that a process often has none in its share.
+    "replace": [
+        "LOSS.nda_mode=replace",
+        "LOSS.nda_fake_weight=0.8",
+        "LOSS.nda_adaptive=true",
+        "MODEL.g_cond_mtd=cBN",
+        "MODEL.d_cond_mtd=PD",
+        "OPTIMIZATION.acml_steps=2",
+    ],
 }
 
 

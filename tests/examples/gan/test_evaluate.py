@@ -154,8 +154,8 @@ class TestJudge:
         assert real.kernel < negatives.kernel / 10
 
     def test_the_forbidden_share_counts_negatives(self, digits):
-        half = torch.cat([digits._held_out[:100], digits._negatives[:100]])
-        parts = [digits.forbidden_share(some) for some in (digits._held_out[:100], digits._negatives[:100])]
+        half = torch.cat([digits.held_out[:100], digits._negatives[:100]])
+        parts = [digits.forbidden_share(some) for some in (digits.held_out[:100], digits._negatives[:100])]
         assert digits.forbidden_share(half) == pytest.approx(sum(parts) / 2)
 
     def test_noise_is_far_from_everything(self, digits):
@@ -181,7 +181,7 @@ class TestJudge:
         judge = evaluate.Judge(settings, classifier_epochs=30)
         assert judge.negatives == f"images of {tmp_path / 'undesired.npz'}"
         assert judge.forbidden_share(torch.full((3, 1, 8, 8), -1.0)) == 1
-        assert judge.forbidden_share(judge._held_out) == 0
+        assert judge.forbidden_share(judge.held_out) == 0
 
     def test_without_held_out_images_there_is_nothing_to_compare_with(self, tiny):
         with pytest.raises(ValueError, match=r"only 0 images to compare; raise DATA.holdout"):

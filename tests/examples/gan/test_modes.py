@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -12,13 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from examples.gan import checkpoint, config, data, train
-from examples.gan.conditioning import Judgement
+from examples.gan import augself, checkpoint, config, data, train
+from examples.gan.conditioning import Judgement, class_loss
 from examples.gan.generation import CHECKPOINT, labels_of, load_generator, sample
 from examples.gan.positives import DiffAugment
 from examples.gan.randomness import generator
 from examples.gan.regularizers import consistency, gradient_penalty, r1_penalty
 from examples.gan.train import Training
+from tests.examples.gan.conftest import settings_of
 from tests.examples.gan.test_train import differing, final
 
 ROOT = Path(__file__).parents[3]
@@ -78,9 +80,18 @@ def quick(tiny):
     return lambda name, *words: tiny(name, "AUG.nda_policy='jigsaw,stitch'", *THREE_STEPS, *words)
 
 
+@pytest.fixture(scope="module")
+def ordinary(tmp_path_factory):
+    """A run of three steps with nothing switched on."""
+    return final(
+        settings_of(tmp_path_factory.mktemp("ordinary"))("run", "AUG.nda_policy='jigsaw,stitch'", *THREE_STEPS)
+    )
+
+
 @pytest.mark.parametrize("mode", MODES)
-def test_every_mode_trains_resumes_exactly_and_generates(quick, mode):
+def test_every_mode_trains_resumes_exactly_and_generates(quick, ordinary, mode):
     whole = final(quick("whole", *MODES[mode]))
+    assert differing(whole["discriminator"], ordinary["discriminator"])
     final(quick("parts", *MODES[mode], "OPTIMIZATION.total_steps=1"))
     assert differing(whole, final(quick("parts", *MODES[mode]))) == []
     assert all(torch.as_tensor(value).isfinite().all() for row in whole["history"] for value in row.values())
@@ -202,6 +213,40 @@ class TestNegativeTerm:
         assert loss.item() == pytest.approx((verdict.terms["real"] + verdict.terms["fake"]).item())
         assert verdict.gap.isfinite()
 
+    @pytest.mark.parametrize("weight", [0.25, 0.75])
+    def test_replacement_has_the_separate_loss_on_average(self, quick, weight):
+        run = _run(quick("a", "AUG.nda_policy=flip"))  # makes the same negatives in every batch
+        network = run.discriminator.network.eval()
+        batch = run._batch(0)
+        with torch.no_grad():
+            fake, _ = run._generate("D", 0)
+            on_real, on_fake, on_negative = (
+                network(images).logits for images in (batch.images, fake, run.negatives.of(batch, 0))
+            )
+            separate = run.objective.discriminator(
+                Judgement(on_real), Judgement(on_fake), Judgement(on_negative), None, weight
+            )
+            totals = []
+            for number in range(1000):
+                mixed = run.negatives.replace(fake, None, batch, number, weight)
+                logits = torch.where(mixed.gone, on_negative, on_fake)
+                if number == 0:
+                    assert torch.allclose(network(mixed.images).logits, logits, atol=1e-6)
+                verdict = run.objective.discriminator(Judgement(on_real), Judgement(logits), None, None, 1.0)
+                totals.append(verdict.total.item())
+        assert statistics.stdev(totals) > 0
+        error = statistics.stdev(totals) / 1000**0.5
+        assert statistics.mean(totals) == pytest.approx(separate.total.item(), abs=4 * error)
+
+
+def test_channels_last_is_a_layout_and_nothing_else(quick):
+    on, off = (_run(quick(word, f"RUN.channels_last={word}")) for word in ("true", "false"))
+    for run, last in ((on, True), (off, False)):
+        weight = run.discriminator.network.body[0].conv2.weight
+        assert weight.is_contiguous(memory_format=torch.channels_last) == last
+    losses = [run.discriminator_loss(0)[0].item() for run in (on, off)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
 
 def test_positives_come_after_negatives_and_change_every_kind_of_image(quick, monkeypatch):
     words = ["AUG.apply_diffaug=true", "AUG.diffaug_type='color'"]
@@ -210,7 +255,7 @@ def test_positives_come_after_negatives_and_change_every_kind_of_image(quick, mo
     run.generator_loss(2)
     batch = run._batch(2)
     plain = [batch.images, None, run.negatives.of(batch, 2), None]
-    for (shown, _), image, purpose in zip(judged, plain, ("real", "fake", "negative", "G fake"), strict=True):
+    for (shown, *_), image, purpose in zip(judged, plain, ("real", "fake", "negative", "G fake"), strict=True):
         source = generator(0, f"positives, {purpose}", 2)
         drawn = DiffAugment("color").sample((6, 1, 8, 8), generator=source)
         if image is not None:
@@ -234,6 +279,21 @@ def test_augself_is_asked_of_real_and_generated_images(quick):
     others = sum(verdict.terms[name] * w for name, w in (("real", 1), ("fake", 0.25), ("negative", 0.75)))
     assert verdict.terms["augself"].item() == pytest.approx((loss - others).item(), rel=1e-4)
     assert verdict.terms["augself"] > 0
+
+
+@pytest.mark.parametrize("mode", ["AC", "2C", "D2DCE", "AugSelf"])
+def test_the_generator_answers_for_classes_and_for_augmentation(quick, mode, monkeypatch):
+    words = ["LOSS.cond_lambda=0.7", "LOSS.augself_lambda=0.3"]
+    run, judged = _recorded(quick("a", *MODES[mode], *words), monkeypatch)
+    loss = run.generator_loss(0)
+    ((_, labels, judgement),) = judged
+    expected = run.objective.generator(judgement, labels)
+    if mode == "AugSelf":
+        drawn = run.positives.sample((6, 1, 8, 8), generator=generator(0, "positives, G fake", 0))
+        expected = expected + 0.3 * augself.generator_loss(judgement.told, drawn)
+    else:
+        expected = expected + 0.7 * class_loss(judgement, labels, method=mode, temperature=1.0, margin=0.98)
+    assert loss.item() == pytest.approx(expected.item())
 
 
 def test_accumulated_batches_make_the_update_of_their_mean(quick):
@@ -292,14 +352,13 @@ def _run(settings):
 
 
 def _recorded(settings, monkeypatch):
-    """A run, and a list of the images and labels that its discriminator gets to see."""
+    """A run, and a list of the images and labels that its discriminator gets to see, and of what it says."""
     run, seen = _run(settings), []
     judge = type(run.discriminator).judge
 
     def record(player, images, labels, plain=None):
-        seen.append((images, labels))
         judgement = judge(player, images, labels, plain)
-        assert isinstance(judgement, Judgement)
+        seen.append((images, labels, judgement))
         return judgement
 
     monkeypatch.setattr(type(run.discriminator), "judge", record)

@@ -101,6 +101,24 @@ class TestReplacement:
         parts = [self.mixed(tiny, batch, 2, share=Share(rank, 2))[0] for rank in (0, 1)]
         assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
 
+    @pytest.mark.parametrize("weight", [0.25, 0.75, 0.9])
+    def test_the_gaps_of_processes_average_to_that_of_the_batch(self, tiny, batch, weight):
+        settings, fake, bare = tiny("a"), torch.zeros(6, 1, 8, 8), 0
+        alone, *ranks = (Negatives(settings, 1, share) for share in (Share(), *(Share(rank, 3) for rank in range(3))))
+        real, logits = torch.randn(6), torch.randn(6)
+        for number in range(12):
+            whole = alone.replace(fake, None, batch, number, weight).gap(real, logits)
+            gaps = []
+            for each in ranks:
+                own = each.replace(each.share.of(fake), None, batch, number, weight)
+                gaps.append(own.gap(each.share.of(real), each.share.of(logits)))
+                bare += whole is not None and not own.gone.any()
+            # All or none: they would wait for each other forever.
+            assert {gap is None for gap in gaps} == {whole is None}
+            if whole is not None:
+                assert torch.stack(gaps).mean().item() == pytest.approx(whole.item(), abs=1e-5)
+        assert bare > 0
+
     def test_the_gap_is_that_to_the_negatives_among_them(self, tiny, batch):
         mixed, _ = self.mixed(tiny, batch, 0, weight=0.5)
         real, logits = torch.randn(6), torch.randn(6)

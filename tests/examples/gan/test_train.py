@@ -154,6 +154,8 @@ class TestNegatives:
         state = final(tiny("bf16", "RUN.precision=bf16-mixed", "OPTIMIZATION.total_steps=2"))
         assert all(weight.isfinite().all() for weight in state["generator"].values())
         assert state["generator"]["start.weight"].dtype == torch.float32
+        whole = final(tiny("float32", "OPTIMIZATION.total_steps=2"))["generator"]["start.weight"]
+        assert 0 < (state["generator"]["start.weight"] - whole).abs().max() < 1e-2
 
 
 class TestRunFolder:

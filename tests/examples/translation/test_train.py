@@ -132,6 +132,7 @@ def test_it_learns(tiny):
     [
         ("AUG.nda_policy=stitch", r"other settings: AUG.nda_policy \(was 'jigsaw', now 'stitch'\)"),
         ("RUN.seed=1", r"RUN.seed \(was 0, now 1\)"),
+        ("RUN.precision=bf16-mixed", r"RUN.precision \(was '32-true', now 'bf16-mixed'\)"),
         ("OPTIMIZATION.total_steps=2", r"already at step 6, beyond OPTIMIZATION.total_steps=2"),
     ],
 )
