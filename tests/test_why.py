@@ -1,4 +1,4 @@
-"""The page that says why: every test it names must be there."""
+"""The page that says why: every test it names is there, every number it quotes is on the page it links to."""
 
 import ast
 import re
@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NAMED = re.findall(r"`(tests/[\w/]+\.py)::([\w:]+)(?:\[([\w-]+)\])?`", (ROOT / "docs" / "why.md").read_text())
+PAGE = (ROOT / "docs" / "why.md").read_text()
+NAMED = re.findall(r"`(tests/[\w/]+\.py)::([\w:]+)(?:\[([\w-]+)\])?`", PAGE)
+ROWS = re.findall(r"^\| .*?\]\((results/[\w]+\.md)\).*? \| (.*?) \|", PAGE, re.MULTILINE)
 
 
 def names(path: Path) -> set[str]:
@@ -31,3 +33,16 @@ def test_the_test_is_there(path, name, part):
     assert name.rpartition("::")[2].startswith("test_")
     # A part of the guarantees is a property by name.
     assert not part or part in names(ROOT / "tests" / "properties.py")
+
+
+def test_every_row_of_numbers_links_to_its_page():
+    table = PAGE.split("## Our numbers")[1].split("## ")[0]
+    assert len(ROWS) == sum(line.startswith("| ") for line in table.splitlines()) - 2
+
+
+@pytest.mark.parametrize(("page", "numbers"), ROWS, ids=lambda word: word[:20])
+def test_the_numbers_are_those_of_the_page(page, numbers):
+    quoted = re.findall(r"[−+]?[\d.]+ ± [\d.]+", numbers)
+    assert quoted
+    found = (ROOT / "docs" / page).read_text()
+    assert [number for number in quoted if number not in found] == []

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.progress import track
 
@@ -13,9 +13,10 @@ from examples.theory.adversary import Settings
 from examples.theory.report import console
 
 Result = dict[str, Any]
+S = TypeVar("S", bound=Settings)
 
 
-def run_all(settings: Iterable[Settings], run: Callable[[Settings], Result], folder: Path) -> dict[Settings, Result]:
+def run_all(settings: Iterable[S], run: Callable[[S], Result], folder: Path) -> dict[S, Result]:
     """Results by settings, from their files where they were run before, in this order.
 
     A result must be plain JSON: numbers, words, lists, dictionaries with words for keys.
@@ -30,7 +31,7 @@ def spread(values: Sequence[float], digits: int = 3) -> str:
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
-def _load_or_run(settings: Settings, run: Callable[[Settings], Result], folder: Path) -> Result:
+def _load_or_run(settings: S, run: Callable[[S], Result], folder: Path) -> Result:
     path = folder / f"{settings.kind}-{settings.fake_weight:g}-{settings.seed}.json"
     if path.exists():
         saved = json.loads(path.read_text())

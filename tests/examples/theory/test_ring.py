@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from examples.theory import ring
-from examples.theory.adversary import Settings
+from examples.theory.ring import RingSettings
 
 
 def draws(seed=0):
@@ -28,6 +28,17 @@ def test_negatives_fill_the_region_and_data_stay_out_of_it():
     assert inner == pytest.approx(0.25, abs=0.02)
     gaps = torch.atan2(*negatives[~middle].T.flip(0)).div(2 * math.pi / 8).floor().long() % 8
     assert torch.bincount(gaps, minlength=8).min() > 0.9 * (~middle).sum() / 8
+
+
+def test_negatives_in_the_middle_alone_leave_the_gaps_open():
+    assert ring.draw_negatives(2000, draws(), middle=1.0).norm(dim=1).max() <= 0.4
+    assert ring.draw_negatives(2000, draws(), middle=0.0).norm(dim=1).min() >= 0.8
+    runs = [
+        ring.run(RingSettings("softplus", 0.25, steps=20, batch_size=8, latent=2, middle=middle), samples=10)
+        for middle in (0.2, 1.0)
+    ]
+    assert runs[0]["frames"] != runs[1]["frames"]
+    assert {settings.middle for settings in ring.settings_of([1, 2], 20, 1.0)} == {1.0}
 
 
 @pytest.mark.parametrize(
@@ -61,7 +72,7 @@ def test_measures_of_generators_made_by_hand():
 
 
 def test_a_run_gives_its_measures_and_four_moments():
-    result = ring.run(Settings("softplus", 0.5, steps=20, batch_size=8, latent=2, r1=0.03), samples=500)
+    result = ring.run(RingSettings("softplus", 0.5, steps=20, batch_size=8, latent=2, r1=0.03), samples=500)
     assert list(result["frames"]) == ["1", "4", "10", "20"]
     assert all(len(points) == 400 for points in result["frames"].values())
     assert set(result) == {*ring.MEASURES, "frames"}
