@@ -48,8 +48,9 @@ class Bench:
         sources: The images that negatives are made of.
         number: Number of groups.
         structure: What judges whether structure is whole.
-        structure_is_known: False once a horizontal flip has stayed on the data and yet left most clusters: then
-            clusters are of places or phases, as in textures, and say nothing of structure.
+        structure_is_known: False where all images are in one cluster, and once a horizontal flip has stayed on the
+            data and yet left most clusters: then these are of places or phases, as in textures. Either way they say
+            nothing of structure.
         features: Images to the features that are compared.
         patch: Side of a patch in pixels.
     """
@@ -69,8 +70,7 @@ class Bench:
         self.features = _feature_space(encoder, self.real, min(_COMPONENTS, max(2, n // _IMAGES_PER_COMPONENT)))
         self.real_features, self.source_features = self.features(self.real), self.features(self.sources)
         self.structure = structure_of(self.real_features, self.source_features, labels, self.groups, generator)
-
-        self.structure_is_known = True
+        self.structure_is_known = self.structure.chance < 1
 
         self.patch = max(3, min(8, min(pixels.shape[-2:]) // 4))
         reach = torch.tensor(pixels.shape[-2:]) - self.patch + 1
@@ -102,7 +102,7 @@ class Bench:
             *(images.cpu() for images in (originals[:_SHOWN], others[:_SHOWN], originals[least], others[least]))
         )
         if name == _TRUSTED and self.structure.stands_in and measures.broken.low > 0.5:
-            self.structure_is_known = not verdicts.is_on_data(measures)
+            self.structure_is_known &= not verdicts.is_on_data(measures)
         checks = verdicts.checks(measures, structure_is_known=self.structure_is_known)
         worst = tuple(self.order[least.cpu()].tolist())
         return Row(

@@ -131,7 +131,8 @@ def _badge(verdict: Verdict) -> str:
 def _plane(report: Report) -> str:
     figure = Figure(figsize=(7, 4.8), layout="constrained")
     axes = figure.subplots()
-    for name, row in [*reversed(_ranks(report).items()), *((row.name, row) for row in report.references)]:
+    # The best last, so that nothing covers it.
+    for name, row in [*((row.name, row) for row in report.references), *reversed(_ranks(report).items())]:
         x, y = row.measures.broken, row.measures.realism
         colour = _GREY if row.reference else _COLOURS[row.verdict]
         axes.plot([x.low, x.high], [y.value, y.value], color=colour, alpha=0.4, linewidth=1)

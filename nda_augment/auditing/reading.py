@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
@@ -43,8 +43,8 @@ def read(source: Path, size: int) -> ImageSet:
 
 def _read_archive(path: Path) -> ImageSet:
     try:
-        # Opened here: numpy leaves the file of a broken archive open.
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+        # Opened here: numpy leaves the file of a broken archive open, and takes what is no archive for a pickle.
+        with path.open("rb") as raw, ZipFile(raw), np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("images", "labels") if name in file}
             held = ", ".join(file.files) or "nothing"
     except (OSError, ValueError, EOFError, BadZipFile) as error:

@@ -146,8 +146,8 @@ class Settings:
         features: Number of features in comparisons.
         encoder: Where the features come from.
         structure: What stands for structure: a classifier of labels, or clusters.
-        structure_is_known: Whether that says anything: not if a horizontal flip stays on the data and yet leaves its
-            clusters.
+        structure_is_known: Whether that says anything: not if all images lie in one cluster, or if a horizontal flip
+            stays on the data and yet leaves its clusters.
         classifier: How good that classifier is on real images; ``None`` for clusters.
         nearest_k: Of density and coverage.
         patch: Side of the patches, in pixels.

@@ -32,9 +32,14 @@ class Structure:
     stands_in: bool
 
     def broken(self, kept: Tensor, some: Tensor) -> float:
-        """Return what is lost of the sources' share, as a part of what can be lost; ``some`` is a bool mask."""
+        """Return what is lost of the sources' share, as a part of what can be lost; 0 where nothing can.
+
+        Args:
+            kept: What :attr:`kept` said, ``(n,)``.
+            some: Which of the images to look at, bool ``(n,)``.
+        """
         clean = float(self.clean[some].mean())
-        return (clean - float(kept[some].mean())) / (clean - self.chance)
+        return (clean - float(kept[some].mean())) / (clean - self.chance) if clean > self.chance else 0.0
 
 
 def structure_of(

@@ -93,9 +93,9 @@ def conclude(measures: Measures, checks: tuple[Check, ...]) -> tuple[Kind, Verdi
     if verdict[CHANGES] == "fail":
         return "positive", "fail", 0.0, "leaves many images as they are"
     if verdict[DISTANT] == verdict[OFF_SUPPORT] == "fail":
-        return "positive", "fail", 0.0, "a positive: its images lie where real images lie"
+        return "positive", "fail", 0.0, "its images lie where real images lie"
     if not off_data and verdict[SEPARABLE] == "fail":
-        return "positive", "fail", 0.0, "a positive: features cannot tell its images from real ones"
+        return "positive", "fail", 0.0, "features cannot tell its images from real ones"
     if verdict[BREAKS] == "fail":
         return "harmless", "warn", score, "hardly changes anything: a clean classifier sees what it saw before"
     doubts = [rule.name for rule in (CHANGES, BREAKS) if verdict[rule] == "warn"]
@@ -107,7 +107,7 @@ def conclude(measures: Measures, checks: tuple[Check, ...]) -> tuple[Kind, Verdi
     flaws = {NOT_TRIVIAL: "told by one linear filter", LOCALLY_REAL: "far from real images even up close"}
     easy = [doubt[verdict[rule]] + flaw for rule, flaw in flaws.items() if verdict[rule] != "pass"]
     if easy:
-        return "negative", "warn", score, f"a negative, but an easy one: {', '.join(easy)}"
+        return "negative", "warn", score, f"an easy one: {', '.join(easy)}"
     return "negative", "pass", score, "breaks structure and looks real up close"
 
 

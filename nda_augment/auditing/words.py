@@ -40,7 +40,10 @@ def looked_at(report: Report) -> str:
     if settings.classifier is not None:
         judge += f", right on {settings.classifier} of real images"
     if not settings.structure_is_known:
-        judge += "; a horizontal flip stays on the data and yet leaves most clusters, so this is left open: pass labels"
+        judge += (
+            "; they say nothing of it here (all images lie in one cluster, or a horizontal flip stays on the data and "
+            "yet leaves most clusters), so this is left open: pass labels"
+        )
     skipped = "".join(f" Skipped: {name} ({reason})." for name, reason in report.skipped.items())
     return (
         f"Looked at {sample} images of {width}x{height} pixels, {channels} channel{'s' * (channels > 1)}: n = "

@@ -32,7 +32,7 @@ def digit_encoder():
 
 @pytest.fixture(scope="module")
 def texture_encoder():
-    return train_encoder(textures()[0] / 255, steps=50, seed=0)
+    return train_encoder(textures()[0] / 255, steps=40, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +94,11 @@ def test_the_ranking_puts_negatives_first(audited_digits):
 
 def test_a_fine_jigsaw_of_textures_hardly_changes_anything(texture_encoder):
     images, labels = textures()
-    fine = {"jigsaw": nda.Jigsaw(grid=(4, 4)), "stitch": nda.Stitch()}
+    fine = {"jigsaw": nda.Jigsaw(grid=(4, 4)), "finer": nda.Jigsaw(grid=(12, 12)), "stitch": nda.Stitch()}
     report = nda.audit(images, fine, labels=labels, encoder=texture_encoder)
     assert (report["jigsaw"].kind, report["jigsaw"].verdict) == ("harmless", "warn")
     assert "hardly changes anything" in report["jigsaw"].reason
-    assert report["stitch"].kind == "negative"
+    assert report["stitch"].kind == report["finer"].kind == "negative"
 
 
 def test_clusters_of_textures_say_nothing_of_structure_and_the_audit_says_so(texture_encoder):
@@ -106,6 +106,16 @@ def test_clusters_of_textures_say_nothing_of_structure_and_the_audit_says_so(tex
     report = nda.audit(images, {"jigsaw": nda.Jigsaw(grid=(4, 4))}, encoder=texture_encoder)
     assert not report.settings.structure_is_known
     assert (report["jigsaw"].kind, report["jigsaw"].verdict) == ("unclear", "warn")
+
+
+def test_a_single_cluster_says_nothing_of_structure_and_the_audit_says_so():
+    images = 0.4 + 0.01 * torch.rand(40, 1, 16, 16)
+    images[:3] = torch.rand(3, 1, 16, 16).round()
+    report = nda.audit(images, "jigsaw", encoder=Pooled())
+    assert not report.settings.structure_is_known
+    assert report["jigsaw"].measures.broken.value == 0.0
+    assert (report["jigsaw"].kind, report["jigsaw"].verdict) != ("harmless", "warn")
+    assert "all images lie in one cluster" in looked_at(report)
 
 
 @pytest.mark.parametrize("shape", [(80, 1, 16, 16), (40, 3, 20, 28), (33, 4, 9, 8)], ids=str)
