@@ -93,6 +93,13 @@ class NegativeTransform(v2.Transform):  # type: ignore[misc]  # torchvision is u
         """Return the negative of one image, batch or clip."""
         return _negative(inpt, self.negative, self.pool, torch.Generator().manual_seed(params["seed"]))
 
+    # What torchvision 0.20 calls the two hooks.
+    def _get_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        return self.make_params(flat_inputs)
+
+    def _transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        return self.transform(inpt, params)
+
 
 class WithNegative(NegativeTransform):
     """Return ``(image, negative)`` in the place of every image; otherwise as :class:`NegativeTransform`.

@@ -1,4 +1,4 @@
-"""Shows on the site what stands outside docs/, and mends the links that lead there.
+"""Shows on the site what stands outside docs/, mends the links that lead there, and completes the navigation.
 
 CONTRIBUTING.md, CHANGELOG.md, the tables of the benchmarks and the pages of the examples stay where they are read in
 the repository; the site has them as pages. A link to another file becomes the name of that file: the site
@@ -8,16 +8,20 @@ does not know where the repository will be.
 import os
 import posixpath
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-ROOT = Path(__file__).parents[1]
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
 
 _FENCED = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
+_IN_A_NUMBER = re.compile(r"(?<=\d) (?=[±%])|(?<=±) (?=\d)")
 _PICTURES = (".jpg", ".png", ".svg", ".gif")
 
 
@@ -28,6 +32,38 @@ def pages() -> dict[str, str]:
     for path in sorted((ROOT / "examples").glob("*/README.md")):
         found[_name(path)] = f"examples/{path.parent.name}.md"
     return found
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Let a folder in the navigation stand for its pages that are named nowhere else in it."""
+    config.nav = expand(config.nav or [])
+    return config
+
+
+def expand(nav: list[Any]) -> list[Any]:
+    """Return a navigation with its folders replaced by their pages."""
+    known = {*pages().values(), *(_name(path).removeprefix("docs/") for path in DOCS.rglob("*.md"))}
+    unnamed = sorted(known - set(leaves(nav)))
+
+    def spread(nodes: list[Any]) -> Iterator[Any]:
+        for node in nodes:
+            if isinstance(node, dict):
+                yield {title: below if isinstance(below, str) else list(spread(below)) for title, below in node.items()}
+            elif node.endswith("/"):
+                yield from (page for page in unnamed if posixpath.dirname(page) == node.rstrip("/"))
+            else:
+                yield node
+
+    return list(spread(nav))
+
+
+def leaves(nav: Any) -> Iterator[str]:
+    """Yield the pages and folders that a navigation names."""
+    if isinstance(nav, str):
+        yield nav
+    else:
+        for node in nav.values() if isinstance(nav, dict) else nav:
+            yield from leaves(node)
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
@@ -60,7 +96,12 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
         return f"{mark}[{text}]({posixpath.relpath(target, posixpath.dirname(here) or '.')}{anchor or ''})"
 
     parts = _FENCED.split(markdown)
-    return "".join(part if part.startswith("```") else _LINK.sub(mend, part) for part in parts)
+    return "".join(part if part.startswith("```") else _together(_LINK.sub(mend, part)) for part in parts)
+
+
+def _together(text: str) -> str:
+    """Keep a number, its spread and its unit on one line."""
+    return _IN_A_NUMBER.sub("\N{NO-BREAK SPACE}", text)
 
 
 def _on_site(path: str, files: Files) -> str | None:

@@ -49,8 +49,7 @@ def table() -> str:
     parts = [NOTE + HEADER]
     for family in FAMILIES:
         parts.append(f"\n## [{family}](transforms/{family}.md)\n")
-        if family != "clip":
-            parts.append(f"![{family}](images/{family}.jpg)\n")
+        parts.append(f"![{family}](images/{picture(family)})\n")
         parts.append("| policy word | class | breaks | keeps | guarantee | mask | source |")
         parts.append("| --- | --- | --- | --- | --- | --- | --- |")
         parts.extend(_line(entry) for entry in _of(family))
@@ -62,8 +61,7 @@ def table() -> str:
 def family_page(family: str) -> str:
     """Return the page of one family: what it is, its picture, and every negative with its arguments."""
     parts = [f"{NOTE}# {family.capitalize()}\n", f"{ABOUT[family]}\n"]
-    if family != "clip":
-        parts.append(f"![real images and, under each, its negatives](../images/{family}.jpg)\n")
+    parts.append(f"![real images and, under each, its negatives](../images/{picture(family)})\n")
     if family == "field":
         parts.append(FIELDS.format(images="../images").strip() + "\n")
     for entry in _of(family):
@@ -74,6 +72,11 @@ def family_page(family: str) -> str:
         "batch, and whether a single image comes back as one."
     )
     return "\n".join(parts).rstrip() + "\n"
+
+
+def picture(family: str) -> str:
+    """Return the file name of a family's picture. That of clips is drawn by `python -m examples.video.pictures`."""
+    return "video_negatives.png" if family == "clip" else f"{family}.jpg"
 
 
 def arguments(cls: type[NegativeTransform]) -> dict[str, str]:

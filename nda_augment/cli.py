@@ -66,6 +66,7 @@ def gallery(
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     size: Annotated[int, typer.Option(min=8, help="Side in pixels that images are cropped and resized to.")] = 224,
     columns: Annotated[int, typer.Option(min=1, help="How many images to draw, the first ones.")] = 6,
+    as_json: Json = False,
 ) -> None:
     """Draw a labelled contact sheet: real photographs and, under each, its negatives.
 
@@ -84,7 +85,10 @@ def gallery(
         path = save_contact_sheet(output, images, transforms, seed=seed)
     except (ValueError, OSError) as error:
         _fail(str(error))
-    _out.print(str(path))
+    if as_json:
+        typer.echo(json.dumps({"picture": str(path), "images": len(images), "negatives": list(transforms)}, indent=2))
+    else:
+        _out.print(str(path))
 
 
 @app.command(epilog=EXIT_CODES)
@@ -132,8 +136,9 @@ def audit(
 ) -> None:
     """Measure which negatives suit your images: a table, and a report with pictures in one HTML file.
 
-    An .npz file holds images, uint8 (N, H, W, C) or (N, H, W), and perhaps labels, integers (N,). With --json there
-    is no HTML report unless --output asks for one.
+    An .npz file holds images, uint8 (N, H, W, C) or (N, H, W), and perhaps labels, integers (N,).
+
+    With --json there is no HTML report unless --output asks for one.
 
     Example: nda-augment audit photos/ -o audit.html
 

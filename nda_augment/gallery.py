@@ -4,6 +4,7 @@ Needs matplotlib: ``pip install "nda-augment[cli]"``.
 """
 
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ def contact_sheet(images: Tensor, transforms: Mapping[str, nn.Module], *, seed: 
             are added.
 
     Returns:
-        A matplotlib figure. It belongs to no window and needs no closing; show or save it as you like.
+        A matplotlib figure. It belongs to no window and needs no closing; a notebook shows it, ``savefig`` saves it.
 
     Raises:
         ImportError: If matplotlib is missing.
@@ -94,7 +95,16 @@ def _figure(columns: int, rows: int) -> "Figure":
         from matplotlib.figure import Figure
     except (ImportError, RuntimeError, OSError) as error:
         raise ImportError('contact sheets need matplotlib: pip install "nda-augment[cli]"') from error
-    return Figure(figsize=(columns * _CELL_INCHES + 0.3, rows * _CELL_INCHES), layout="constrained")
+
+    class Sheet(Figure):
+        """A figure that a notebook shows, whether or not something in it has used pyplot before."""
+
+        def _repr_png_(self) -> bytes:
+            picture = BytesIO()
+            self.savefig(picture, format="png", facecolor="white")
+            return picture.getvalue()
+
+    return Sheet(figsize=(columns * _CELL_INCHES + 0.3, rows * _CELL_INCHES), layout="constrained")
 
 
 def _draw(cell: "Axes", picture: Tensor) -> None:

@@ -56,6 +56,12 @@ def test_all_negatives_by_default_and_a_seed_repeats_them(folder, tmp_path):
     assert same == again != other
 
 
+def test_the_gallery_says_what_it_drew_in_json(folder, tmp_path):
+    result = run("gallery", folder, "-o", tmp_path / "out.png", "--policy", "jigsaw,flip", "--size", "32", "--json")
+    drawn = json.loads(result.stdout)
+    assert drawn == {"picture": str(tmp_path / "out.png"), "images": 3, "negatives": ["jigsaw", "flip"]}
+
+
 def test_an_unreadable_file_is_named_and_skipped(folder, tmp_path):
     (folder / "broken.png").write_bytes(PNG + b"nothing")
     result = run("gallery", folder, "-o", tmp_path / "out.png", "--policy", "stitch", "--size", "32")
@@ -202,6 +208,7 @@ def test_help_has_an_example_that_is_real_and_the_exit_codes(command):
     examples = re.findall(r"Example: nda-augment (\w+)", result.stdout)
     assert examples
     assert set(examples) == {command}
+    assert "--json" in result.stdout
 
 
 def test_help_without_a_command_is_wrong_usage():

@@ -94,16 +94,24 @@ def test_links_out_of_the_docs_become_names_of_files(site):
     assert "cifar10-small.yaml (<code>examples/contrastive/configs/cifar10-small.yaml</code>)" in page
 
 
+def test_a_number_and_its_spread_stay_together(site):
+    page = (site / "results" / "anomaly" / "index.html").read_text()
+    assert "74.5\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.7" in page
+
+
+NAV = yaml.load((ROOT / "mkdocs.yml").read_text(), yaml.BaseLoader)["nav"]
+
+
 def test_every_page_can_be_found():
-    nav = yaml.load((ROOT / "mkdocs.yml").read_text(), yaml.BaseLoader)["nav"]
-    listed = {path for section in nav for path in leaves(section)}
+    listed = sorted(hooks.leaves(hooks.expand(NAV)))
     there = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")} | set(hooks.pages().values())
-    assert listed == there
+    assert listed == sorted(there)
 
 
-def leaves(node):
-    if isinstance(node, str):
-        yield node
-    else:
-        for child in node.values() if isinstance(node, dict) else node:
-            yield from leaves(child)
+def test_a_folder_in_the_navigation_stands_for_its_pages_that_are_named_nowhere_else():
+    (adapters,) = hooks.expand([{"Adapters": ["adapters/", {"A function": "adapters/functional.md"}]}])
+    *others, named = adapters["Adapters"]
+    assert named == {"A function": "adapters/functional.md"}
+    assert "adapters/lightly.md" in others
+    assert "adapters/functional.md" not in others
+    assert not [page for page in others if not page.startswith("adapters/")]

@@ -28,6 +28,14 @@ def test_rows_are_the_images_and_their_negatives(channels):
     assert [axes.get_ylabel() for axes in figure.axes[::4]] == ["real", "jigsaw", "mixup"]
 
 
+def test_a_notebook_shows_it():
+    pytest.importorskip("IPython", reason="only notebooks show figures")
+    from IPython.core.formatters import DisplayFormatter
+
+    shown, _ = DisplayFormatter().format(contact_sheet(torch.rand(2, 3, 8, 8), TRANSFORMS))
+    assert shown["image/png"].startswith(b"\x89PNG")
+
+
 def test_a_row_depends_on_the_seed_but_not_on_the_other_rows():
     images = torch.rand(3, 3, 8, 8)
     both, alone = contact_sheet(images, TRANSFORMS), contact_sheet(images, {"mixup": nda.Mixup()})

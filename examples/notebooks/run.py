@@ -54,7 +54,8 @@ def execute(path: Path) -> NotebookNode:
 def clean(notebook: NotebookNode) -> NotebookNode:
     """Take out of a notebook what differs from machine to machine."""
     notebook.metadata = NotebookNode(METADATA)
-    for cell in notebook.cells:
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number:02}"
         cell.metadata = NotebookNode()
         if cell.cell_type != "code":
             continue
@@ -77,10 +78,9 @@ def pictures(notebook: NotebookNode) -> int:
 
 def _kept(data: NotebookNode) -> dict[str, str]:
     """Keep the picture of an output, or else its text, without addresses in memory."""
-    for kinds in (_PICTURES, _TEXTS):
-        kept = {kind: data[kind] for kind in kinds if kind in data}
-        if kept:
-            return {kind: re.sub(r" at 0x[0-9a-f]+", "", text) for kind, text in kept.items()}
+    for kind in (*_PICTURES, *_TEXTS):
+        if kind in data:
+            return {kind: re.sub(r" at 0x[0-9a-f]+", "", data[kind])}
     return {}
 
 

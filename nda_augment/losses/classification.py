@@ -17,6 +17,7 @@ from nda_augment.losses._inputs import check_positive, check_word, full_precisio
 from nda_augment.losses.contrastive import sup_con
 
 NegativeTerm = Literal["uniform", "distance", "contrastive"]
+_TERMS = get_args(NegativeTerm)
 
 
 def uniform_cross_entropy(logits: Tensor) -> Tensor:
@@ -187,7 +188,7 @@ class ClassificationLoss(nn.Module):
 
 
 def _check_settings(kind: str, negative_weight: float, temperature: float) -> None:
-    check_word("kind", kind, get_args(NegativeTerm))
+    check_word("kind", kind, _TERMS)
     check_positive("temperature", temperature)
     if not 0 <= negative_weight < math.inf:
         raise ValueError(f"negative_weight must be a finite number, 0 or more, got {negative_weight}")

@@ -35,6 +35,7 @@ from nda_augment.losses._embeddings import similarity, unit
 from nda_augment.losses._inputs import check_positive, check_word
 
 Scope = Literal["own", "batch"]
+_SCOPES = get_args(Scope)
 
 
 class _Settings(TypedDict):
@@ -542,7 +543,7 @@ def _offset(embeddings: Tensor, gather_distributed: bool) -> int:
 def _check_settings(temperature: float, negative_scale: float, scope: str, **_: bool) -> None:
     check_positive("temperature", temperature)
     check_positive("negative_scale", negative_scale)
-    check_word("scope", scope, get_args(Scope))
+    check_word("scope", scope, _SCOPES)
 
 
 def _check_rank(name: str, embeddings: Tensor, ranks: tuple[int, ...]) -> None:

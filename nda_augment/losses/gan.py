@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from nda_augment.losses._inputs import check_same_trailing, check_word, full_precision
 
 GANKind = Literal["softplus", "hinge", "least_squares", "wasserstein"]
+_KINDS = get_args(GANKind)
 
 
 class _Penalties(NamedTuple):
@@ -114,7 +115,7 @@ def discriminator_terms(
         (0.0, 0.0, 0.0, 6.0)
         >>> loss = terms.total(fake_weight=0.25)
     """
-    check_word("kind", kind, get_args(GANKind))
+    check_word("kind", kind, _KINDS)
     real = full_precision("real", real)
     fake = _prepare("fake", fake, like=real)
     penalties = _PENALTIES[kind]
@@ -206,7 +207,7 @@ def generator_loss(fake: Tensor, *, kind: GANKind = "softplus") -> Tensor:
         >>> generator_loss(torch.tensor([1.0, 3.0]), kind="hinge")
         tensor(-2.)
     """
-    check_word("kind", kind, get_args(GANKind))
+    check_word("kind", kind, _KINDS)
     return _PENALTIES[kind].generator(full_precision("fake", fake)).mean()
 
 
@@ -231,7 +232,7 @@ class DiscriminatorLoss(nn.Module):
 
     def __init__(self, kind: GANKind = "softplus", fake_weight: float = 0.25) -> None:
         super().__init__()
-        check_word("kind", kind, get_args(GANKind))
+        check_word("kind", kind, _KINDS)
         _check_fake_weight(fake_weight)
         self.kind: GANKind = kind
         self.fake_weight = fake_weight
@@ -262,7 +263,7 @@ class GeneratorLoss(nn.Module):
 
     def __init__(self, kind: GANKind = "softplus") -> None:
         super().__init__()
-        check_word("kind", kind, get_args(GANKind))
+        check_word("kind", kind, _KINDS)
         self.kind: GANKind = kind
 
     def forward(self, fake: Tensor) -> Tensor:

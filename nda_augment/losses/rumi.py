@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from nda_augment.losses._inputs import check_positive, check_same_trailing, check_word, full_precision
 
 RumiKind = Literal["least_squares", "wasserstein", "softplus"]
+_KINDS = get_args(RumiKind)
 
 
 class RumiLabels(NamedTuple):
@@ -234,7 +235,7 @@ def _check(kind: RumiKind, positive_weight: float, negative_weight: float, label
 
 
 def _check_labels(kind: RumiKind, labels: RumiLabels | None) -> RumiLabels:
-    check_word("kind", kind, get_args(RumiKind))
+    check_word("kind", kind, _KINDS)
     if labels is None:
         return RumiLabels()
     if kind != "least_squares":

@@ -19,6 +19,9 @@ from nda_augment.transforms._arguments import as_flag, as_share
 
 Params = dict[str, Tensor]
 
+# kornia records no draw in an export, which it cannot tell from a compilation before torch 2.12.
+_COMPILING_IS_EXPORTING = torch.__version__ < "2.12"
+
 
 class Common(TypedDict, total=False):
     """The constructor arguments that every transform takes."""
@@ -162,6 +165,8 @@ class NegativeTransform(IntensityAugmentationBase2D):
         elif any(option is not None for option in (generator, pool, labels, pool_labels)):
             raise ValueError("params repeat a draw, pool and labels included; pass them alone")
         negatives: Tensor = super().forward(input, params=params)
+        if _COMPILING_IS_EXPORTING and torch.compiler.is_dynamo_compiling():
+            self._params = params
         if not return_mask:
             return negatives
         changed = params["batch_prob"].to(images.device, non_blocking=True).view(-1, 1, 1, 1) > 0.5

@@ -203,7 +203,7 @@ def test_two_ranks_equal_one_process_on_the_joined_batch(tmp_path: Path) -> None
     torch.multiprocessing.spawn(ranks.run, (tmp_path,), nprocs=ranks.WORLD_SIZE)
     joined = ranks.measure(ranks.make_batch(), gather=False)
     for rank in range(ranks.WORLD_SIZE):
-        share = torch.load(tmp_path / f"{rank}.pt")
+        share = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         for form, expected in joined.items():
             torch.testing.assert_close(share[form], expected, msg=lambda text, form=form: f"{form}: {text}")
 

@@ -514,7 +514,7 @@ class TestLauncher:
         finally:
             for name in ("config", "worker", "loader", "main"):
                 sys.modules.pop(name, None)
-        saved = torch.load(checkout / "0.pt")
+        saved = torch.load(checkout / "0.pt", weights_only=True)
         assert (saved["nda"], saved["run"]) == ("jigsaw,stitch", "a run")
         by_hand = make_worker(Configurations({}))
         attach(by_hand, "jigsaw,stitch", 0.5)
@@ -527,7 +527,7 @@ class TestLauncher:
         module = [sys.executable, "-m", "nda_augment.adapters.studiogan"]
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         subprocess.run(module + self.command(checkout, "-DDP"), env=environment, cwd=checkout, check=True, timeout=120)
-        first, second = (torch.load(checkout / f"{rank}.pt") for rank in range(2))
+        first, second = (torch.load(checkout / f"{rank}.pt", weights_only=True) for rank in range(2))
         assert first["nda"] == second["nda"] == "jigsaw,stitch"
         weights = [name for name in first["state"] if name.endswith(("weight_orig", "bias"))]
         assert len(weights) == 4

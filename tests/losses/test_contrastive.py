@@ -349,7 +349,7 @@ def test_compiles_in_one_piece(name):
 def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     torch.multiprocessing.spawn(ranks.run, (folder,), nprocs=ranks.WORLD_SIZE)
-    shares = [torch.load(folder / f"{rank}.pt") for rank in range(ranks.WORLD_SIZE)]
+    shares = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(ranks.WORLD_SIZE)]
     return shares, ranks.measure(ranks.make_encoder(), ranks.make_batch(), gather=False)
 
 
