@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from nda_augment._words import check_word
 from nda_augment.losses import Scope, dcl, negative_logits
-from nda_augment.losses._inputs import check_positive, check_word
+from nda_augment.losses._inputs import check_positive
 from nda_augment.transforms import NegativeTransform
 
 from ._optional import optional_import

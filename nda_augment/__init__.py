@@ -1,7 +1,7 @@
 """Negative data augmentation: tell a model what its data is not."""
 
 from nda_augment import _kornia as _kornia
-from nda_augment import functional, losses, presets
+from nda_augment import functional, losses, metrics, presets
 from nda_augment._version import __version__
 from nda_augment.auditing import audit, auto_policy
 from nda_augment.policy import from_policy
@@ -78,5 +78,6 @@ __all__ = [
     "functional",
     "list_transforms",
     "losses",
+    "metrics",
     "presets",
 ]

@@ -1,5 +1,7 @@
 """Refuses a kornia that is too old, before a module that it lacks says so less clearly."""
 
+import re
+
 import kornia
 
 FLOOR = "0.9"
@@ -14,8 +16,9 @@ def check(version: str) -> None:
         )
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")[:2])
+def _numbers(version: str) -> tuple[int, int]:
+    major, minor = re.findall(r"\d+", version)[:2]
+    return int(major), int(minor)
 
 
 check(kornia.__version__)

@@ -1,12 +1,30 @@
-"""How the arguments of a transform are written in a policy string, and read back."""
+"""Words: those that an argument may be, and how arguments are written in a policy string and read back."""
 
 import re
+from collections.abc import Collection
+from difflib import get_close_matches
 from typing import Any
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_RANGE = re.compile(rf"({_NUMBER})-({_NUMBER})")
-_GRID = re.compile(r"(\d+)x(\d+)")
+_RANGE = re.compile(rf"({_NUMBER})\s*-\s*({_NUMBER})")
+_GRID = re.compile(r"(\d+)\s*[xX]\s*(\d+)")
 _CONSTANTS = {"true": True, "false": False, "none": None}
+
+
+def check_word(name: str, word: Any, known: Collection[Any]) -> None:
+    """Refuse a word that is not one of ``known``, naming the nearest that is.
+
+    Raises:
+        ValueError: If ``word`` is unknown.
+    """
+    if word not in known:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {word!r}.{hint_at(word, known)}")
+
+
+def hint_at(word: Any, known: Collection[Any]) -> str:
+    """Return a sentence that names the nearest known word, if one is near."""
+    nearest = get_close_matches(str(word), map(str, known), n=1, cutoff=0.5)
+    return f" Did you mean {nearest[0]!r}?" if nearest else ""
 
 
 def word_of(cls: type) -> str:
@@ -49,9 +67,11 @@ def parse_value(text: str) -> Any:
     if match := _GRID.fullmatch(text):
         return int(match[1]), int(match[2])
     if match := _RANGE.fullmatch(text):
-        return float(match[1]), float(match[2])
+        return _number(match[1]), _number(match[2])
     if "/" in text and all(re.fullmatch(_NUMBER, part.strip()) for part in text.split("/")):
         return tuple(float(part) for part in text.split("/"))
-    if re.fullmatch(r"[+-]?\d+", text):
-        return int(text)
-    return float(text) if re.fullmatch(_NUMBER, text) else text
+    return _number(text) if re.fullmatch(_NUMBER, text) else text
+
+
+def _number(text: str) -> int | float:
+    return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)

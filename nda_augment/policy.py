@@ -27,6 +27,7 @@ def from_policy(policy: str) -> Mixture:
         A mixture of the named transforms; of one, if there is one.
 
     Raises:
+        TypeError: If the policy is no string.
         ValueError: If a word or an argument is unknown (the message names the nearest known one), or a weight is not
             a number.
 
@@ -34,6 +35,8 @@ def from_policy(policy: str) -> Mixture:
         >>> str(from_policy("jigsaw(grid=3x3):2, stitch"))
         'jigsaw(grid=3x3):2,stitch'
     """
+    if not isinstance(policy, str):
+        raise TypeError(f"a policy is a string such as 'jigsaw,stitch:2', got {type(policy).__name__}")
     members: list[NegativeTransform] = []
     weights: list[float] = []
     for item in _split(policy, policy):

@@ -1,7 +1,7 @@
 """The settings of the paper, and those of its authors' code.
 
-Both return the five negatives by name. The paper uses one of them at a time, with λ = ``fake_weight`` = 0.25 (0.5 on
-CIFAR-100) and the hinge loss; ``nda_augment.Mixture(list(paper().values()))`` draws from all five.
+Both return the five negatives by name, to be used one at a time; the authors' code does so with λ = ``fake_weight`` =
+0.25 and the hinge loss. ``nda_augment.Mixture(paper())`` draws from all five.
 """
 
 from typing import Unpack

@@ -27,8 +27,8 @@ class Source(TypedDict):
     device: Device
 
 
-# 20! is the largest factorial below 2**63: up to here a permutation is drawn by its rank.
-_LARGEST_RANKED = 20
+# Ranks are drawn as 64 random bits modulo n!, which favours low ones by n! / 2**64: by one in a million at 16!.
+_LARGEST_RANKED = 16
 
 # Small grids are the common ones; looking a permutation up takes two operations where decoding takes dozens.
 _PERMUTATIONS = {n: torch.tensor(list(itertools.permutations(range(n)))) for n in range(2, 7)}
@@ -125,9 +125,9 @@ def bernoulli(batch: int, p: float, *, generator: torch.Generator | None = None,
 def permutations(batch: int, n: int, *, generator: torch.Generator | None = None, device: Device = None) -> Tensor:
     """Draw one permutation of ``n`` elements per image, uniform over all but the identity.
 
-    Up to 20 elements the rank of the permutation in the factorial number system is drawn from 1 to n! - 1, which is
-    uniform and exact. Beyond, n! exceeds 64 bits and the identity has a probability below 2e-20: a random order is
-    drawn, and the one that happened to be the identity gets its first two elements swapped.
+    Up to 16 elements the rank of the permutation in the factorial number system is drawn from 1 to n! - 1. Beyond, n!
+    comes so near to 64 bits that ranks would not be equally likely, and the identity has a probability below 3e-15: a
+    random order is drawn, and the one that happened to be the identity gets its first two elements swapped.
 
     Args:
         batch: Number of images.

@@ -27,6 +27,7 @@ from tests.cases import (
     draw,
     generator,
     labels_for,
+    on_meta,
     pool_for,
 )
 from tests.properties import PROPERTIES, Property, assert_same_pixels
@@ -190,13 +191,14 @@ def test_nothing_is_read_back_from_the_device(case: Case) -> None:
     for clip in (False, True):
         module, images = case.make(), case.images(5, clip=clip)
         labels = labels_for(module, images)
-        on_meta = {name: value.to("meta") for name, value in labels.items()}
-        negatives = module(images.to("meta"), **on_meta)
+        there = {name: value.to("meta") for name, value in labels.items()}
+        with on_meta():
+            negatives = module(images.to("meta"), **there)
         assert negatives.device.type == "meta"
         assert negatives.shape == images.shape
         module(images, **labels)
         assert {name: value.shape for name, value in module._params.items()} == {
-            name: value.shape for name, value in module.draw(images.shape, device="meta", **on_meta).items()
+            name: value.shape for name, value in module.draw(images.shape, device="meta", **there).items()
         }
 
 

@@ -242,6 +242,9 @@ class TestValues:
             ("7", 7),
             ("-7.5", -7.5),
             ("x", "x"),
+            ("2 X 3", (2, 3)),
+            ("0 - 3", (0, 3)),
+            ("0-0.5", (0, 0.5)),
         ],
     )
     def test_how_they_are_written(self, text: str, value: Any) -> None:
@@ -258,3 +261,9 @@ def test_every_argument_of_every_negative_can_be_written() -> None:
         for name, default in cls.defaults().items():
             assert parse_value(format_value(default)) == default, f"{cls.__name__}({name}=)"
         assert not inspect.isabstract(cls)
+
+
+@pytest.mark.parametrize("policy", [None, ["jigsaw"]], ids=["none", "list"])
+def test_a_policy_is_a_string(policy: Any) -> None:
+    with pytest.raises(TypeError, match=f"a policy is a string such as .*, got {type(policy).__name__}"):
+        from_policy(policy)

@@ -1,7 +1,7 @@
 """Install what would be released into empty environments and use it there: `python -m tests.wheel [EXTRA ...]`.
 
 Builds `dist/`, checks it, and makes one environment for the core (torch and kornia only) and one for each extra alone.
-In the first the core suite's tests run against the installed wheel; in the others, the page of the adapter, the
+In the first the core suite's tests run against the installed wheel; in the others, the page that the extra is for, the
 command, or the imports of all examples.
 """
 
@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from importlib import metadata
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -32,21 +32,21 @@ else:
     raise AssertionError("torchvision is not there, and its adapter did not say so")
 """
 PAGE = """
-import doctest, importlib, sys
-importlib.import_module("nda_augment.adapters.{name}")
+import doctest, sys
 result = doctest.testfile(sys.argv[1], module_relative=False)
 assert result.attempted and not result.failed
 """
 EXAMPLES = """
 import importlib, pkgutil, examples
 for module in pkgutil.walk_packages(examples.__path__, "examples."):
-    if not module.name.endswith("__main__"):
+    if not module.name.endswith(("__main__", "notebooks.run")):  # the runner of the notebooks is a developer's
         importlib.import_module(module.name)
 """
 
 
 def main() -> None:
-    extras = sorted(set(metadata.metadata("nda-augment").get_all("Provides-Extra") or []) - NOT_USED)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = sorted(set(project["optional-dependencies"]) - NOT_USED)
     wanted = sys.argv[1:] or ["core", *extras]
     if unknown := sorted(set(wanted) - {"core", *extras}):
         sys.exit(f"unknown extras: {', '.join(unknown)}; known are core, {', '.join(extras)}")
@@ -109,9 +109,11 @@ def use(name: str, environment: Environment) -> None:
     elif name == "examples":
         environment.copy("examples")
         environment.python("-W", "ignore", "-c", EXAMPLES)
+    elif name == "video":
+        environment.python("-c", "import av, nda_augment")
     else:
-        module = name.replace("-", "_")
-        environment.python("-W", "ignore", "-c", PAGE.format(name=module), ROOT / "docs" / "adapters" / f"{module}.md")
+        page = "start/anomaly.md" if name == "anomaly" else f"adapters/{name.replace('-', '_')}.md"
+        environment.python("-W", "ignore", "-c", PAGE, ROOT / "docs" / page)
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> None:

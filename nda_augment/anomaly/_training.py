@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from nda_augment.losses._inputs import check_positive, check_word
+from nda_augment._words import check_word
+from nda_augment.losses._inputs import check_positive
 
 Report = Callable[[int, Mapping[str, float]], None]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]

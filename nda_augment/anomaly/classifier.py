@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nda_augment._words import check_word
 from nda_augment.anomaly._training import Objective, Training, adamw, train
 from nda_augment.anomaly.density import DensityDetector
-from nda_augment.losses._inputs import check_word
 from nda_augment.transforms import Mixture, NegativeTransform
 
 Classes = Literal["each", "two"]

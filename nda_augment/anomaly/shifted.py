@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nda_augment._words import check_word
 from nda_augment.anomaly._training import Objective, Training, adamw, images_of, seeded, train
 from nda_augment.anomaly.classifier import check_negatives
 from nda_augment.anomaly.detector import Detector
-from nda_augment.losses._inputs import check_word
 from nda_augment.losses.one_class import CSILoss, UniCLRLoss
 from nda_augment.transforms import NegativeTransform
 from nda_augment.transforms.base import select

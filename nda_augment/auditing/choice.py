@@ -53,7 +53,7 @@ def auto_policy(
 
     Example:
         >>> import torch, nda_augment as nda
-        >>> images = torch.rand(96, 1, 16, 16).cumsum(2).cumsum(3) / 256  # darker towards the upper left
+        >>> images = torch.rand(200, 1, 16, 16).cumsum(2).cumsum(3) / 256  # darker towards the upper left
         >>> mixture = nda.auto_policy(images, transforms="flip,rotate90", members=1)
         >>> len(mixture.members)
         1

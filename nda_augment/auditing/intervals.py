@@ -83,7 +83,7 @@ def jackknife(numbers: Sequence[Mapping[str, float]], n: int) -> dict[str, Estim
         >>> values = torch.arange(20.0)
         >>> masks = leave_one_out(torch.arange(20) % 5)
         >>> print(jackknife([{"mean": float(values[mask].mean())} for mask in masks], n=20)["mean"])
-        9.50 [8.54, 10.46]
+        9.50 [7.54, 11.46]
     """
     whole, *partial = numbers
     groups = len(partial)

@@ -12,7 +12,7 @@ from nda_augment.functional.pairs import cutmix, mixup, stitch
 from nda_augment.functional.patches import cross_patch_shuffle, jigsaw, patch_infill, patch_rotate
 from nda_augment.functional.regions import cut_paste, cut_paste_foreign, cut_paste_scar, cutout, perlin_blend
 from nda_augment.functional.textures import patch_tile, texture_resample
-from nda_augment.functional.warps import field_colour, field_warp
+from nda_augment.functional.warps import field_color, field_warp
 
 __all__ = [
     "clip_stitch",
@@ -22,7 +22,7 @@ __all__ = [
     "cut_paste_scar",
     "cutmix",
     "cutout",
-    "field_colour",
+    "field_color",
     "field_warp",
     "flip",
     "frame_reverse",

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nda_augment.functional import masks
+from nda_augment.functional._checks import is_plain
 from nda_augment.functional._precision import to_dtype, working_dtype
 
 
@@ -138,8 +139,3 @@ def constant(values: Sequence[float], like: Tensor, dtype: torch.dtype) -> Tenso
 def _may_write(*tensors: Tensor) -> bool:
     """Tell whether ``out=`` is allowed: autograd and torch.func refuse it, and a compiler fuses better without."""
     return is_plain(*tensors) and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
-
-
-def is_plain(*tensors: Tensor) -> bool:
-    """Tell whether these are tensors with values, and nobody traces what is done with them."""
-    return not (torch.compiler.is_compiling() or any(map(torch._C._functorch.is_functorch_wrapped_tensor, tensors)))

@@ -1,4 +1,8 @@
-"""What every kernel asks of its arguments, checked on shapes and dtypes alone so that no device is waited for."""
+"""What every kernel asks of its arguments.
+
+Shapes and dtypes are always checked. Values are looked at where that is free: on the CPU, and where nobody traces; to
+ask a GPU would mean to wait for it.
+"""
 
 import torch
 from torch import Tensor
@@ -32,6 +36,38 @@ def check_parameter(parameter: Tensor, name: str, shape: tuple[int, ...]) -> Non
         raise ValueError(f"{name} must have shape {tuple(shape)}, one entry per image, got {tuple(parameter.shape)}")
 
 
+def check_index(index: Tensor, name: str, shape: tuple[int, ...], size: int) -> None:
+    """Raise unless a parameter has this shape, and entries from 0 to ``size - 1``."""
+    check_parameter(index, name, shape)
+    _check_between(index, name, 0, size - 1)
+
+
+def check_share(share: Tensor, name: str, shape: tuple[int, ...]) -> None:
+    """Raise unless a parameter has this shape, and entries in [0, 1]."""
+    check_parameter(share, name, shape)
+    _check_between(share, name, 0, 1)
+
+
+def check_boxes(boxes: Tensor, batch: int, size: tuple[int, int]) -> None:
+    """Raise unless boxes ``(B, 4)`` of ``(x0, y0, x1, y1)`` lie within images of a height and a width."""
+    check_parameter(boxes, "boxes", (batch, 4))
+    if not (boxes.device.type == "cpu" and is_plain(boxes)):
+        return
+    height, width = size
+    first, last = boxes[:, :2], boxes[:, 2:]
+    within = ((first >= 0) & (first <= last) & (last <= boxes.new_tensor([width, height]))).all(dim=1)
+    if not within.all():
+        raise ValueError(
+            f"boxes must be (x0, y0, x1, y1) with 0 <= x0 <= x1 <= {width} and 0 <= y0 <= y1 <= {height}, the image's "
+            f"sides, got {boxes[~within][0].tolist()}"
+        )
+
+
+def is_plain(*tensors: Tensor) -> bool:
+    """Tell whether these are tensors with values, and nobody traces what is done with them."""
+    return not (torch.compiler.is_compiling() or any(map(torch._C._functorch.is_functorch_wrapped_tensor, tensors)))
+
+
 def check_pool(pool: Tensor | None, images: Tensor) -> Tensor:
     """Return the pool that partners index into: the batch itself, or images that match it."""
     if pool is None:
@@ -55,3 +91,11 @@ def check_grid(grid: tuple[int, int], size: tuple[int, int]) -> None:
                 f"grid={grid} does not divide the image: {parts} parts of a {axis} of {length} px; "
                 f"resize the {axis} to {fitting}, or choose a grid that divides {size[0]}x{size[1]}"
             )
+
+
+def _check_between(values: Tensor, name: str, low: float, high: float) -> None:
+    if not (values.device.type == "cpu" and is_plain(values)) or not values.numel():
+        return
+    least, most = values.aminmax()
+    if not (low <= least and most <= high):
+        raise ValueError(f"{name} must be from {low} to {high}, got values from {least.item()} to {most.item()}")

@@ -7,7 +7,7 @@ from kornia.core.utils import is_autocast_enabled
 from torch import Tensor
 
 
-def full_precision(tensor: Tensor) -> AbstractContextManager[object]:
+def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
     """Return a context in which products keep their dtype, whatever the caller's autocast says."""
     return torch.autocast(tensor.device.type, enabled=False) if is_autocast_enabled() else nullcontext()
 

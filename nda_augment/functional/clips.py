@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from nda_augment.functional._checks import check_images, check_parameter, check_pool
+from nda_augment.functional._checks import check_images, check_index, check_pool
 
 
 def frame_shuffle(clips: Tensor, permutation: Tensor) -> Tensor:
@@ -27,7 +27,7 @@ def frame_shuffle(clips: Tensor, permutation: Tensor) -> Tensor:
     """
     _check_clips(clips)
     batch, frames = clips.shape[:2]
-    check_parameter(permutation, "permutation", (batch, frames))
+    check_index(permutation, "permutation", (batch, frames), frames)
     index = torch.arange(batch, device=clips.device).unsqueeze(1) * frames + permutation
     return clips.flatten(0, 1).index_select(0, index.flatten()).view(clips.shape)
 
@@ -75,7 +75,7 @@ def clip_stitch(clips: Tensor, partners: Tensor, *, pool: Tensor | None = None) 
     """
     _check_clips(clips)
     pool = check_pool(pool, clips)
-    check_parameter(partners, "partners", (len(clips),))
+    check_index(partners, "partners", (len(clips),), len(pool))
     middle = clips.shape[1] // 2
     return torch.cat([clips[:, :middle], pool[:, middle:].index_select(0, partners)], dim=1)
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nda_augment.functional._checks import check_parameter
-from nda_augment.functional._precision import full_precision
+from nda_augment.functional._precision import without_autocast
 
 
 def gaussian_field_nodes(correlation: float) -> int:
@@ -45,7 +45,7 @@ def gaussian_field(noise: Tensor, correlation: float, size: tuple[int, int]) -> 
     """
     check_noise(noise, None, correlation)
     rows, cols = (_weights(length, noise.shape[-1], correlation, noise) for length in size)
-    with full_precision(noise):
+    with without_autocast(noise):
         return rows @ noise @ cols.T
 
 

@@ -2,8 +2,9 @@
 
 from torch import Tensor
 
+from nda_augment._words import check_word
 from nda_augment.functional._canvas import as_canvas, as_images, shift
-from nda_augment.functional._checks import check_images, check_parameter
+from nda_augment.functional._checks import check_images, check_index, check_parameter
 from nda_augment.functional.patches import patch_rotate
 
 DIRECTIONS = ("vertical", "horizontal")
@@ -30,7 +31,7 @@ def rotate90(images: Tensor, turns: Tensor) -> Tensor:
         [[2.0, 4.0], [1.0, 3.0]]
     """
     check_images(images)
-    check_parameter(turns, "turns", (len(images),))
+    check_index(turns, "turns", (len(images),), 4)
     return patch_rotate(images, turns.unsqueeze(1), grid=(1, 1))
 
 
@@ -78,6 +79,5 @@ def flip(images: Tensor, direction: str = "vertical") -> Tensor:
         [2.0, 1.0]
     """
     check_images(images)
-    if direction not in DIRECTIONS:
-        raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, got {direction!r}")
+    check_word("direction", direction, DIRECTIONS)
     return as_images(as_canvas(images).flip(2 + DIRECTIONS.index(direction)), images)

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from nda_augment.functional._checks import check_parameter
+from nda_augment.functional._checks import check_index
 
 
 def other_class(labels: Tensor, offsets: Tensor, num_classes: int) -> Tensor:
@@ -17,12 +17,13 @@ def other_class(labels: Tensor, offsets: Tensor, num_classes: int) -> Tensor:
         int64 ``(B,)``.
 
     Raises:
-        ValueError: If the offsets have another shape than the labels.
+        ValueError: If the offsets have another shape than the labels, or one of them is no class or no offset.
 
     Example:
         >>> import torch
         >>> other_class(torch.tensor([0, 2]), torch.tensor([1, 1]), 3).tolist()
         [1, 0]
     """
-    check_parameter(offsets, "offsets", tuple(labels.shape))
+    check_index(labels, "labels", tuple(labels.shape), num_classes)
+    check_index(offsets, "offsets", tuple(labels.shape), num_classes)
     return (labels + offsets) % num_classes

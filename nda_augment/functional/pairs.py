@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from nda_augment.functional._canvas import as_canvas, as_images, matching_canvas, mix, overlay_box, size_of, take
-from nda_augment.functional._checks import check_images, check_parameter, check_pool
+from nda_augment.functional._checks import check_boxes, check_images, check_index, check_pool, check_share
 from nda_augment.functional._precision import to_dtype
 
 
@@ -35,8 +35,8 @@ def stitch(images: Tensor, partners: Tensor, axis: Tensor, keep: Tensor, *, pool
     Source: Sinha et al., Negative Data Augmentation, ICLR 2021, "Stitching".
     """
     canvas, borrowed = _image_and_partner(images, partners, pool)
-    check_parameter(axis, "axis", partners.shape)
-    check_parameter(keep, "keep", partners.shape)
+    check_index(axis, "axis", partners.shape, 2)
+    check_index(keep, "keep", partners.shape, 2)
     return as_images(overlay_box(_foreign_halves(axis, keep, size_of(canvas)), borrowed, canvas), images)
 
 
@@ -65,7 +65,7 @@ def cutmix(images: Tensor, partners: Tensor, boxes: Tensor, *, pool: Tensor | No
     Source: Sinha et al., Negative Data Augmentation, ICLR 2021, "CutMix"; Yun et al., CutMix, ICCV 2019.
     """
     canvas, borrowed = _image_and_partner(images, partners, pool)
-    check_parameter(boxes, "boxes", (images.shape[0], 4))
+    check_boxes(boxes, len(images), size_of(canvas))
     return as_images(overlay_box(boxes, borrowed, canvas), images)
 
 
@@ -76,7 +76,7 @@ def mixup(images: Tensor, partners: Tensor, weights: Tensor, *, pool: Tensor | N
         images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range; uint8 is computed in
             float32 and rounded.
         partners: int64 ``(B,)``, indices into the pool.
-        weights: ``(B,)`` floats in (0, 1), the share of the image itself.
+        weights: ``(B,)`` floats in [0, 1], the share of the image itself.
         pool: ``(N, C, H, W)`` images that partners are taken from; the batch itself by default.
 
     Returns:
@@ -94,7 +94,7 @@ def mixup(images: Tensor, partners: Tensor, weights: Tensor, *, pool: Tensor | N
     Source: Sinha et al., Negative Data Augmentation, ICLR 2021, "Mixup"; Zhang et al., mixup, ICLR 2018.
     """
     canvas, borrowed = _image_and_partner(images, partners, pool)
-    check_parameter(weights, "weights", partners.shape)
+    check_share(weights, "weights", partners.shape)
     weights = weights.view(-1, 1, 1, 1, 1)
     if images.dtype == torch.uint8:
         mixed = to_dtype(mix(weights, canvas.to(weights.dtype), borrowed.to(weights.dtype)), images.dtype)
@@ -107,7 +107,7 @@ def _image_and_partner(images: Tensor, partners: Tensor, pool: Tensor | None) ->
     """Return the canvas of the images and a fresh canvas of their partners."""
     check_images(images)
     pool = check_pool(pool, images)
-    check_parameter(partners, "partners", (images.shape[0],))
+    check_index(partners, "partners", (len(images),), len(pool))
     canvas = as_canvas(images)
     return canvas, take(matching_canvas(pool, canvas, images), partners)
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from nda_augment.functional._canvas import as_canvas, as_images, constant, matching_canvas, pick, size_of
-from nda_augment.functional._checks import check_grid, check_images, check_parameter, check_pool
+from nda_augment.functional._checks import check_grid, check_images, check_index, check_pool
 
 
 def jigsaw(images: Tensor, permutation: Tensor, grid: tuple[int, int] = (2, 2)) -> Tensor:
@@ -31,7 +31,8 @@ def jigsaw(images: Tensor, permutation: Tensor, grid: tuple[int, int] = (2, 2)) 
     Source: Sinha et al., Negative Data Augmentation, ICLR 2021, "Jigsaw".
     """
     check_images(images)
-    check_parameter(permutation, "permutation", (len(images), grid[0] * grid[1]))
+    cells = grid[0] * grid[1]
+    check_index(permutation, "permutation", (len(images), cells), cells)
     image = torch.arange(len(images), device=images.device).view(-1, 1)
     return cross_patch_shuffle(images, image.expand(permutation.shape), permutation, grid)
 
@@ -71,10 +72,10 @@ def cross_patch_shuffle(
     height, width = images.shape[-2:]
     check_grid(grid, (height, width))
     rows, cols = grid
-    check_parameter(sources, "sources", (len(images), rows * cols))
-    check_parameter(permutation, "permutation", (len(images), rows * cols))
     canvas = as_canvas(images)
     donor = canvas if pool is None else matching_canvas(check_pool(pool, images), canvas, images)
+    check_index(sources, "sources", (len(images), rows * cols), len(donor))
+    check_index(permutation, "permutation", (len(images), rows * cols), rows * cols)
     batch, planes, _, _, values = canvas.shape
     lines = height // rows
     # Places are counted in segments, the parts of a line that lie in one cell.
@@ -113,7 +114,7 @@ def patch_rotate(images: Tensor, turns: Tensor, grid: tuple[int, int] = (4, 4)) 
     check_images(images)
     check_grid(grid, (images.shape[-2], images.shape[-1]))
     rows, cols = grid
-    check_parameter(turns, "turns", (len(images), rows * cols))
+    check_index(turns, "turns", (len(images), rows * cols), 4)
     canvas = as_canvas(images)
     height, width = size_of(canvas)
     cell_height, cell_width = height // rows, width // cols

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from nda_augment._words import hint_at
 from nda_augment.functional import masks
 from nda_augment.functional._canvas import (
     as_canvas,
@@ -19,8 +20,15 @@ from nda_augment.functional._canvas import (
     size_of,
     take,
 )
-from nda_augment.functional._checks import check_images, check_parameter, check_pool
-from nda_augment.functional._precision import full_precision, to_dtype, working_dtype
+from nda_augment.functional._checks import (
+    check_boxes,
+    check_images,
+    check_index,
+    check_parameter,
+    check_pool,
+    check_share,
+)
+from nda_augment.functional._precision import to_dtype, without_autocast, working_dtype
 
 Fill = str | float | tuple[float, ...]
 FILLS = ("patch_mean", "image_mean", "zero")
@@ -51,7 +59,7 @@ def cutout(images: Tensor, boxes: Tensor, fill: Fill = "patch_mean") -> Tensor:
     DeVries and Taylor, 2017, fill with zero.
     """
     check_images(images)
-    check_parameter(boxes, "boxes", (len(images), 4))
+    check_boxes(boxes, len(images), (images.shape[-2], images.shape[-1]))
     canvas = as_canvas(images)
     colour = _colour(canvas, boxes, check_fill(fill), channels=images.shape[-3])
     return as_images(overlay_box(boxes, colour, canvas), images)
@@ -83,7 +91,7 @@ def cut_paste(images: Tensor, boxes: Tensor, shifts: Tensor, jitter: Tensor | No
     Source: Li et al., CutPaste, CVPR 2021.
     """
     check_images(images)
-    check_parameter(boxes, "boxes", (len(images), 4))
+    check_boxes(boxes, len(images), (images.shape[-2], images.shape[-1]))
     check_parameter(shifts, "shifts", (len(images), 2))
     canvas = as_canvas(images)
     moved = _jittered(shift(canvas, shifts), canvas, jitter, channels=images.shape[-3])
@@ -174,10 +182,10 @@ def cut_paste_foreign(
     """
     check_images(images)
     pool = check_pool(pool, images)
-    check_parameter(partners, "partners", (len(images),))
-    check_parameter(boxes, "boxes", (len(images), 4))
+    check_index(partners, "partners", (len(images),), len(pool))
+    check_boxes(boxes, len(images), (images.shape[-2], images.shape[-1]))
     check_parameter(shifts, "shifts", (len(images), 2))
-    check_parameter(weights, "weights", (len(images),))
+    check_share(weights, "weights", (len(images),))
     canvas = as_canvas(images)
     moved = shift(take(matching_canvas(pool, canvas, images), partners), shifts)
     alpha = masks.soft_box(boxes, size_of(canvas), softness) * weights.view(-1, 1, 1, 1)
@@ -224,8 +232,8 @@ def perlin_blend(
     """
     check_images(images)
     pool = check_pool(pool, images)
-    check_parameter(partners, "partners", (len(images),))
-    check_parameter(weights, "weights", (len(images),))
+    check_index(partners, "partners", (len(images),), len(pool))
+    check_share(weights, "weights", (len(images),))
     check_parameter(frequencies, "frequencies", (len(images), 2))
     canvas = as_canvas(images)
     islands = masks.perlin(angles, frequencies, rotations, size_of(canvas), threshold=threshold)
@@ -238,7 +246,9 @@ def check_fill(fill: Fill) -> Fill:
     """Return the fill, or raise if it is a word that no kernel knows or a number that is not one."""
     if isinstance(fill, str):
         if fill not in FILLS:
-            raise ValueError(f"unknown fill {fill!r}; known are {', '.join(FILLS)}, a number, or one per channel")
+            known = ", ".join(FILLS)
+            hint = hint_at(fill, FILLS)
+            raise ValueError(f"unknown fill {fill!r}; known are {known}, a number, or one per channel.{hint}")
         return fill
     numbers = (fill,) if isinstance(fill, (int, float)) else tuple(fill)
     if not numbers or not all(math.isfinite(number) for number in numbers):
@@ -276,7 +286,7 @@ def _box_mean(canvas: Tensor, boxes: Tensor) -> Tensor:
     """
     dtype = working_dtype(canvas)
     rows, cols = (side.to(dtype) for side in masks.box_sides(boxes, size_of(canvas)))
-    with full_precision(canvas):
+    with without_autocast(canvas):
         lines = (rows[:, None, None, :] @ canvas.flatten(3).to(dtype)).view(canvas[:, :, :1].shape)
     total = (lines * cols[:, None, None, :, None]).sum(dim=3, keepdim=True)
     return total / (rows.sum(1) * cols.sum(1)).view(-1, 1, 1, 1, 1)

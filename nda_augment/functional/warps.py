@@ -58,7 +58,7 @@ def field_warp(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
     return _like(to_dtype(warped, images.dtype).view(images.shape), images)
 
 
-def field_colour(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
+def field_color(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
     """Turn hues, stretch saturation and stretch contrast, by amounts that vary from place to place.
 
     Colour is split into grey and the rest. The rest is turned about the grey axis and scaled, the grey is scaled
@@ -82,7 +82,7 @@ def field_colour(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
         >>> from nda_augment.functional import gaussian_field_nodes
         >>> nodes = gaussian_field_nodes(0.2)
         >>> image = torch.rand(1, 3, 8, 8)
-        >>> torch.allclose(field_colour(image, torch.zeros(1, 3, nodes, nodes), 0.2), image, atol=1e-5)
+        >>> torch.allclose(field_color(image, torch.zeros(1, 3, nodes, nodes), 0.2), image, atol=1e-5)
         True
 
     Source: inspired by Mansfield et al., Random Field Augmentations, 2023.

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nda_augment.functional import _precision
+from nda_augment.functional._precision import without_autocast
 from nda_augment.losses._inputs import full_precision
 
 
@@ -39,8 +39,9 @@ def similarity(anchors: Tensor, others: Tensor) -> Tensor:
     The one place that multiplies matrices, hence the one place where autocast would round to half precision: divided by
     a temperature of 0.05, bfloat16's error of a similarity would be a tenth of a logit.
     """
-    with _precision.full_precision(anchors):
-        return anchors @ others.mT
+    dtype = torch.promote_types(anchors.dtype, others.dtype)
+    with without_autocast(anchors):
+        return anchors.to(dtype) @ others.to(dtype).mT
 
 
 def _may_look(embeddings: Tensor) -> bool:

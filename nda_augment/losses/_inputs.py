@@ -1,24 +1,9 @@
 """What every loss asks of its inputs."""
 
 import math
-from collections.abc import Collection
-from difflib import get_close_matches
 
 import torch
 from torch import Tensor
-
-
-def check_word(name: str, word: str, known: Collection[str]) -> None:
-    """Refuse a word that is not one of ``known``, naming the nearest that is.
-
-    Raises:
-        ValueError: If ``word`` is unknown.
-    """
-    if word in known:
-        return
-    nearest = get_close_matches(str(word), known, n=1, cutoff=0.4)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {word!r}.{hint}")
 
 
 def check_positive(name: str, value: float) -> None:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nda_augment.losses._inputs import check_positive, check_word, full_precision
+from nda_augment._words import check_word
+from nda_augment.losses._inputs import check_positive, full_precision
 from nda_augment.losses.contrastive import sup_con
 
 NegativeTerm = Literal["uniform", "distance", "contrastive"]

@@ -30,9 +30,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nda_augment._words import check_word
 from nda_augment.losses._distributed import gather, rank, world_size
 from nda_augment.losses._embeddings import similarity, unit
-from nda_augment.losses._inputs import check_positive, check_word
+from nda_augment.losses._inputs import check_positive
 
 Scope = Literal["own", "batch"]
 _SCOPES = get_args(Scope)
@@ -349,7 +350,8 @@ def sup_con(
     if labels.shape != features.shape[:1]:
         raise ValueError(f"labels must have shape ({len(features)},), one for each image, got {tuple(labels.shape)}")
     labels = gather(labels) if gather_distributed else labels
-    return _multi_view(features if features.ndim == 3 else features[:, None], labels, negatives, settings)
+    views = unit("features", features)
+    return _multi_view(views if views.ndim == 3 else views[:, None], labels, negatives, settings)
 
 
 class _ContrastiveLoss(nn.Module):
@@ -494,7 +496,8 @@ def _two_view(z0: Tensor, z1: Tensor, negatives: Tensor | None, settings: _Setti
     _check_pair("z0", z0, "z1", z1)
     images = len(z0) * (world_size() if settings["gather_distributed"] else 1)
     labels = torch.arange(images, device=z0.device)
-    return _multi_view(torch.stack([z0, z1], dim=1), labels, negatives, settings, decoupled)
+    views = torch.stack([unit("z0", z0), unit("z1", z1)], dim=1)
+    return _multi_view(views, labels, negatives, settings, decoupled)
 
 
 def _multi_view(
@@ -503,14 +506,13 @@ def _multi_view(
     """Mean over all anchors of log(sum over candidates) − mean over positives, both of similarities / τ.
 
     Args:
-        views: ``(B, V, D)``.
+        views: ``(B, V, D)``, each of length one.
         labels: Which images are each other's positives; those of all ranks where ranks are joined.
         negatives: As the public functions take them.
         settings: As the public functions take them.
         decoupled: Whether positives stay out of the sum over candidates.
     """
     _check_settings(**settings)
-    views = unit("embeddings", views)
     images, per_image, _ = views.shape
     offset = _offset(views, settings["gather_distributed"])
     anchors = views.flatten(0, 1)

@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple, get_args
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nda_augment.losses._inputs import check_positive, check_same_trailing, check_word, full_precision
+from nda_augment._words import check_word
+from nda_augment.losses._inputs import check_positive, check_same_trailing, full_precision
 
 RumiKind = Literal["least_squares", "wasserstein", "softplus"]
 _KINDS = get_args(RumiKind)
@@ -240,6 +241,8 @@ def _check_labels(kind: RumiKind, labels: RumiLabels | None) -> RumiLabels:
         return RumiLabels()
     if kind != "least_squares":
         raise ValueError(f"labels belong to kind='least_squares', kind={kind!r} has no use for them")
+    if not isinstance(labels, RumiLabels):
+        raise TypeError(f"labels must be RumiLabels, got {type(labels).__name__}")
     if not all(map(math.isfinite, labels)) or not labels.negative <= labels.fake < min(labels.positive, labels.target):
         raise ValueError(f"labels must be finite, with negative <= fake < positive and fake < target, got {labels}")
     return labels

@@ -1,7 +1,10 @@
 """Constructor arguments, checked at the door."""
 
 import math
+from numbers import Integral, Real
 from typing import Any, TypeVar
+
+from nda_augment._words import check_word
 
 T = TypeVar("T")
 
@@ -26,14 +29,21 @@ def as_grid(value: Any, name: str = "grid") -> tuple[int, int]:
     rows, cols = value if _is_pair(value) else (value, value)
     if not (_is_whole(rows) and _is_whole(cols)) or rows < 1 or cols < 1 or rows * cols < 2:
         raise ValueError(f"{name} must be whole numbers (rows, columns) with at least two cells, got {value!r}")
-    return rows, cols
+    return int(rows), int(cols)
 
 
 def as_whole_range(value: Any, name: str) -> tuple[int, int]:
     """Return a range of whole numbers from 0."""
     if not _is_pair(value) or not all(map(_is_whole, value)) or not 0 <= value[0] <= value[1]:
         raise ValueError(f"{name} must be whole numbers 0 <= low <= high, got {value!r}")
-    return value[0], value[1]
+    return int(value[0]), int(value[1])
+
+
+def as_whole(value: Any, name: str) -> int:
+    """Return a whole number from 0."""
+    if not _is_whole(value) or value < 0:
+        raise ValueError(f"{name} must be a whole number from 0 on, got {value!r}")
+    return int(value)
 
 
 def as_share(value: Any, name: str, wanted: str = "in [0, 1]") -> float:
@@ -73,8 +83,7 @@ def as_flag(value: Any, name: str) -> bool:
 
 def one_of(value: T, known: tuple[T, ...], name: str) -> T:
     """Return a value that must be one of a few."""
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+    check_word(name, value, known)
     return value
 
 
@@ -90,8 +99,8 @@ def _is_pair(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -23,6 +23,10 @@ Params = dict[str, Tensor]
 _COMPILING_IS_EXPORTING = torch.__version__ < "2.12"
 
 
+# What kornia's VideoSequential adds to the parameters of the modules that it calls.
+_FROM_VIDEO = "video_batch_size"
+
+
 class Common(TypedDict, total=False):
     """The constructor arguments that every transform takes."""
 
@@ -77,7 +81,8 @@ class NegativeTransform(IntensityAugmentationBase2D):
         - ``module(images)`` draws anew, ``module(images, generator=g)`` draws from ``g`` alone, and
           ``module(images, params=module._params)`` repeats a draw exactly. ``_params`` holds the last draw: one entry
           per image in every tensor, and the pool if one was given.
-        - a clip has one draw, the same on all of its frames.
+        - a clip has one draw, the same on all of its frames. Clips go to the transform directly: of kornia's
+          VideoSequential, transforms that borrow are an error.
         - transforms that need a second image take it from the batch, never from the image itself, or from
           ``pool=``, a batch of other images. A single image needs a pool.
         - masks, boxes, keypoints and class labels pass through kornia's containers untouched: a negative is no
@@ -149,9 +154,11 @@ class NegativeTransform(IntensityAugmentationBase2D):
         Raises:
             ValueError: If the input has a wrong rank, a grid does not divide it, a batch of one has no pool, or an
                 argument is given that this transform or this call has no use for.
-            TypeError: If the input is neither floating point nor uint8.
+            TypeError: If the input is neither floating point nor uint8, or ``params`` or ``generator`` is neither of
+                the two.
         """
         images = self.transform_tensor(input)
+        _check_types(params, generator)
         if params is None:
             self._check_options(images, pool, labels, pool_labels)
             params = self.draw(
@@ -218,6 +225,11 @@ class NegativeTransform(IntensityAugmentationBase2D):
         self, input: Tensor, params: Params, flags: dict[str, Any], transform: Tensor | None = None
     ) -> Tensor:
         """Apply the kernel with the parameters brought to the images' device."""
+        if self.uses_partners and _FROM_VIDEO in params:
+            raise ValueError(
+                f"{type(self).__name__} borrows from other clips, whose places kornia's VideoSequential does not keep; "
+                "call it on clips (B, T, C, H, W) directly"
+            )
         return self.negate(input, _on_device(params, input.device))
 
     @_input_metadata_only
@@ -285,6 +297,16 @@ class NegativeTransform(IntensityAugmentationBase2D):
             raise ValueError("pool_labels are the classes of a pool; pass pool, labels and pool_labels together")
         if pool_labels is not None and pool is not None:
             check_parameter(pool_labels, "pool_labels", (len(pool),))
+
+
+def _check_types(params: Any, generator: Any) -> None:
+    if params is not None and not isinstance(params, Mapping):
+        raise TypeError(f"params must be a draw, as recorded in _params, got {type(params).__name__}")
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise TypeError(
+            f"generator must be a torch.Generator, such as torch.Generator().manual_seed(0), got "
+            f"{type(generator).__name__}"
+        )
 
 
 def select(params: Mapping[str, Tensor], index: Tensor) -> Params:

@@ -20,6 +20,9 @@ class Rotate90(NegativeTransform):
     Args:
         **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
 
+    Raises:
+        ValueError: If the image is a single pixel.
+
     Shape:
         ``(B, C, H, W)`` or ``(B, T, C, H, W)`` to the same. Parameters: ``turns``, int64 ``(B,)`` in 1..3.
 
@@ -32,6 +35,8 @@ class Rotate90(NegativeTransform):
 
     def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one number of quarter turns per image."""
+        if shape[-2] == shape[-1] == 1:
+            raise ValueError("an image of 1x1 px looks the same from all sides")
         low, high = (1, 4) if shape[-2] == shape[-1] else (2, 3)
         return {"turns": sampling.integers(low, high, shape[0], **source)}
 
@@ -88,7 +93,7 @@ class Flip(NegativeTransform):
         **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
 
     Raises:
-        ValueError: If the direction is another word.
+        ValueError: If the direction is another word, or the image has only one line along it.
 
     Shape:
         ``(B, C, H, W)`` or ``(B, T, C, H, W)`` to the same. No parameters.
@@ -97,7 +102,7 @@ class Flip(NegativeTransform):
         >>> Flip()(torch.rand(8, 3, 32, 32)).shape
         torch.Size([8, 3, 32, 32])
 
-    Source: Sinha et al., Negative Data Augmentation, ICLR 2021, Table 1, as a counter-example.
+    Source: Sinha et al., Negative Data Augmentation, ICLR 2021, as a counter-example.
     """
 
     def __init__(self, direction: Literal["vertical", "horizontal"] = "vertical", **common: Unpack[Common]) -> None:
@@ -106,6 +111,10 @@ class Flip(NegativeTransform):
 
     def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw nothing."""
+        if shape[-2:][DIRECTIONS.index(self.direction)] < 2:
+            raise ValueError(
+                f"an image of {shape[-2]}x{shape[-1]} px has only one line to reflect with direction={self.direction!r}"
+            )
         return {}
 
     def negate(self, images: Tensor, params: Params) -> Tensor:

@@ -1,8 +1,7 @@
 """Several negatives at once, each image getting exactly one of them."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
 import torch
@@ -22,8 +21,8 @@ class Mixture(NegativeTransform):
     variance this bounds every group's size before the draw, so that no device is asked for it.
 
     Args:
-        transforms: Negative transforms, each with ``p=1``. Names them by position in ``_params``:
-            ``"0.permutation"``.
+        transforms: Negative transforms, each with ``p=1``; of a mapping, such as presets are, the values. Names them by
+            position in ``_params``: ``"0.permutation"``.
         weights: One non-negative number per transform, in any scale; equal by default.
         **common: ``p``, ``same_on_batch`` (one transform and one draw for the whole batch), ``keepdim`` of
             :class:`NegativeTransform`.
@@ -47,14 +46,14 @@ class Mixture(NegativeTransform):
 
     def __init__(
         self,
-        transforms: Sequence[NegativeTransform],
+        transforms: Sequence[NegativeTransform] | Mapping[str, NegativeTransform],
         weights: Sequence[float] | None = None,
         **common: Unpack[Common],
     ) -> None:
         super().__init__(**common)
-        _check_members(transforms)
-        self.transforms = nn.ModuleList(transforms)
-        self.weights = _as_weights(weights, len(transforms))
+        members = _as_members(transforms)
+        self.transforms = nn.ModuleList(members)
+        self.weights = _as_weights(weights, len(members))
         self.uses_partners = any(member.uses_partners for member in self.members)
         self.needs_labels = any(member.needs_labels for member in self.members)
         self.needs_clips = any(member.needs_clips for member in self.members)
@@ -152,8 +151,10 @@ class Mixture(NegativeTransform):
 def _for_member(request: Request, member: NegativeTransform) -> Request:
     """Return the request that a member gets: without what it has no use for."""
     labels = request.labels if member.needs_labels else None
-    return replace(
-        request,
+    return Request(
+        request.shape,
+        request.generator,
+        request.device,
         pool=request.pool if member.uses_partners else None,
         labels=labels,
         pool_labels=None if labels is None else request.pool_labels,
@@ -166,10 +167,13 @@ def _member_params(params: Params, number: int) -> Params:
     return {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
 
 
-def _check_members(transforms: Sequence[NegativeTransform]) -> None:
-    if not len(transforms):
+def _as_members(transforms: Any) -> list[NegativeTransform]:
+    if not isinstance(transforms, Iterable):
+        raise TypeError(f"a mixture is made of a list of transforms, got {type(transforms).__name__}")
+    members = list(transforms.values() if isinstance(transforms, Mapping) else transforms)
+    if not members:
         raise ValueError("a mixture needs at least one transform, got none")
-    for transform in transforms:
+    for transform in members:
         if not isinstance(transform, NegativeTransform):
             raise TypeError(
                 f"a mixture is made of negative transforms, got {type(transform).__name__}; "
@@ -177,6 +181,7 @@ def _check_members(transforms: Sequence[NegativeTransform]) -> None:
             )
         if transform.p != 1.0:
             raise ValueError(f"{transform!r} has p={transform.p}; in a mixture the weights say how often, use p=1")
+    return members
 
 
 def _as_weights(weights: Sequence[float] | None, number: int) -> tuple[float, ...]:

@@ -71,11 +71,11 @@ class CutMix(PairTransform):
 
     Args:
         side: Smallest and largest side of the box as fractions of the image's height and width, drawn apart; or one
-            number. The paper's 1/3 to 1/2 by default.
+            number. The paper's 1/3 to 1/2 by default. Below 1: a box of the whole image would be the partner itself.
         **common: ``partner``, ``p``, ``same_on_batch``, ``keepdim`` of :class:`PairTransform`.
 
     Raises:
-        ValueError: If the range is not within (0, 1], holds no whole number of pixels, or a single image comes
+        ValueError: If the range is not within (0, 1), holds no whole number of pixels, or a single image comes
             without a pool.
 
     Shape:
@@ -96,6 +96,8 @@ class CutMix(PairTransform):
     def __init__(self, side: tuple[float, float] | float = (1 / 3, 1 / 2), **common: Unpack[PairCommon]) -> None:
         super().__init__(**common)
         self.side = as_fractions(side, "side")
+        if self.side[1] == 1.0:
+            raise ValueError(f"side must stay below 1, got {side}: a box of the whole image is the partner, untouched")
 
     def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one box per image."""

@@ -11,7 +11,6 @@ from nda_augment.functional import masks
 from nda_augment.functional.regions import Fill, check_channels, check_fill
 from nda_augment.sampling import Source
 from nda_augment.transforms._arguments import (
-    as_finite,
     as_flag,
     as_fractions,
     as_positive_range,
@@ -279,8 +278,8 @@ class PerlinBlend(PairTransform):
         scales: Smallest and largest exponent k of the noise's 2^k cells per side, drawn apart for both sides. Cells
             are never smaller than 4 pixels.
         weight: Smallest and largest share of the partner inside the islands, within (0, 1]; or one number.
-        threshold: Noise above it is an island; lowered where less than 2 % of the image would be, so that no mask is
-            empty.
+        threshold: Noise above it is an island, in [0, 1], where 0 makes half of the image one; lowered where less than
+            2 % of the image would be, so that no mask is empty.
         strength: Scales the partner's share, in [0, 1]; at 0 the image itself comes back.
         **common: ``partner``, ``p``, ``same_on_batch``, ``keepdim`` of :class:`PairTransform`.
 
@@ -312,7 +311,7 @@ class PerlinBlend(PairTransform):
         super().__init__(**common)
         self.scales = as_whole_range(scales, "scales")
         self.weight = as_fractions(weight, "weight")
-        self.threshold = as_finite(threshold, "threshold")
+        self.threshold = as_share(threshold, "threshold")
         self.strength = as_share(strength, "strength")
 
     def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:

@@ -142,5 +142,5 @@ class RandomFieldColor(_RandomField):
         return math.radians(self.hue), self.saturation, self.contrast
 
     def negate(self, images: Tensor, params: Params) -> Tensor:
-        """Apply :func:`nda_augment.functional.field_colour`."""
-        return functional.field_colour(images, params["noise"], self.correlation)
+        """Apply :func:`nda_augment.functional.field_color`."""
+        return functional.field_color(images, params["noise"], self.correlation)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nda_augment import sampling
 from nda_augment.sampling import Source
-from nda_augment.transforms._arguments import as_positive, as_share, one_of
+from nda_augment.transforms._arguments import as_positive, as_share, as_whole, one_of
 from nda_augment.transforms.base import Common, NegativeTransform, Params
 
 Measure = Literal["relative_l2", "pixels"]
@@ -56,14 +56,12 @@ class AsNegative(NegativeTransform):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(**common)
-        if redraws < 0:
-            raise ValueError(f"redraws must not be negative, got {redraws}")
+        self.redraws = as_whole(redraws, "redraws")
         self.measure: Measure = one_of(measure, get_args(Measure), "measure")
         self.min_change = as_positive(min_change, "min_change")
         if measure == "pixels":
             as_share(min_change, "min_change")
         self.module = module
-        self.redraws = redraws
 
     def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one seed per image."""

@@ -43,8 +43,9 @@ def test_an_archive_of_something_else_is_refused(tmp_path, arrays, message):
 @pytest.mark.parametrize("content", [b"PK\x03\x04 nothing", b"nothing", b""], ids=["cut", "text", "empty"])
 def test_a_broken_archive_is_refused(tmp_path, content):
     (tmp_path / "a.npz").write_bytes(content)
-    with pytest.raises(ValueError, match=r"a\.npz is not a readable"):
+    with pytest.raises(ValueError, match=r"a\.npz is not a readable") as error:
         read(tmp_path / "a.npz", 64)
+    assert "pickle" not in str(error.value)
 
 
 def write_image(path):

@@ -166,7 +166,7 @@ def colour_by_hand(image: Tensor, fields: Tensor) -> Tensor:
 
 KERNELS = {
     "warp": (functional.field_warp, warp_by_hand, 6),
-    "colour": (functional.field_colour, colour_by_hand, 3),
+    "colour": (functional.field_color, colour_by_hand, 3),
 }
 each_kernel = pytest.mark.parametrize(("kernel", "by_hand", "number"), KERNELS.values(), ids=KERNELS)
 
@@ -230,11 +230,11 @@ class TestBending:
 def test_colour_needs_three_channels() -> None:
     noise = torch.zeros(2, 3, *(gaussian_field_nodes(0.4),) * 2)
     with pytest.raises(ValueError, match=r"3 channels, got images of shape \(2, 4, 6, 6\)"):
-        functional.field_colour(torch.rand(2, 4, 6, 6), noise, 0.4)
+        functional.field_color(torch.rand(2, 4, 6, 6), noise, 0.4)
 
 
 def test_colour_leaves_grey_images_grey() -> None:
     grey = distinct((2, 1, 6, 6)).expand(2, 3, 6, 6)
     noise = torch.randn(2, 3, *(gaussian_field_nodes(0.4),) * 2)
-    coloured = functional.field_colour(grey, noise, 0.4)
+    coloured = functional.field_color(grey, noise, 0.4)
     assert_close(coloured, coloured[:, :1].expand(-1, 3, -1, -1))

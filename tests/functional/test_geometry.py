@@ -63,7 +63,7 @@ def test_flip(shape: tuple[int, ...], direction: str, dim: int, memory_format: t
 
 def test_errors() -> None:
     images = torch.rand(2, 3, 4, 4)
-    with pytest.raises(ValueError, match=r"direction must be one of vertical, horizontal, got 'down'"):
+    with pytest.raises(ValueError, match=r"direction must be one of 'vertical', 'horizontal', got 'down'"):
         functional.flip(images, "down")
     with pytest.raises(ValueError, match=re.escape("turns must have shape (2,), one entry per image, got (1,)")):
         functional.rotate90(images, torch.ones(1, dtype=torch.long))

@@ -467,7 +467,7 @@ def test_bad_pairs_are_named(loss, names):
         loss(flat, good)
     with pytest.raises(ValueError, match=f"^{names[0]} and {names[1]} must have the same shape"):
         loss(good, normal(2, 4))
-    for place, name in enumerate(names if loss is info_nce else ("embeddings", "embeddings")):
+    for place, name in enumerate(names):
         with pytest.raises(ValueError, match=f"^{name} has 12 values that are not finite"):
             loss(*(broken if place == number else good for number in range(2)))
 
@@ -479,6 +479,13 @@ def test_bad_anchors_and_features_are_named():
         negative_logits(normal(3, 4) / 0, normal(3, 4), temperature=1.0)
     with pytest.raises(ValueError, match=r"^features must have shape \(N, D\)"):
         sup_con(normal(4), torch.arange(4))
+    with pytest.raises(ValueError, match=r"^features has 12 values that are not finite"):
+        sup_con(normal(3, 4) / 0, torch.arange(3))
+
+
+def test_precisions_may_differ():
+    query, key = normal(3, 4), normal(3, 4, seed=1)
+    assert info_nce(query, key.float()).item() == pytest.approx(info_nce(query, key).item(), abs=1e-6)
 
 
 def test_bad_queue():

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 import nda_augment as nda
@@ -20,6 +21,12 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: nda.CrossPatchShuffle(grid=(0, 4)), "at least two cells"),
     (lambda: nda.CrossPatchShuffle(partner="other_class"), "partner must be one of 'any', got 'other_class'"),
     (lambda: nda.PatchInfill(rate=0.5), "rate must be one of 0.25, 0.375, got 0.5"),
+    (lambda: nda.Stitch(axis="vertcal"), "got 'vertcal'. Did you mean 'vertical'?"),
+    (
+        lambda: nda.Cutout(fill="patchmean"),
+        "unknown fill 'patchmean'; known are patch_mean, image_mean, zero, a number, "
+        "or one per channel. Did you mean 'patch_mean'?",
+    ),
     (lambda: nda.Stitch(axis="diagonal"), "axis must be one of 'random', 'horizontal', 'vertical', got 'diagonal'"),
     (lambda: nda.Stitch(keep="left"), "keep must be one of 'random', 'first', 'second', got 'left'"),
     (lambda: nda.Stitch(partner="own"), "partner must be one of 'any', 'other_class', 'same_class', got 'own'"),
@@ -28,6 +35,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: nda.CutMix(side=(0.5, 0.3)), "got (0.5, 0.3)"),
     (lambda: nda.CutMix(side=(0.5, 1.5)), "got (0.5, 1.5)"),
     (lambda: nda.CutMix(side=math.nan), "side must be"),
+    (lambda: nda.CutMix(side=(0.5, 1.0)), "side must stay below 1, got (0.5, 1.0): a box of the whole image is the"),
     (lambda: nda.CutMix(side=(0.1, 0.2, 0.3)), "side must be"),
     (lambda: nda.Cutout(side=-0.1), "got -0.1"),
     (lambda: nda.Cutout(fill="mean"), "unknown fill 'mean'; known are patch_mean, image_mean, zero, a number"),
@@ -69,7 +77,9 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: nda.AsNegative(abs, min_change=0.0), "min_change must be positive and finite, got 0.0"),
     (lambda: nda.AsNegative(abs, min_change=1.5, measure="pixels"), "min_change must be in [0, 1], got 1.5"),
     (lambda: nda.AsNegative(abs, measure="l1"), "measure must be one of 'relative_l2', 'pixels', got 'l1'"),
-    (lambda: nda.AsNegative(abs, redraws=-1), "redraws must not be negative, got -1"),
+    (lambda: nda.AsNegative(abs, redraws=1.5), "redraws must be a whole number from 0 on, got 1.5"),
+    (lambda: nda.PerlinBlend(threshold=-2), "threshold must be in [0, 1], got -2"),
+    (lambda: nda.AsNegative(abs, redraws=-1), "redraws must be a whole number from 0 on, got -1"),
 ]
 
 
@@ -87,7 +97,10 @@ def test_is_refused(make: Callable[[], object], message: str) -> None:
         (lambda: nda.Jigsaw([2, 3]).grid, (2, 3)),
         (lambda: nda.CutMix(0.5).side, (0.5, 0.5)),
         (lambda: nda.CutMix([0.25, 0.5]).side, (0.25, 0.5)),
-        (lambda: nda.CutMix(1).side, (1.0, 1.0)),
+        (lambda: nda.Cutout(1).side, (1.0, 1.0)),
+        (lambda: nda.Jigsaw(np.int64(3)).grid, (3, 3)),
+        (lambda: nda.Cutout(np.float32(0.5)).side, (0.5, 0.5)),
+        (lambda: nda.PerlinBlend(scales=np.array([1, 2]).tolist()).scales, (1, 2)),
         (lambda: nda.Cutout(fill=[1, 2]).fill, (1, 2)),
         (lambda: nda.Mixup(1).alpha, 1.0),
         (lambda: nda.CutPasteScar(angle=30).angle, (30.0, 30.0)),

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -125,3 +126,26 @@ class Nothing(NegativeTransform):
 def test_the_base_is_abstract() -> None:
     with pytest.raises((NotImplementedError, AttributeError, TypeError)):
         Nothing()(torch.rand(2, 3, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"params": torch.Generator()}, "params must be a draw, as recorded in _params, got Generator"),
+        ({"generator": 0}, r"generator must be a torch.Generator, such as .*manual_seed\(0\), got int"),
+    ],
+    ids=["params", "generator"],
+)
+def test_what_is_no_draw_and_no_generator_is_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        nda.Jigsaw()(torch.rand(2, 3, 4, 4), **options)
+
+
+def test_an_image_of_one_line_has_no_other_side() -> None:
+    row = torch.rand(2, 3, 1, 4)
+    assert nda.Flip(direction="horizontal")(row).shape == row.shape
+    with pytest.raises(ValueError, match="1x4 px has only one line to reflect with direction='vertical'"):
+        nda.Flip()(row)
+    with pytest.raises(ValueError, match="1x1 px looks the same from all sides"):
+        nda.Rotate90()(row[..., :1])
+    assert nda.Rotate90()(row).shape == row.shape

@@ -171,6 +171,10 @@ def test_partners_of_a_nested_mixture_are_those_of_the_whole_batch() -> None:
         assert torch.equal(mixture(images, params=params), negatives)
 
 
+def test_a_preset_is_a_mixture_of_its_values() -> None:
+    assert str(Mixture(nda.presets.paper())) == "jigsaw,stitch,mixup,cutout,cutmix"
+
+
 def test_one_choice_for_all_if_told() -> None:
     mixture, images = Mixture(members(), same_on_batch=True), distinct((8, 3, 8, 6))
     seen = set()
@@ -215,6 +219,10 @@ class TestErrors:
     def test_strangers(self, stranger: Any) -> None:
         with pytest.raises(TypeError, match=rf"made of negative transforms, got {type(stranger).__name__}.*AsNegative"):
             Mixture([nda.Jigsaw(), stranger])
+
+    def test_one_transform_is_no_list(self) -> None:
+        with pytest.raises(TypeError, match="a mixture is made of a list of transforms, got Jigsaw"):
+            Mixture(nda.Jigsaw())  # type: ignore[arg-type]
 
     def test_members_that_skip(self) -> None:
         with pytest.raises(ValueError, match=r"has p=0\.5; in a mixture the weights say how often, use p=1"):

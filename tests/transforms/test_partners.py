@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from kornia.augmentation import VideoSequential
 
+import nda_augment as nda
 from tests.cases import REGISTERED, Case, distinct, generator
 
 PAIRS = [case for case in REGISTERED if case.module.uses_partners]
@@ -48,3 +50,18 @@ class TestByClass:
         labels = torch.tensor([7, 7, 7] if partner == "other_class" else [7, 7, 8])
         with pytest.raises(ValueError, match=r"no image of (its own|another) class.*\[[78]\]"):
             module(images, labels=labels)
+
+
+@pytest.mark.parametrize(
+    "transform", [nda.Stitch(), nda.Mixture([nda.Jigsaw(), nda.CutMix()])], ids=["stitch", "mixture"]
+)
+def test_partners_of_kornias_video_container_would_be_frames_of_other_clips(transform: nda.NegativeTransform) -> None:
+    clips = torch.rand(4, 5, 3, 8, 8)
+    with pytest.raises(ValueError, match="borrows from other clips, whose places kornia's VideoSequential"):
+        VideoSequential(transform, data_format="BTCHW", same_on_frame=True)(clips)
+    assert transform(clips).shape == clips.shape
+
+
+def test_kornias_video_container_takes_what_does_not_borrow() -> None:
+    clips = torch.rand(2, 3, 1, 8, 8)
+    assert VideoSequential(nda.Jigsaw(), data_format="BTCHW", same_on_frame=True)(clips).shape == clips.shape

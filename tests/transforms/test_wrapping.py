@@ -72,7 +72,7 @@ def test_another_shape_is_refused():
     ("arguments", "message"),
     [
         ({"min_change": 0.0}, "min_change must be positive"),
-        ({"redraws": -1}, "redraws must not be negative, got -1"),
+        ({"redraws": -1}, "redraws must be a whole number from 0 on, got -1"),
         ({"measure": "l2"}, "measure must be one of"),
         ({"measure": "pixels", "min_change": 2.0}, r"min_change must be in \[0, 1\], got 2.0"),
     ],

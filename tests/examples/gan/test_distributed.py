@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,8 @@ RUNS = {
         "LOSS.nda_mode=replace",
         "LOSS.nda_fake_weight=0.8",
         "LOSS.nda_adaptive=true",
+        "AUG.apply_ada=true",
+        "AUG.ada_interval=5",
         "MODEL.g_cond_mtd=cBN",
         "MODEL.d_cond_mtd=PD",
         "OPTIMIZATION.acml_steps=2",
@@ -35,7 +39,13 @@ def test_two_processes_train_like_one_on_the_joined_batch(tmp_path):
     more = [f"DATA.path={tmp_path / 'images.npz'}", "OPTIMIZATION.total_steps=2", "RUN.print_freq=1"]
     more += ["AUG.ada_initial_augment_p=0.5", "AUG.ada_kimg=1", "AUG.ada_aug_type='color,flip'", "RUN.save_freq=1"]
     words = {name: [*TINY, *more, *each, f"RUN.save_dir={tmp_path / name}"] for name, each in RUNS.items()}
-    torch.multiprocessing.spawn(ranks.run, (tmp_path, free_port(), words), nprocs=2)
+    processes = torch.multiprocessing.spawn(ranks.run, (tmp_path, free_port(), words), nprocs=2, join=False)
+    deadline = time.monotonic() + 300
+    while not processes.join(timeout=5):
+        if time.monotonic() > deadline:
+            for process in processes.processes:
+                process.kill()
+            pytest.fail("the processes wait for each other")
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
 
     for name in RUNS:
@@ -48,6 +58,9 @@ def test_two_processes_train_like_one_on_the_joined_batch(tmp_path):
             torch.testing.assert_close(saved[player], alone[player], atol=2e-5, rtol=1e-4)
         torch.testing.assert_close(saved["average"], alone["average"], atol=2e-5, rtol=1e-4)
         assert also_saved["step"] == 2
+        # What they count on the way to their next move included.
+        assert saved["positives"]["_extra_state"] == pytest.approx(alone["positives"]["_extra_state"])
+        assert saved["adaptive_weight"] == pytest.approx(alone["adaptive_weight"], rel=1e-3, abs=1e-4)
         assert [list(row) for row in saved["history"]] == [list(row) for row in alone["history"]]
         for mine, theirs in zip(saved["history"], alone["history"], strict=True):
             assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-4)
