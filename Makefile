@@ -6,7 +6,8 @@ STAMP := $(VENV)/.installed
 LOWEST := .venv-lowest
 CORE_TESTS := tests/functional tests/losses tests/transforms tests/adapters \
 	$(addprefix tests/test_,cli.py doctor.py guarantees.py package.py policy.py presets.py registry.py sampling.py schedules.py)
-TEST_TOOLS := hypothesis prdc pytest pytest-xdist scikit-image scikit-learn scipy
+# setuptools: torch 2.5 compiles with it and does not ask for it.
+TEST_TOOLS := hypothesis prdc pytest pytest-xdist scikit-image scikit-learn scipy setuptools
 
 # The whole set-up of a fresh machine; runs again only when the dependencies change.
 $(STAMP): pyproject.toml
