@@ -14,8 +14,17 @@ from benchmarks import adapters, chart, importing, training, transforms
 
 HERE = Path(__file__).parent
 
-
-TABLES = ("transforms", "training", "adapters", "import")
+_COPIES = (
+    "On a CPU a copy of a large batch costs several times more where its memory is fresh than where the allocator kept "
+    "it, which changes within a run: compare multiples of a copy within a row, and milliseconds between rows."
+)
+# What is said above each table.
+TABLES = {
+    "transforms": _COPIES,
+    "training": _COPIES,
+    "adapters": _COPIES,
+    "import": "Each call is a process of its own.",
+}
 
 
 def main() -> None:
@@ -51,9 +60,9 @@ def write(name: str, rows: list[dict[str, Any]]) -> None:
         table.add_row(*line)
         lines.append("| " + " | ".join(line) + " |")
     Console().print(table)
-    heading = f"# {name}\n\n{_machine()}\n\n"
-    (HERE / f"{name}.md").write_text(heading + "\n".join(lines) + "\n")
-    (HERE / f"{name}.json").write_text(json.dumps({"machine": _machine(), "rows": rows}, indent=1) + "\n")
+    machine = f"{_machine()} {TABLES[name]}"
+    (HERE / f"{name}.md").write_text(f"# {name}\n\n{machine}\n\n" + "\n".join(lines) + "\n")
+    (HERE / f"{name}.json").write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
 
 
 def _text(value: Any) -> str:
@@ -62,11 +71,7 @@ def _text(value: Any) -> str:
 
 def _machine() -> str:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
-    return (
-        f"{device}, {torch.get_num_threads()} CPU threads, torch {torch.__version__}; medians of interleaved calls. "
-        "On a CPU a copy of a large batch costs several times more where its memory is fresh than where the allocator "
-        "kept it, which changes within a run: compare multiples of a copy within a row, and milliseconds between rows."
-    )
+    return f"{device}, {torch.get_num_threads()} CPU threads, torch {torch.__version__}; medians of interleaved calls."
 
 
 if __name__ == "__main__":

@@ -12,7 +12,20 @@ HEADER = """<!-- Written by `python -m docs.build`, which tries every cell. -->
 # What works with what
 
 What fails with other libraries stands with the [adapters](adapters/index.md), and what is installed on a machine, and
-whether it loads, is what `nda-augment doctor` says. Here are the negatives.
+whether it loads, is what `nda-augment doctor` says. Here are the oldest versions, and the negatives.
+
+## The oldest versions
+
+`make test-lowest` runs the core suite and the adapters on torch 2.5.1, kornia 0.9.0, torchvision 0.20.1, Lightly 1.5.26
+and albumentations 2.0.8: it passes. What does not work there and does with newer ones:
+
+- `torch.export(strict=True)` of a negative, before torch 2.12, as kornia takes a compilation for an export there.
+- `torch.compile` with inductor, on torch 2.5, unless setuptools is installed.
+- `mixup` on the meta device, on torch 2.5, which has no gamma distribution there.
+
+kornia 0.8 is refused at import: it hands a transform only a part of the batch.
+
+## The negatives
 
 Each cell was tried: the negative was called on four images of 3 channels and 16x16 pixels, changed in one respect. A
 number is a failure, explained below the table. **All of them are errors at the door that say what would be right**;

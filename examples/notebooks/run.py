@@ -47,7 +47,9 @@ def execute(path: Path) -> NotebookNode:
     """
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources=resources).execute()
+    NotebookClient(
+        notebook, timeout=SECONDS, kernel_name="python3", resources=resources, coalesce_streams=True
+    ).execute()
     return clean(notebook)
 
 
