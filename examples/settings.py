@@ -51,6 +51,12 @@ def flat(config: Any) -> dict[str, Any]:
     return flatten(asdict(config))
 
 
+def differences(config: Any, earlier: Any) -> dict[str, str]:
+    """Say by key how a config differs from an earlier one."""
+    mine, theirs = flat(config), flat(earlier)
+    return {key: f"was {theirs[key]!r}, now {value!r}" for key, value in mine.items() if value != theirs[key]}
+
+
 def flatten(sections: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Return the values of sections by their full keys, ``SECTION.key``."""
     return {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}

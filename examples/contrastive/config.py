@@ -127,17 +127,6 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
     return config
 
 
-def to_yaml(config: Config) -> str:
-    """Return a config as the text of a file that :func:`load` reads."""
-    return settings.to_yaml(config)
-
-
-def differences(config: Config, other: Config) -> dict[str, str]:
-    """Say by key how a config differs from an earlier one."""
-    mine, theirs = settings.flat(config), settings.flat(other)
-    return {key: f"was {theirs[key]!r}, now {value!r}" for key, value in mine.items() if value != theirs[key]}
-
-
 def _check(config: Config) -> None:
     words = {
         "DATA.name": ("digits", "folder", "npz", "sheets", "cifar10"),

@@ -10,17 +10,19 @@ import logging
 import os
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import torch
 import typer
 from lightning_fabric.plugins import TorchCheckpointIO
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 from rich.console import Console
 
+from examples import settings as sections
 from examples.contrastive import config, data, methods
 from examples.contrastive.config import DIGITS, Config
 from examples.contrastive.data import labels_of
@@ -60,27 +62,31 @@ def train(settings: Config) -> Results:
         ConfigError: If the folder holds a run with other settings.
         ValueError: If the data cannot be read, or do not fill one batch.
     """
-    folder = Path(settings.RUN.save_dir)
-    finished = prepare(folder, settings)
+    finished = prepare(settings, config.load)
     if finished:
         return finished
-    if settings.RUN.threads:
-        torch.set_num_threads(settings.RUN.threads)
     training, test = data.load(settings.DATA)
     method = methods.make(settings, training)
-    callbacks: list[Callback] = [
-        KNNAccuracy(training, test, settings.EVAL),
-        ModelCheckpoint(folder, Path(CHECKPOINT).stem, save_on_train_epoch_end=True, enable_version_counter=False),
-    ]
-    if settings.RUN.progress:
-        callbacks.append(RichProgressBar())
+    watch = KNNAccuracy(training, test, settings.EVAL)
+    return fit(settings, method, watch, lambda: evaluate(method, training, test, settings))
+
+
+def fit(settings: Config, method: LightningModule, watch: Callback, evaluate: Callable[[], Results]) -> Results:
+    """Train what a prepared run trains, from its checkpoint if it has one, and write down what ``evaluate`` finds."""
+    folder = Path(settings.RUN.save_dir)
+    if settings.RUN.threads:
+        torch.set_num_threads(settings.RUN.threads)
+    checkpoints = ModelCheckpoint(
+        folder, Path(CHECKPOINT).stem, save_on_train_epoch_end=True, enable_version_counter=False
+    )
+    bar = [RichProgressBar()] if settings.RUN.progress else []
     saved, started = folder / CHECKPOINT, time.perf_counter()
     with quiet():
-        trainer = make_trainer(settings, callbacks)
+        trainer = make_trainer(settings, [watch, checkpoints, *bar])
         trainer.fit(method, ckpt_path=saved if saved.exists() else None, weights_only=True)
         results: Results = {"epochs": trainer.current_epoch, "seconds": round(time.perf_counter() - started, 1)}
         if trainer.is_global_zero:
-            results |= evaluate(method, training, test, settings)
+            results |= evaluate()
             write(json.dumps(results, indent=2) + "\n", folder / RESULTS)
     return results
 
@@ -113,16 +119,17 @@ def evaluate(method: methods.Contrastive, training: Images, test: Images, settin
     return {"knn": knn, "linear": linear}
 
 
-def prepare(folder: Path, settings: Config) -> Results | None:
-    """Make the run's folder and write down its settings; return its results if it is finished.
+def prepare(settings: Config, load: Callable[[Path], Any]) -> Results | None:
+    """Make the run's folder and write down its settings, which ``load`` reads; return its results if it is finished.
 
     Raises:
         ConfigError: If the folder holds a run with other settings.
     """
+    folder = Path(settings.RUN.save_dir)
     folder.mkdir(parents=True, exist_ok=True)
     written = folder / "config.yaml"
     if (folder / CHECKPOINT).exists():
-        differing = config.differences(settings, config.load(written))
+        differing = sections.differences(settings, load(written))
         other = [f"{key} ({how})" for key, how in differing.items() if not key.startswith(FREE)]
         if other:
             raise ConfigError(
@@ -136,7 +143,7 @@ def prepare(folder: Path, settings: Config) -> Results | None:
         console.print(f"{folder}: going on from {CHECKPOINT}")
     atomic.sweep(folder / CHECKPOINT)
     (folder / RESULTS).unlink(missing_ok=True)
-    write(config.to_yaml(settings), written)
+    write(sections.to_yaml(settings), written)
     return None
 
 

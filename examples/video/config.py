@@ -90,12 +90,6 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
     return config
 
 
-def differences(config: Config, other: Config) -> dict[str, str]:
-    """Say by key how a config differs from an earlier one."""
-    mine, theirs = settings.flat(config), settings.flat(other)
-    return {key: f"was {theirs[key]!r}, now {value!r}" for key, value in mine.items() if value != theirs[key]}
-
-
 def _check(config: Config) -> None:
     values = settings.flat(config)
     settings.check_words(

@@ -5,21 +5,14 @@ end ``results.json``. Started again it goes on from its checkpoint, and on one m
 for bit, as if it had never stopped (on a GPU, as far as its kernels are deterministic).
 """
 
-import json
-import time
 from pathlib import Path
 from typing import Annotated, cast
 
-import torch
 import typer
-from pytorch_lightning import Callback
-from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from rich.console import Console
 
-from examples import settings as sections
 from examples.contrastive import config as contrastive
-from examples.contrastive.train import CHECKPOINT, FREE, RESULTS, Results, make_trainer, quiet, write
-from examples.gan import checkpoint as atomic
+from examples.contrastive.train import Results, fit, prepare
 from examples.settings import ConfigError
 from examples.video import config, data, methods
 from examples.video.config import DIGITS, Config
@@ -42,57 +35,19 @@ def train(settings: Config) -> Results:
         ConfigError: If the folder holds a run with other settings.
         ValueError: If the clips cannot be read, or do not fill one batch.
     """
-    folder = Path(settings.RUN.save_dir)
-    finished = prepare(folder, settings)
+    # How a run is trained is set as in examples.contrastive, under the same names.
+    common = cast(contrastive.Config, settings)
+    finished = prepare(common, config.load)
     if finished:
         return finished
-    if settings.RUN.threads:
-        torch.set_num_threads(settings.RUN.threads)
     training, test = data.load(settings.DATA)
     method = methods.make(settings, training)
-    callbacks: list[Callback] = [
-        KNNAccuracy(training, test, settings.EVAL),
-        ModelCheckpoint(folder, Path(CHECKPOINT).stem, save_on_train_epoch_end=True, enable_version_counter=False),
-    ]
-    if settings.RUN.progress:
-        callbacks.append(RichProgressBar())
-    saved, started = folder / CHECKPOINT, time.perf_counter()
-    with quiet():
-        # The Trainer's settings are those of examples.contrastive, under the same names.
-        trainer = make_trainer(cast(contrastive.Config, settings), callbacks)
-        trainer.fit(method, ckpt_path=saved if saved.exists() else None, weights_only=True)
-        results: Results = {"epochs": trainer.current_epoch, "seconds": round(time.perf_counter() - started, 1)}
-        if trainer.is_global_zero:
-            results |= accuracies(method.backbone, training, test, settings.EVAL, settings.RUN.seed)
-            write(json.dumps(results, indent=2) + "\n", folder / RESULTS)
-    return results
+    watch = KNNAccuracy(training, test, settings.EVAL)
 
+    def evaluate() -> Results:
+        return accuracies(method.backbone, training, test, settings.EVAL, settings.RUN.seed)
 
-def prepare(folder: Path, settings: Config) -> Results | None:
-    """Make the run's folder and write down its settings; return its results if it is finished.
-
-    Raises:
-        ConfigError: If the folder holds a run with other settings.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    written = folder / "config.yaml"
-    if (folder / CHECKPOINT).exists():
-        differing = config.differences(settings, config.load(written))
-        other = [f"{key} ({how})" for key, how in differing.items() if not key.startswith(FREE)]
-        if other:
-            raise ConfigError(
-                f"{folder} holds a run with other settings: {', '.join(other)}. "
-                "Choose another RUN.save_dir, or remove that folder"
-            )
-        if (folder / RESULTS).exists() and not any(key.startswith("EVAL.") for key in differing):
-            console.print(f"{folder}: finished already")
-            results: Results = json.loads((folder / RESULTS).read_text())
-            return results
-        console.print(f"{folder}: going on from {CHECKPOINT}")
-    atomic.sweep(folder / CHECKPOINT)
-    (folder / RESULTS).unlink(missing_ok=True)
-    write(sections.to_yaml(settings), written)
-    return None
+    return fit(common, method, watch, evaluate)
 
 
 def main(

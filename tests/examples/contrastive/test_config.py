@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from examples.contrastive import config
-from examples.gan.config import ConfigError
+from examples.settings import ConfigError, differences, to_yaml
 
 CONFIGS = sorted(Path(config.__file__).parent.glob("configs/*.yaml"))
 
@@ -22,13 +22,13 @@ def test_words_change_the_file_and_the_file_the_defaults(tmp_path: Path) -> None
 
 def test_a_saved_config_is_read_back(tmp_path: Path) -> None:
     settings = config.load(None, ["AUG.nda_policy='jigsaw(grid=3),stitch:2'", "RUN.seed=7"])
-    (tmp_path / "config.yaml").write_text(config.to_yaml(settings))
+    (tmp_path / "config.yaml").write_text(to_yaml(settings))
     assert config.load(tmp_path / "config.yaml") == settings
 
 
 def test_differences_are_named() -> None:
     earlier, now = config.load(), config.load(None, ["RUN.seed=1", "MODEL.dim=32"])
-    assert config.differences(now, earlier) == {"MODEL.dim": "was 64, now 32", "RUN.seed": "was 0, now 1"}
+    assert differences(now, earlier) == {"MODEL.dim": "was 64, now 32", "RUN.seed": "was 0, now 1"}
 
 
 @pytest.mark.parametrize(

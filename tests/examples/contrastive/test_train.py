@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from examples.contrastive import compare, config, methods, train
 from examples.contrastive.config import Config
-from examples.gan.config import ConfigError
+from examples.settings import ConfigError, differences
 from tests.examples.contrastive.conftest import LIGHTNING_WARNS, TINY, Tiny
 
 pytestmark = pytest.mark.filterwarnings(LIGHTNING_WARNS)
@@ -202,5 +202,5 @@ def test_arms_differ_in_their_negatives_only(tmp_path: Path) -> None:
     path.write_text("{}\n")
     plain = compare.settings_of(path, words, "plain", "", 2)
     mixture = compare.settings_of(path, words, "mixture", "jigsaw,stitch:2", 2)
-    assert set(config.differences(mixture, plain)) == {"AUG.apply_nda", "AUG.nda_policy", "RUN.save_dir"}
+    assert set(differences(mixture, plain)) == {"AUG.apply_nda", "AUG.nda_policy", "RUN.save_dir"}
     assert (plain.RUN.seed, mixture.RUN.save_dir) == (2, str(tmp_path / "mixture-2"))

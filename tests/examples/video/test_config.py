@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from examples import settings as sections
-from examples.settings import ConfigError
+from examples.settings import ConfigError, differences
 from examples.video import config
 
 CONFIGS = sorted(Path(config.__file__).parent.glob("configs/*.yaml"))
@@ -22,7 +22,7 @@ def test_a_saved_config_is_read_back(tmp_path: Path) -> None:
 
 def test_differences_are_named() -> None:
     earlier, now = config.load(), config.load(None, ["RUN.seed=1", "DATA.frames=4"])
-    assert config.differences(now, earlier) == {"DATA.frames": "was 8, now 4", "RUN.seed": "was 0, now 1"}
+    assert differences(now, earlier) == {"DATA.frames": "was 8, now 4", "RUN.seed": "was 0, now 1"}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from examples.settings import ConfigError
+from examples.contrastive.train import RESULTS
+from examples.settings import ConfigError, differences
 from examples.video import compare, config, methods, train
 from examples.video.config import Config
 from tests.examples.contrastive.conftest import LIGHTNING_WARNS
@@ -25,7 +26,7 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
     whole, killed = (tiny(name, f"MODEL.method={method}") for name in ("whole", "killed"))
     expected = train.train(whole)
     folder = Path(whole.RUN.save_dir)
-    assert json.loads((folder / train.RESULTS).read_text()) == expected
+    assert json.loads((folder / RESULTS).read_text()) == expected
     assert config.load(folder / "config.yaml") == whole
     assert expected["epochs"] == 3
 
@@ -119,6 +120,6 @@ def test_the_command_line_compares(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert plain.startswith("| plain | 50.00 ± 0.00 |  | 26.00 ± 1.41 |  |")
     assert both.startswith("| both | 60.00 ± 0.00 | +10.00 ± 0.00 | 26.00 ± 1.41 | +0.00 ± 0.00 |")
     assert [Path(each.RUN.save_dir).name for each in asked] == ["plain-0", "both-0", "plain-1", "both-1"]
-    assert set(config.differences(asked[1], asked[0])) == {"AUG.apply_nda", "AUG.nda_policy", "RUN.save_dir"}
+    assert set(differences(asked[1], asked[0])) == {"AUG.apply_nda", "AUG.nda_policy", "RUN.save_dir"}
     assert asked[1].AUG.nda_policy == "jigsaw,frameshuffle:2"
     assert CliRunner().invoke(_app(compare.main), ["--arm", "jigsw"]).exit_code == 2
