@@ -285,6 +285,9 @@ class NegativesOnDevice:
     Attributes:
         nda_transform: The negative, or ``None`` to train without.
 
+    Raises:
+        TypeError: If a class has ``LightningModule`` before it.
+
     Example:
         >>> import nda_augment as nda
         >>> from pytorch_lightning import LightningModule
@@ -296,6 +299,13 @@ class NegativesOnDevice:
 
     # Annotated only: a value on the class would hide the transform, which nn.Module keeps elsewhere.
     nda_transform: NegativeTransform | None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # Behind it, the module's own hook would be found first, and there would be no negatives and no error.
+        before = cls.__mro__[: cls.__mro__.index(NegativesOnDevice)]
+        if any(base.__name__ == "LightningModule" for base in before):
+            raise TypeError(f"{cls.__name__} must have NegativesOnDevice before LightningModule among its bases")
 
     def make_negatives(self, images: Tensor) -> Tensor:
         """Return the negatives of views ``(B, C, H, W)``; override it to choose the generator, for example."""

@@ -59,7 +59,7 @@ class NegativeDataset(torchvision_adapter.NegativeDataset):
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise TypeError(f"items of the data set must be pairs (image, label), got {type(item).__name__}")
         image, label = item
-        return image, label
+        return image, int(label)  # that of a TensorDataset is a tensor, which does not collate with the number -1
 
 
 class NegativeCollate:

@@ -53,7 +53,8 @@ class NegativeTransform(v2.Transform):  # type: ignore[misc]  # torchvision is u
 
     Raises:
         TypeError: If the transform is not one of this package's or the pool is of none of these kinds; and in a call
-            if a PIL image has a palette or other pixels than bytes and floats.
+            if an array comes in the place of an image, or a PIL image with a palette or other pixels than bytes and
+            floats.
         ValueError: If a pool comes with a transform that borrows nothing; and in a call what the transform raises,
             such as for a single image without a pool.
 
@@ -85,6 +86,12 @@ class NegativeTransform(v2.Transform):  # type: ignore[misc]  # torchvision is u
         self.negative = _check_transform(transform)
         self.pool = _check_pool(pool, transform)
 
+    def check_inputs(self, flat_inputs: list[Any]) -> None:
+        """Refuse an array in the place of the image: torchvision would hand it back as it is."""
+        arrays = any(isinstance(leaf, np.ndarray) and leaf.ndim > 1 for leaf in flat_inputs)
+        if arrays and not any(self._needs_transform_list(flat_inputs)):
+            raise TypeError("cannot make a negative of an array; put v2.ToImage() before this transform")
+
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw the seed that the images of one call share."""
         return {"seed": int(torch.randint(_SEEDS, (), device="cpu"))}
@@ -93,7 +100,10 @@ class NegativeTransform(v2.Transform):  # type: ignore[misc]  # torchvision is u
         """Return the negative of one image, batch or clip."""
         return _negative(inpt, self.negative, self.pool, torch.Generator().manual_seed(params["seed"]))
 
-    # What torchvision 0.20 calls the two hooks.
+    # What torchvision 0.20 calls the hooks.
+    def _check_inputs(self, flat_inputs: list[Any]) -> None:
+        self.check_inputs(flat_inputs)
+
     def _get_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         return self.make_params(flat_inputs)
 

@@ -61,7 +61,7 @@ def gallery(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the picture goes.")] = Path("gallery.png"),
     policy: Annotated[
         str | None,
-        typer.Option(help='Negatives to draw, such as "jigsaw(grid=3x3),stitch"; all by default.'),
+        typer.Option(help='Negatives to draw, such as "jigsaw(grid=3x3),stitch"; all that fit by default.'),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     size: Annotated[int, typer.Option(min=8, help="Side in pixels that images are cropped and resized to.")] = 224,
@@ -81,6 +81,8 @@ def gallery(
         transforms = {word: transform for word, transform in transforms.items() if word not in alone}
         if not transforms:
             raise typer.Exit(1)
+    if policy is None:
+        transforms = _that_fit(transforms, images[:2])
     try:
         path = save_contact_sheet(output, images, transforms, seed=seed)
     except (ValueError, OSError) as error:
@@ -291,6 +293,19 @@ def _transforms(policy: str | None) -> dict[str, NegativeTransform]:
     if policy is None:
         return {entry.word: entry.cls() for entry in ENTRIES if not entry.cls.needs_clips}
     return {str(member): member for member in _mixture(policy).members}
+
+
+def _that_fit(transforms: dict[str, NegativeTransform], images: Tensor) -> dict[str, NegativeTransform]:
+    """Leave out the negatives that do not take images of this size, and name them."""
+    fit = {}
+    for word, transform in transforms.items():
+        try:
+            transform(images, generator=torch.Generator())
+        except ValueError as error:
+            _err.print(f"skipped {word}: {error}")
+        else:
+            fit[word] = transform
+    return fit
 
 
 def _mixture(policy: str) -> Mixture:

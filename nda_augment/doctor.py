@@ -135,9 +135,13 @@ def _adapter(name: str) -> Finding:
     # A library that is broken may raise anything while it loads; it is named here, and nothing is hidden.
     except Exception as error:
         status: Status = "missing" if isinstance(_origin(error), ModuleNotFoundError) else "broken"
-        note, fix = _builds_that_differ() or (str(error).splitlines()[0], _advice(error) or _install(_with_extra(name)))
+        note, fix = _builds_that_differ() or (_first_line(error), _advice(error) or _install(_with_extra(name)))
         return Finding("adapter", name, status, found.versions, note, fix)
     return found
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _origin(error: BaseException) -> BaseException:

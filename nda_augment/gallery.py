@@ -35,6 +35,7 @@ def contact_sheet(images: Tensor, transforms: Mapping[str, nn.Module], *, seed: 
 
     Raises:
         ImportError: If matplotlib is missing.
+        TypeError: If ``transforms`` are not a mapping.
         ValueError: If ``images`` are not ``(B, C, H, W)``, have neither 1 nor 3 channels, or leave [0, 1]; if there
             are no transforms.
 
@@ -46,6 +47,11 @@ def contact_sheet(images: Tensor, transforms: Mapping[str, nn.Module], *, seed: 
         12
     """
     _check_images(images)
+    if not isinstance(transforms, Mapping):
+        raise TypeError(
+            "transforms must be negatives by label, such as {'jigsaw': nda.Jigsaw()}, "
+            f"got {type(transforms).__name__}"
+        )
     if not transforms:
         raise ValueError("transforms is empty: give at least one, such as {'jigsaw': nda.Jigsaw()}")
     images = images.detach().cpu()

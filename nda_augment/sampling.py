@@ -591,7 +591,8 @@ def stratified_choice(
 def _check_company(batch: int) -> None:
     if batch == 1:
         raise ValueError(
-            "a batch of one image has no partner in it; pass `pool=` (a tensor of other images) or a larger batch"
+            "a batch of one image has no partner in it; pass `pool=` (a tensor of other images), or a larger batch: "
+            "the last one of a DataLoader goes with drop_last=True"
         )
 
 

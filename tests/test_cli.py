@@ -56,6 +56,17 @@ def test_all_negatives_by_default_and_a_seed_repeats_them(folder, tmp_path):
     assert same == again != other
 
 
+def test_what_does_not_fit_the_size_is_left_out_by_default_and_an_error_if_asked_for(folder, tmp_path):
+    picture = tmp_path / "out.png"
+    result = run("gallery", folder, "-o", picture, "--size", "33", "--json")
+    assert result.exit_code == 0, result.output
+    assert "skipped jigsaw: grid=(2, 2) does not divide the image" in result.stderr
+    drawn = json.loads(result.stdout)["negatives"]
+    assert "cutout" in drawn
+    assert "jigsaw" not in drawn
+    assert run("gallery", folder, "-o", picture, "--size", "33", "--policy", "jigsaw").exit_code == 1
+
+
 def test_the_gallery_says_what_it_drew_in_json(folder, tmp_path):
     result = run("gallery", folder, "-o", tmp_path / "out.png", "--policy", "jigsaw,flip", "--size", "32", "--json")
     drawn = json.loads(result.stdout)

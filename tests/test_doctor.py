@@ -125,6 +125,15 @@ def test_a_library_that_does_not_load_for_another_reason_is_quoted(install, monk
     assert found.fix == 'pip install "nda-augment[torchvision]"'
 
 
+def test_an_error_without_words_is_named_by_its_kind(monkeypatch):
+    def import_module(name):
+        raise AssertionError
+
+    monkeypatch.setattr(doctor.importlib, "import_module", import_module)
+    found = finding("torchvision")
+    assert (found.status, found.note) == ("broken", "AssertionError")
+
+
 def test_what_a_library_needs_itself_is_missing(uninstall, monkeypatch):
     uninstall("torchvision")
     forget(monkeypatch, "lightly")

@@ -67,6 +67,11 @@ def test_bad_input_is_named(images, transforms, message):
         contact_sheet(images, transforms)
 
 
+def test_a_policy_is_no_mapping():
+    with pytest.raises(TypeError, match=r"by label.*got str"):
+        contact_sheet(torch.rand(2, 3, 8, 8), "jigsaw")
+
+
 def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r'pip install "nda-augment\[cli\]"'):

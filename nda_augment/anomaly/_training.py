@@ -35,8 +35,8 @@ class Training:
         accelerator: As Fabric takes it, such as ``"auto"``, ``"cpu"``, ``"cuda"``.
         precision: Of the forward passes, as Fabric names it: ``"32-true"``, ``"bf16-mixed"`` or ``"16-mixed"``. Weights
             stay in float32.
-        checkpoint: File that the state is written to after every epoch, atomically. If it is there already, the fit
-            goes on from it.
+        checkpoint: File that the state is written to after every epoch, atomically; missing folders are made. If it
+            is there already, the fit goes on from it.
         report: Called after every epoch with its number, from 1 on, and the mean losses by name.
 
     Raises:
@@ -97,8 +97,11 @@ def train(module: nn.Module, loader: Iterable[Any], objectives: Sequence[Objecti
     """
     optimizers = [objective.optimizer for objective in objectives]
     schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(each, settings.epochs) for each in optimizers]
-    start = _resume(module, optimizers, schedules, settings)
     fabric = _fabric(settings)
+    fabric.to_device(module)  # before the state is read: what optimizers have saved goes where the weights are
+    scaler = fabric.strategy.precision  # the scale of float16 gradients is part of the state
+    parts = (module, *optimizers, *schedules, scaler)
+    start = _resume(parts, optimizers, settings)
     network, *players = fabric.setup(module, *optimizers)
     for objective in objectives:
         network.mark_forward_method(objective.method)
@@ -124,24 +127,25 @@ def train(module: nn.Module, loader: Iterable[Any], objectives: Sequence[Objecti
         for schedule in schedules:
             schedule.step()
         if settings.checkpoint is not None:
-            _save(_state(module, optimizers, schedules, epoch + 1, settings), settings.checkpoint)
+            _save(_state(parts, optimizers, epoch + 1, settings), settings.checkpoint)
         if settings.report is not None:
             settings.report(epoch + 1, losses)
     module.eval()
 
 
 def images_of(batch: Any) -> Tensor:
-    """Return the images of a batch: the tensor itself, the first entry of a tuple or list, or that named "image".
+    """Return the images of a batch: the tensor itself, the first entry of a tuple or list, or what is named "image".
 
     Raises:
         TypeError: If there is no tensor of floating point there.
         ValueError: If it is not ``(B, C, H, W)``, or empty.
     """
-    images = batch
     if isinstance(batch, Mapping):
         images = batch.get("image")
     elif isinstance(batch, tuple | list) and batch:
         images = batch[0]
+    else:
+        images = getattr(batch, "image", batch)  # anomalib's batches are neither
     if not isinstance(images, Tensor):
         raise TypeError(
             f"a batch must be a tensor of images, start with one, or have one as 'image', got {type(batch).__name__}"
@@ -178,41 +182,40 @@ def _fabric(settings: Training) -> Any:
     return Fabric(accelerator=settings.accelerator, devices=1, precision=settings.precision)
 
 
-def _state(
-    module: nn.Module, optimizers: Sequence[Any], schedules: Sequence[Any], epoch: int, settings: Training
-) -> dict[str, Any]:
+def _state(parts: Sequence[Any], optimizers: Sequence[Any], epoch: int, settings: Training) -> dict[str, Any]:
     return {
         "epoch": epoch,
-        "settings": _settings_that_matter(settings),
-        "module": module.state_dict(),
-        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-        "schedules": [schedule.state_dict() for schedule in schedules],
+        "settings": _settings_that_matter(optimizers, settings),
+        "parts": [part.state_dict() for part in parts],
     }
 
 
-def _resume(module: nn.Module, optimizers: Sequence[Any], schedules: Sequence[Any], settings: Training) -> int:
+def _resume(parts: Sequence[Any], optimizers: Sequence[Any], settings: Training) -> int:
     """Bring everything to where the checkpoint was; return how many epochs are done."""
     if settings.checkpoint is None or not settings.checkpoint.exists():
         return 0
     state = torch.load(settings.checkpoint, map_location="cpu", weights_only=True)
-    if state["settings"] != _settings_that_matter(settings):
+    settings_now = _settings_that_matter(optimizers, settings)
+    if state["settings"] != settings_now:
         raise ValueError(
-            f"{settings.checkpoint} was written with {state['settings']}, now it is {_settings_that_matter(settings)}; "
-            "choose another checkpoint, or remove that file"
+            f"{settings.checkpoint} was written with {state['settings']}, now it is {settings_now}; choose another "
+            "checkpoint, or remove that file"
         )
-    module.load_state_dict(state["module"])
-    for part, saved in zip((*optimizers, *schedules), (*state["optimizers"], *state["schedules"]), strict=True):
+    for part, saved in zip(parts, state["parts"], strict=True):
         part.load_state_dict(saved)
     epoch: int = state["epoch"]
     return epoch
 
 
-def _settings_that_matter(settings: Training) -> dict[str, float]:
-    return {name: getattr(settings, name) for name in ("epochs", "lr", "weight_decay", "seed")}
+def _settings_that_matter(optimizers: Sequence[Any], settings: Training) -> dict[str, Any]:
+    # Learning rates as the optimizers have them, since a detector may have its own.
+    rates = [group["initial_lr"] for optimizer in optimizers for group in optimizer.param_groups]
+    return {"lr": rates} | {name: getattr(settings, name) for name in ("epochs", "weight_decay", "seed", "precision")}
 
 
 def _save(state: dict[str, Any], path: Path) -> None:
     """Write so that ``path`` never holds half of the state."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nda_augment._words import check_word
-from nda_augment.anomaly._training import Objective, Training, adamw, train
+from nda_augment.anomaly._training import Objective, Training, adamw, seeded, train
 from nda_augment.anomaly.density import DensityDetector
 from nda_augment.transforms import Mixture, NegativeTransform
 
@@ -85,7 +85,9 @@ class ClassifierDetector(DensityDetector):
         """Train on normal images and their negatives, then learn the density; see :meth:`Detector.fit`."""
         settings = self.training_settings
         train(self, loader, [Objective("loss", adamw(self.parameters(), settings))], settings)
-        return super().fit(loader)
+        # A loader that shuffles and drops its last batch, or augments, draws once more.
+        with seeded(settings.seed, settings.epochs, self.device):
+            return super().fit(loader)
 
     def loss(self, images: Tensor) -> Tensor:
         """The cross-entropy of real images and all their negatives, a scalar."""
@@ -148,18 +150,25 @@ def _random_windows(images: Tensor, side: int) -> Tensor:
 
 def _windows(images: Tensor, side: int, step: int) -> tuple[Tensor, tuple[int, int]]:
     """All windows ``(B · rows · columns, C, side, side)``, image by image, row by row; and how many there are."""
-    grid = images.unfold(2, side, step).unfold(3, side, step)
-    rows, columns = grid.shape[2:4]
-    return grid.permute(0, 2, 3, 1, 4, 5).flatten(0, 2), (rows, columns)
+    tops, lefts = (_starts(length, side, step) for length in images.shape[-2:])
+    windows = [images[..., top : top + side, left : left + side] for top in tops for left in lefts]
+    return torch.stack(windows, dim=1).flatten(0, 1), (len(tops), len(lefts))
+
+
+def _starts(length: int, side: int, step: int) -> list[int]:
+    """Where windows begin: one every ``step``, and one at the end if the steps do not get there."""
+    last = length - side
+    return [*range(0, last, step), last]
 
 
 def _spread(scores: Tensor, side: int, step: int, size: tuple[int, int]) -> Tensor:
     """Turn scores of windows into scores of pixels: the mean over a pixel's windows, the nearer the heavier."""
-    place = torch.arange(side, dtype=scores.dtype, device=scores.device) - (side - 1) / 2
-    bell = torch.exp(-0.5 * (place / (side / 4)).square())
-    kernel = (bell[:, None] * bell)[None, None]
-    summed = F.conv_transpose2d(scores, kernel, stride=step)
-    spread = summed / F.conv_transpose2d(torch.ones_like(scores), kernel, stride=step)
-    # The last windows may end before the image does.
-    below, right = size[0] - spread.shape[-2], size[1] - spread.shape[-1]
-    return F.pad(spread, (0, right, 0, below), mode="replicate")
+    rows, columns = (_weights(length, side, step).to(scores) for length in size)
+    return rows @ scores @ columns.T / (rows.sum(dim=1, keepdim=True) * columns.sum(dim=1))
+
+
+def _weights(length: int, side: int, step: int) -> Tensor:
+    """How much each window ``(length, windows)`` counts at each place: a Gaussian around its middle, 0 outside."""
+    place = torch.arange(length)[:, None] - torch.tensor(_starts(length, side, step))
+    bell = torch.exp(-0.5 * ((place - (side - 1) / 2) / (side / 4)).square())
+    return bell * ((place >= 0) & (place < side))

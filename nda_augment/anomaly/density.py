@@ -97,8 +97,9 @@ class GaussianDensity(nn.Module):
 
     def score(self, features: Tensor) -> Tensor:
         """Squared Mahalanobis distances ``(N,)`` of features ``(N, D)``, in float64."""
-        apart = self._prepare(features) - self.mean
-        return torch.einsum("nd,de,ne->n", apart, self.precision, apart)
+        # In full even if the module that holds this was cast, by .float() or .half().
+        apart = self._prepare(features) - self.mean.double()
+        return torch.einsum("nd,de,ne->n", apart, self.precision.double(), apart)
 
     def _prepare(self, features: Tensor) -> Tensor:
         values = features.double()

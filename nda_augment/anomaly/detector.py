@@ -34,8 +34,9 @@ class Detector(nn.Module):
         """Learn from normal images.
 
         Args:
-            loader: Yields batches of images, or tuples that start with them, or dictionaries that have them as
-                ``"image"``; anew each time it is iterated. What else is in a batch is not looked at.
+            loader: Yields batches of images, or tuples that start with them, or dictionaries and objects that have
+                them as ``image``, such as anomalib's; anew each time it is iterated. What else is in a batch is not
+                looked at.
 
         Returns:
             The detector itself, in eval mode.

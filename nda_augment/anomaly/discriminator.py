@@ -98,9 +98,12 @@ class DiscriminatorDetector(Detector):
 
     def generator_loss(self, images: Tensor) -> Tensor:
         """Look real to the discriminator; a scalar."""
-        self.discriminator.requires_grad_(False)
+        learned = [weight for weight in self.discriminator.parameters() if weight.requires_grad]  # some may be frozen
+        for weight in learned:
+            weight.requires_grad_(False)
         logits = self.discriminator(self.generator(self._latents(images)))
-        self.discriminator.requires_grad_(True)
+        for weight in learned:
+            weight.requires_grad_(True)
         return generator_loss(logits, kind=self.kind)
 
     def _latents(self, images: Tensor) -> Tensor:

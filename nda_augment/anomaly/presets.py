@@ -40,7 +40,7 @@ def defect(
         features: ``D``.
         patch: Side of the windows as a share of the image, or ``None``.
         training: How it learns.
-        **options: Of :class:`ClassifierDetector`.
+        **options: Of :class:`ClassifierDetector`, which itself takes other negatives than these.
 
     Example:
         >>> from nda_augment.anomaly import Encoder

@@ -106,7 +106,8 @@ class ShiftDetector(Detector):
         """Train on normal images and their shifted copies, then keep their features; see :meth:`Detector.fit`."""
         settings = self.training_settings
         train(self, loader, [Objective("loss", adamw(self.parameters(), settings))], settings)
-        with torch.no_grad():
+        # A loader that shuffles draws once more, and its first images are the pool.
+        with torch.no_grad(), seeded(settings.seed, settings.epochs, self.device):
             self._remember(loader)
         self.fitted.fill_(True)
         return self
@@ -136,6 +137,8 @@ class ShiftDetector(Detector):
             some, of_shift = self._look(images)
             features.append(some)
             logits.append(of_shift)
+        if not features:
+            raise ValueError("the loader yields no batch after training; it must start anew each time it is iterated")
         normal = torch.cat(features)
         self.bank = F.normalize(normal, dim=-1)
         self.scales = torch.stack([normal.norm(dim=-1).mean(dim=0), torch.cat(logits).abs().mean(dim=0)])

@@ -12,6 +12,7 @@ from kornia.filters import gaussian_blur2d, sobel
 from torch import Tensor
 
 from nda_augment import sampling
+from nda_augment.functional._precision import to_dtype, working_dtype
 from nda_augment.sampling import Source
 from nda_augment.transforms import CutPerm, NegativeTransform, Rotate90
 from nda_augment.transforms._arguments import as_positive
@@ -92,7 +93,7 @@ class Noise(NegativeTransform):
 
     def negate(self, images: Tensor, params: Params) -> Tensor:
         """Add it."""
-        return images + (self.std * params["noise"]).to(images.dtype)
+        return to_dtype(images + self.std * params["noise"], images.dtype)
 
 
 class Blur(NegativeTransform):
@@ -119,7 +120,8 @@ class Blur(NegativeTransform):
         """Convolve with a kernel of three deviations to either side."""
         sigma = self.sigma * min(images.shape[-2:])
         side = min(2 * max(1, round(3 * sigma)) + 1, (min(images.shape[-2:]) - 1) // 2 * 2 + 1)
-        return gaussian_blur2d(images, (side, side), (sigma, sigma))
+        blurred = gaussian_blur2d(images.to(working_dtype(images)), (side, side), (sigma, sigma))
+        return to_dtype(blurred, images.dtype)
 
 
 class Sobel(NegativeTransform):
@@ -139,7 +141,7 @@ class Sobel(NegativeTransform):
 
     def negate(self, images: Tensor, params: Params) -> Tensor:
         """Apply kornia's filter."""
-        return sobel(images)
+        return to_dtype(sobel(images.to(working_dtype(images))), images.dtype)
 
 
 def rotations() -> list[NegativeTransform]:

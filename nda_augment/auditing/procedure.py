@@ -1,6 +1,6 @@
 """The audit itself: which images play which part, and what is made of them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -59,7 +59,7 @@ def audit(
     Raises:
         ValueError: If there are fewer than 32 images, or of a wrong shape or range; if labels are not one per image;
             if a given transform does not take the images; if two transforms have one name.
-        TypeError: If images are neither uint8 nor floating point.
+        TypeError: If images are no tensor of uint8 or floating point, or transforms are of another kind.
 
     Example:
         >>> import torch, nda_augment as nda
@@ -137,7 +137,12 @@ def choose(
             else:
                 chosen[entry.word] = entry.cls()
         return chosen, skipped
+    if isinstance(transforms, NegativeTransform) or not isinstance(transforms, str | Iterable):
+        raise TypeError(f"transforms must be a policy string, or a list or mapping of transforms, got {transforms!r}")
     members = from_policy(transforms).members if isinstance(transforms, str) else list(transforms)
+    for member in members:
+        if not isinstance(member, NegativeTransform):
+            raise TypeError(f"{member!r} is no transform of this package; audit other functions as {{name: function}}")
     names = [str(transform) for transform in members]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -165,6 +170,8 @@ def _check_names(chosen: Mapping[str, Transform]) -> None:
 
 
 def _check(images: Tensor, labels: Tensor | None, max_images: int) -> None:
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images must be a torch.Tensor (N, C, H, W), got {type(images).__name__}")
     if images.ndim != 4:
         raise ValueError(f"images must be (N, C, H, W), got shape {tuple(images.shape)}")
     if images.dtype != torch.uint8 and not images.is_floating_point():
@@ -174,7 +181,7 @@ def _check(images: Tensor, labels: Tensor | None, max_images: int) -> None:
     if max_images < FEWEST:
         raise ValueError(f"max_images must be at least {FEWEST}, got {max_images}")
     if min(images.shape[-2:]) < _SMALLEST:
-        raise ValueError(f"images must have at least {_SMALLEST} pixels a side, got shape {tuple(images.shape)}")
+        raise ValueError(f"images (N, C, H, W) must have at least {_SMALLEST} pixels a side, got {tuple(images.shape)}")
     if images.is_floating_point() and not (images.min() >= 0 and images.max() <= 1):
         raise ValueError(
             f"images must lie in [0, 1], got [{images.min():.3g}, {images.max():.3g}]; "

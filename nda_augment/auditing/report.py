@@ -209,6 +209,9 @@ class Report:
         counts = {word: sum(row.verdict == word for row in ranking) for word in ("pass", "warn", "fail")}
         best = [row.name for row in ranking if row.verdict == "pass"][:3]
         advice = f"start with {', '.join(best)}" if best else "none is a clear negative for these images"
+        unclear = sum(row.kind == "unclear" for row in ranking)
+        if unclear and not best:
+            advice += f"; {unclear} too close to call with {self.settings.used} of them"
         return f"{counts['pass']} pass, {counts['warn']} warn, {counts['fail']} fail: {advice}."
 
     def to_dict(self) -> dict[str, Any]:
@@ -227,12 +230,16 @@ class Report:
 
     def table(self) -> "RenderableType":
         """Return the report for a rich console. Needs ``pip install "nda-augment[cli]"``."""
-        from nda_augment.auditing.terminal import draw
-
+        try:
+            from nda_augment.auditing.terminal import draw
+        except (ImportError, RuntimeError, OSError) as error:
+            raise ImportError('tables need rich: pip install "nda-augment[cli]"') from error
         return draw(self)
 
     def save_html(self, path: str | Path) -> Path:
         """Write the report as one HTML file with its pictures inside. Needs ``pip install "nda-augment[cli]"``."""
-        from nda_augment.auditing.page import write
-
+        try:
+            from nda_augment.auditing.page import write
+        except (ImportError, RuntimeError, OSError) as error:
+            raise ImportError('pages need matplotlib and pillow: pip install "nda-augment[cli]"') from error
         return write(self, Path(path))

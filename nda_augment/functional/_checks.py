@@ -7,6 +7,9 @@ ask a GPU would mean to wait for it.
 import torch
 from torch import Tensor
 
+# A side no longer than this, beside a longer one, is rather the channels of an image whose axes are in another order.
+_MOST_CHANNELS = 4
+
 
 def check_images(images: Tensor, name: str = "images") -> None:
     """Raise unless ``images`` is a float or uint8 batch ``(B, C, H, W)`` or ``(B, T, C, H, W)``."""
@@ -87,9 +90,11 @@ def check_grid(grid: tuple[int, int], size: tuple[int, int]) -> None:
         if length % parts or length < parts:
             below, above = length // parts * parts, (length // parts + 1) * parts
             fitting = f"{below} or {above}" if below else f"{above}"
+            looks_turned = length <= _MOST_CHANNELS < max(size)
             raise ValueError(
                 f"grid={grid} does not divide the image: {parts} parts of a {axis} of {length} px; "
                 f"resize the {axis} to {fitting}, or choose a grid that divides {size[0]}x{size[1]}"
+                f"{'; are channels last? They come before the height, (B, C, H, W)' if looks_turned else ''}"
             )
 
 

@@ -139,6 +139,10 @@ def classification_loss(
     else:
         (negatives,) = _take(kind, given, "negative_logits")
         term = uniform_cross_entropy(negatives)
+        if negatives.shape[1] != logits.shape[1]:
+            raise ValueError(
+                f"negative_logits must have {logits.shape[1]} classes, as logits, got {negatives.shape[1]}"
+            )
     return cross_entropy + negative_weight * term
 
 

@@ -236,7 +236,10 @@ class NegativeTransform(IntensityAugmentationBase2D):
     def transform_tensor(self, input: Tensor, *, shape: Tensor | None = None, match_channel: bool = True) -> Tensor:
         """View the input as a batch; unlike kornia's own transforms, uint8 images and clips are welcome."""
         if not isinstance(input, Tensor):
-            raise TypeError(f"images must be a torch.Tensor, got {type(input).__name__}")
+            raise TypeError(
+                f"images must be a torch.Tensor (B, C, H, W), got {type(input).__name__}; PIL images and arrays are "
+                "for the adapters of torchvision and albumentations"
+            )
         check_dtype(input)
         if not 2 <= input.ndim <= 5:
             raise ValueError(
@@ -301,7 +304,9 @@ class NegativeTransform(IntensityAugmentationBase2D):
 
 def _check_types(params: Any, generator: Any) -> None:
     if params is not None and not isinstance(params, Mapping):
-        raise TypeError(f"params must be a draw, as recorded in _params, got {type(params).__name__}")
+        raise TypeError(
+            f"params must be a draw, as recorded in _params, got {type(params).__name__}; pass labels by name, labels="
+        )
     if generator is not None and not isinstance(generator, torch.Generator):
         raise TypeError(
             f"generator must be a torch.Generator, such as torch.Generator().manual_seed(0), got "

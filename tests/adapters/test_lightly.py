@@ -321,6 +321,11 @@ def test_bad_views_are_refused() -> None:
 # On the device
 
 
+def test_behind_the_module_it_would_be_silent() -> None:
+    with pytest.raises(TypeError, match="Swapped must have NegativesOnDevice before LightningModule"):
+        type("Swapped", (LightningModule, NegativesOnDevice), {})
+
+
 class Recorder(NegativesOnDevice, LightningModule):
     """Keeps what it is handed, and under which autocast its negatives are made and its steps run."""
 

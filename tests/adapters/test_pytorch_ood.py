@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 import nda_augment as nda
 
@@ -42,6 +42,13 @@ def test_data_sets_count_from_the_end_and_stop_there() -> None:
     assert data[-24][1] == 0
     with pytest.raises(IndexError):
         data[24]
+
+
+def test_labels_that_are_tensors_collate_with_those_of_negatives() -> None:
+    images, labels = torch.rand(6, 3, 8, 8), torch.arange(6)
+    data = NegativeDataset(TensorDataset(images, labels), nda.Rotate90())
+    batches = list(DataLoader(data, 4))
+    assert torch.cat([batch[1] for batch in batches]).tolist() == [0, 1, 2, 3, 4, 5, -1, -1, -1, -1, -1, -1]
 
 
 def test_items_that_are_no_pairs_are_errors() -> None:

@@ -195,6 +195,13 @@ class TestKinds:
         NegativeTransform(nda.Jigsaw())(image).sum().backward()
         assert torch.equal(image.grad, torch.ones(3, 8, 8))
 
+    def test_an_array_does_not_pass_for_its_own_negative(self) -> None:
+        array = np.zeros((8, 8, 3), dtype=np.uint8)
+        with pytest.raises(TypeError, match=r"of an array; put v2.ToImage\(\) before"):
+            NegativeTransform(nda.Jigsaw())((array, 3))
+        assert v2.Compose([v2.ToImage(), NegativeTransform(nda.Jigsaw())])(array).shape == (3, 8, 8)
+        assert NegativeTransform(nda.Jigsaw())({"image": constant(0), "mask": array})["mask"] is array
+
     def test_what_is_no_image_for_the_core_is_its_error(self) -> None:
         with pytest.raises(TypeError, match="int64"):
             NegativeTransform(nda.Jigsaw())(torch.zeros(3, 8, 8, dtype=torch.long))

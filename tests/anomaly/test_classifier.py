@@ -78,6 +78,15 @@ def test_windows_are_where_they_should_be() -> None:
                 assert torch.equal(windows[(image * 2 + row) * 3 + column], here)
 
 
+@pytest.mark.parametrize(("side", "step"), [(4, 3), (4, 4), (5, 2), (7, 7)])
+def test_every_pixel_is_in_a_window(side, step) -> None:
+    images = torch.arange(7 * 9.0).view(1, 1, 7, 9)
+    windows, (rows, columns) = _windows(images, side, step)
+    assert windows.shape == (rows * columns, 1, side, side)
+    assert torch.equal(windows.unique(), images.flatten())
+    assert torch.equal(windows[-1, 0], images[0, 0, -side:, -side:])
+
+
 def test_random_windows_are_parts_of_their_own_images() -> None:
     images = torch.arange(50 * 2 * 6 * 8.0).view(50, 2, 6, 8)
     windows = _random_windows(images, 4)
@@ -98,21 +107,18 @@ def test_equal_scores_are_a_flat_map() -> None:
 
 
 def test_a_map_is_the_weighted_mean_of_the_windows_that_hold_a_pixel() -> None:
-    scores = torch.randn(1, 1, 2, 3)
+    scores = torch.randn(2, 1, 3, 4)
     spread = _spread(scores, side=4, step=2, size=(7, 9))
-    for y in range(6):
-        for x in range(8):
+    for y in range(7):
+        for x in range(9):
             total = weights = 0.0
-            for row in range(2):
-                for column in range(3):
-                    top, left = y - 2 * row, x - 2 * column
+            for row, first in enumerate((0, 2, 3)):
+                for column, second in enumerate((0, 2, 4, 5)):
+                    top, left = y - first, x - second
                     if 0 <= top < 4 and 0 <= left < 4:
                         weight = float(torch.tensor(-0.5 * ((top - 1.5) ** 2 + (left - 1.5) ** 2)).exp())
-                        total, weights = total + weight * scores[0, 0, row, column].item(), weights + weight
-            assert spread[0, 0, y, x].item() == pytest.approx(total / weights, rel=1e-4, abs=1e-5)
-    # What no window reaches looks like its neighbours.
-    assert torch.equal(spread[..., 6, :], spread[..., 5, :])
-    assert torch.equal(spread[..., :, 8], spread[..., :, 7])
+                        total, weights = total + weight * scores[1, 0, row, column].item(), weights + weight
+            assert spread[1, 0, y, x].item() == pytest.approx(total / weights, rel=1e-4, abs=1e-5)
 
 
 def test_the_heat_is_where_the_defect_is() -> None:

@@ -82,6 +82,16 @@ def test_half_precision_features_are_taken_in_full() -> None:
     assert GaussianDensity(4).fit(features).score(features).dtype == torch.float64
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+def test_a_cast_of_the_whole_detector_leaves_it_working(dtype) -> None:
+    features = correlated(50, 4)
+    density = GaussianDensity(4).fit(features)
+    expected = density.score(features)
+    scores = density.to(dtype).score(features)
+    assert scores.dtype == torch.float64
+    torch.testing.assert_close(scores, expected, rtol=100 * torch.finfo(dtype).eps, atol=0.1)
+
+
 def test_a_dead_network_is_named() -> None:
     with pytest.raises(ValueError, match="all normal features are alike"):
         GaussianDensity(3).fit(torch.ones(5, 3))

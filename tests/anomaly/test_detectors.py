@@ -1,5 +1,7 @@
 """What all detectors promise, asked of each."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -92,6 +94,12 @@ def test_an_empty_loader_is_an_error(kind) -> None:
         make(kind).fit([])
 
 
+@pytest.mark.parametrize("kind", ["classifier", "csi"])
+def test_a_loader_that_can_be_iterated_only_once_is_an_error(kind) -> None:
+    with pytest.raises(ValueError, match="loader yields no batch"):
+        make(kind, Training(epochs=1, accelerator="cpu")).fit(iter(stripes(32).split(16)))
+
+
 def test_images_of_other_kinds_are_errors(kind, fitted) -> None:
     with pytest.raises(TypeError, match=r"floating point, got torch.uint8; scale them first"):
         fitted(kind).score(torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
@@ -101,8 +109,17 @@ def test_images_of_other_kinds_are_errors(kind, fitted) -> None:
         fitted(kind).score(torch.zeros(0, 1, 8, 8))
 
 
-@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: (x, 7), lambda x: [x], lambda x: {"image": x, "label": 7}],
-                         ids=["tensor", "tuple", "list", "dictionary"])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda x: x,
+        lambda x: (x, 7),
+        lambda x: [x],
+        lambda x: {"image": x, "label": 7},
+        lambda x: SimpleNamespace(image=x, gt_label=7),
+    ],
+    ids=["tensor", "tuple", "list", "dictionary", "object"],
+)
 def test_batches_of_any_usual_form(wrap) -> None:
     plain = make("density").fit(stripes(32).split(16))
     other = make("density").fit([wrap(batch) for batch in stripes(32).split(16)])

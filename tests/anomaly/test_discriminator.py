@@ -4,7 +4,7 @@ from torch import nn
 
 import nda_augment as nda
 from nda_augment.anomaly import DiscriminatorDetector
-from tests.anomaly.conftest import stripes
+from tests.anomaly.conftest import QUICK, stripes
 
 
 class Fixed(nn.Module):
@@ -58,6 +58,17 @@ def test_each_player_learns_from_its_own_loss() -> None:
     assert detector.discriminator.weight.grad is None
     assert detector.generator.value.grad is not None
     assert detector.discriminator.weight.requires_grad
+
+
+def test_frozen_weights_stay_frozen() -> None:
+    discriminator = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Linear(8, 1))
+    discriminator[1].requires_grad_(False)
+    detector = DiscriminatorDetector(Fixed(), discriminator, 4, nda.Flip(), training=QUICK)
+    frozen, learned = (discriminator[number].weight.clone() for number in (1, 2))
+    detector.fit(stripes(32).split(16))
+    assert torch.equal(discriminator[1].weight, frozen)
+    assert not torch.equal(discriminator[2].weight, learned)
+    assert [weight.requires_grad for weight in discriminator.parameters()] == [False, False, True, True]
 
 
 @pytest.mark.parametrize("shape", [(-1,), (-1, 1)])

@@ -69,6 +69,16 @@ def test_noise_is_replayed() -> None:
     assert torch.equal(noise(IMAGES, params=noise._params), noisy)
 
 
+@pytest.mark.parametrize("shift", [Noise(20.0), Blur(), Sobel()], ids=["noise", "blur", "sobel"])
+def test_bytes_are_rounded_and_held_to_their_range(shift) -> None:
+    images = torch.randint(256, (2, 3, 16, 16), dtype=torch.uint8)
+    images[:, :, :2], images[:, :, 2:4] = 0, 255
+    shifted = shift(images)
+    assert shifted.dtype == torch.uint8
+    expected = shift(images.float(), params=shift._params)
+    torch.testing.assert_close(shifted.float(), expected.round().clamp(0, 255))
+
+
 def test_blur_keeps_the_mean_and_lowers_the_contrast() -> None:
     flat = torch.full((2, 3, 16, 16), 0.7)
     torch.testing.assert_close(Blur(0.1)(flat), flat)

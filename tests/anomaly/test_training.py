@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from lightning.fabric.plugins.precision import Precision
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from nda_augment.anomaly import Training
+from nda_augment.anomaly import Training, _training
 from nda_augment.anomaly._training import Objective, adamw, train
 from tests.anomaly.conftest import make, stripes
 
@@ -63,6 +64,17 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path) -> None:
         make("classifier", replace(settings, seed=1)).fit(loader())
 
 
+def test_the_scale_of_float16_gradients_goes_on(tmp_path, monkeypatch) -> None:
+    read = []
+    monkeypatch.setattr(Precision, "state_dict", lambda self: {"scale": 1024.0})
+    monkeypatch.setattr(Precision, "load_state_dict", lambda self, state: read.append(state))
+    settings = Training(epochs=1, accelerator="cpu", checkpoint=tmp_path / "fit.pt")
+    make("classifier", settings).fit(loader())
+    assert read == []
+    make("classifier", settings).fit(loader())
+    assert read == [{"scale": 1024.0}]
+
+
 def test_a_checkpoint_is_whole_or_not_there(tmp_path, monkeypatch) -> None:
     settings = Training(epochs=1, accelerator="cpu", checkpoint=tmp_path / "fit.pt")
 
@@ -74,6 +86,57 @@ def test_a_checkpoint_is_whole_or_not_there(tmp_path, monkeypatch) -> None:
     with pytest.raises(OSError, match="no space"):
         make("classifier", settings).fit(loader())
     assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_makes_its_folder(tmp_path) -> None:
+    settings = Training(epochs=1, accelerator="cpu", checkpoint=tmp_path / "runs" / "one" / "fit.pt")
+    make("classifier", settings).fit(loader())
+    assert settings.checkpoint.exists()
+
+
+def test_a_checkpoint_of_other_learning_rates_of_the_players_is_refused(tmp_path) -> None:
+    settings = Training(epochs=1, accelerator="cpu", checkpoint=tmp_path / "fit.pt")
+    make("discriminator", settings).fit(loader())
+    other = make("discriminator", settings)
+    other.lr = (1e-3, 1e-3)
+    with pytest.raises(ValueError, match=r"'lr': \[0.01, 0.001\].*now it is .*'lr': \[0.001, 0.001\]"):
+        other.fit(loader())
+
+
+def test_the_state_is_read_where_the_network_will_be(tmp_path, monkeypatch) -> None:
+    """Optimizers bring their state to their weights when it is loaded, and never again."""
+    settings = Training(epochs=2, accelerator="cpu", checkpoint=tmp_path / "fit.pt")
+    with pytest.raises(StopError):
+        make("classifier", replace(settings, report=stop_after(1))).fit(loader())
+    events = []
+    fabric = _training._fabric(settings)
+    monkeypatch.setattr(_training, "_fabric", lambda _: fabric)
+    move, load = fabric.to_device, torch.optim.AdamW.load_state_dict
+    monkeypatch.setattr(fabric, "to_device", lambda module: events.append("moved") or move(module))
+    monkeypatch.setattr(torch.optim.AdamW, "load_state_dict", lambda *state: events.append("loaded") or load(*state))
+    make("classifier", settings).fit(loader())
+    assert events[:2] == ["moved", "loaded"]
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("kind", ["classifier", "discriminator", "csi"])
+def test_a_fit_goes_on_where_there_is_a_gpu(kind, tmp_path) -> None:
+    settings = Training(epochs=2, accelerator="cuda", checkpoint=tmp_path / "fit.pt")
+    with pytest.raises(StopError):
+        make(kind, replace(settings, report=stop_after(1))).fit(loader())
+    assert make(kind, settings).fit(loader()).device.type == "cuda"
+
+
+@pytest.mark.parametrize("kind", ["classifier", "windows", "random"])
+def test_what_follows_the_training_is_seeded_too(kind) -> None:
+    """A loader that shuffles and drops its last batch leaves out other images at every seed."""
+    scores = []
+    for seed in (1, 2):
+        detector = make(kind, Training(epochs=1, accelerator="cpu"))
+        torch.manual_seed(seed)
+        detector.fit(DataLoader(TensorDataset(stripes(40)), 16, shuffle=True, drop_last=True))
+        scores.append(detector.score(stripes(3, seed=1)))
+    assert torch.equal(*scores)
 
 
 def test_losses_are_reported_by_name_and_fall() -> None:

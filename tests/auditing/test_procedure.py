@@ -201,6 +201,7 @@ def test_transforms_that_need_labels_get_them():
     [
         ({"images": torch.rand(31, 1, 16, 16)}, ValueError, "31 images are too few.*at least 32"),
         ({"images": torch.rand(40, 16, 16)}, ValueError, r"must be \(N, C, H, W\)"),
+        ({"images": torch.rand(40, 1, 16, 16).numpy()}, TypeError, "torch.Tensor .* got ndarray"),
         ({"images": torch.zeros(40, 1, 16, 16, dtype=torch.int64)}, TypeError, "uint8 or floating"),
         ({"images": 2 * torch.rand(40, 1, 16, 16) - 1}, ValueError, r"\(images \+ 1\) / 2"),
         ({"images": torch.full((40, 1, 16, 16), torch.nan)}, ValueError, r"lie in \[0, 1\]"),
@@ -214,6 +215,8 @@ def test_transforms_that_need_labels_get_them():
         ({"transforms": "jigsaw(grid=5x5)"}, ValueError, "15 or 20"),
         ({"transforms": "jigsaw,jigsaw"}, ValueError, "jigsaw more than once"),
         ({"transforms": []}, ValueError, "no transform"),
+        ({"transforms": nda.Jigsaw()}, TypeError, "a list or mapping of transforms, got Jigsaw"),
+        ({"transforms": [nda.Jigsaw]}, TypeError, "no transform of this package; audit other functions as {name"),
         ({"transforms": {"noise": nda.Jigsaw()}}, ValueError, "another name"),
         ({"transforms": {"smaller": lambda x: x[..., 1:]}}, ValueError, "smaller made .* must keep the shape"),
         ({"encoder": nn.Conv2d(3, 4, 3)}, RuntimeError, "channels"),
@@ -221,8 +224,9 @@ def test_transforms_that_need_labels_get_them():
         ({"encoder": nn.Threshold(2.0, float("nan"))}, ValueError, "NaN"),
     ],
     ids=[
-        "few", "rank", "type", "range", "nan", "small", "constant", "labels", "float labels", "useless labels",
-        "sample", "word", "grid", "twice", "none", "name", "shape", "channels", "dead encoder", "broken encoder",
+        "few", "rank", "array", "type", "range", "nan", "small", "constant", "labels", "float labels", "useless labels",
+        "sample", "word", "grid", "twice", "none", "bare", "class", "name", "shape", "channels", "dead encoder",
+        "broken encoder",
     ],
 )  # fmt: skip
 def test_mistakes_are_named(arguments, error, message):

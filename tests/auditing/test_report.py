@@ -1,6 +1,8 @@
 import io
 import json
 import re
+import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -96,6 +98,25 @@ def test_the_table_begins_with_the_verdict(report, width):
     flat = re.sub(r"\s+", " ", text)
     assert "n = 30 on either side" in flat
     assert report["jigsaw"].reason.split()[0] in flat
+
+
+def test_the_table_without_rich_names_the_extra(report, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nda_augment.auditing.terminal", None)
+    with pytest.raises(ImportError, match=r'pip install "nda-augment\[cli\]"'):
+        report.table()
+
+
+def test_the_page_without_matplotlib_names_the_extra(report, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "nda_augment.auditing.page", None)
+    with pytest.raises(ImportError, match=r'matplotlib and pillow: pip install "nda-augment\[cli\]"'):
+        report.save_html(tmp_path / "page.html")
+
+
+def test_the_headline_says_that_images_were_too_few(report):
+    unclear = replace(report, rows=tuple(replace(row, kind="unclear", verdict="warn") for row in report.rows))
+    assert unclear.headline().endswith("; 2 too close to call with 60 of them.")
+    harmless = replace(unclear, rows=tuple(replace(row, kind="harmless") for row in unclear.rows))
+    assert harmless.headline().endswith("none is a clear negative for these images.")
 
 
 def test_rows_are_found_by_name(report):

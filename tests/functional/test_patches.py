@@ -130,6 +130,13 @@ class TestJigsawErrors:
         with pytest.raises(ValueError, match=sizes) as caught:
             functional.jigsaw(torch.rand(1, 3, *size), permutation, grid)
         assert f"grid={grid}" in str(caught.value)
+        assert "channels last" not in str(caught.value)
+
+    @pytest.mark.parametrize("shape", [(2, 32, 32, 3), (2, 3, 32, 33)], ids=["channels last", "height last"])
+    def test_channels_last_are_suspected(self, shape: tuple[int, ...]) -> None:
+        with pytest.raises(ValueError, match="does not divide") as caught:
+            functional.jigsaw(torch.rand(shape), torch.arange(4).expand(2, 4))
+        assert ("channels last" in str(caught.value)) == (shape[-1] == 3)
 
     @pytest.mark.parametrize("shape", [(2, 3), (1, 4), (8,)])
     def test_shape_of_the_permutation(self, shape: tuple[int, ...]) -> None:

@@ -213,6 +213,8 @@ def test_bad_logits():
         probability_distance(normal(4, 3), normal(4))
     with pytest.raises(ValueError, match=r"^logits must have shape \(N, C\), got \(4,\)"):
         classification_loss(normal(4), LABELS, **inputs("uniform"))
+    with pytest.raises(ValueError, match="negative_logits must have 3 classes, as logits, got 4"):
+        classification_loss(normal(4, 3), LABELS, negative_logits=normal(5, 4))
     with pytest.raises(ValueError, match=r"compared row by row, got \(4, 3\) and \(5, 3\)"):
         probability_distance(normal(4, 3), normal(5, 3))
     with pytest.raises(ValueError, match=r"compared row by row, got \(4, 3\) and \(1, 3\)"):

@@ -141,6 +141,16 @@ def test_what_is_no_draw_and_no_generator_is_named(options: dict[str, Any], mess
         nda.Jigsaw()(torch.rand(2, 3, 4, 4), **options)
 
 
+def test_labels_in_the_place_of_a_draw_are_led_to_their_name() -> None:
+    with pytest.raises(TypeError, match="got Tensor; pass labels by name, labels="):
+        nda.Stitch(partner="other_class")(torch.rand(2, 3, 4, 4), torch.arange(2))
+
+
+def test_arrays_are_led_to_the_adapters() -> None:
+    with pytest.raises(TypeError, match="got ndarray; PIL images and arrays are for the adapters"):
+        nda.Jigsaw()(torch.rand(2, 3, 4, 4).numpy())
+
+
 def test_an_image_of_one_line_has_no_other_side() -> None:
     row = torch.rand(2, 3, 1, 4)
     assert nda.Flip(direction="horizontal")(row).shape == row.shape
