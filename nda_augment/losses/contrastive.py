@@ -549,6 +549,8 @@ def _check_settings(temperature: float, negative_scale: float, scope: str, **_: 
 
 
 def _check_rank(name: str, embeddings: Tensor, ranks: tuple[int, ...]) -> None:
+    if not isinstance(embeddings, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(embeddings).__name__}")
     if embeddings.ndim not in ranks:
         wanted = " or ".join({2: "(N, D)", 3: "(B, M, D)"}[ndim] for ndim in ranks)
         raise ValueError(f"{name} must have shape {wanted}, got {tuple(embeddings.shape)}")

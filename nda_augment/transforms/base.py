@@ -237,7 +237,7 @@ class NegativeTransform(IntensityAugmentationBase2D):
         """View the input as a batch; unlike kornia's own transforms, uint8 images and clips are welcome."""
         if not isinstance(input, Tensor):
             raise TypeError(
-                f"images must be a torch.Tensor (B, C, H, W), got {type(input).__name__}; PIL images and arrays are "
+                f"images must be a torch.Tensor, got {type(input).__name__}; PIL images and arrays are "
                 "for the adapters of torchvision and albumentations"
             )
         check_dtype(input)

@@ -441,6 +441,11 @@ def test_bad_negatives(loss, negatives, error, message):
         loss(normal(3, 4), normal(3, 4), negatives=negatives.to(negatives.dtype), scope="own")
 
 
+def test_a_list_of_negatives_is_named() -> None:
+    with pytest.raises(TypeError, match=r"negatives must be a torch\.Tensor, got list"):
+        info_nce(normal(3, 4), normal(3, 4), negatives=[normal(3, 4)])
+
+
 @pytest.mark.parametrize("loss", [info_nce, nt_xent, dcl])
 @pytest.mark.parametrize(
     ("first", "second", "message"),
