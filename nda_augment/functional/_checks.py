@@ -57,13 +57,13 @@ def check_boxes(boxes: Tensor, batch: int, size: tuple[int, int]) -> None:
     if not (boxes.device.type == "cpu" and is_plain(boxes)):
         return
     height, width = size
-    first, last = boxes[:, :2], boxes[:, 2:]
-    within = ((first >= 0) & (first <= last) & (last <= boxes.new_tensor([width, height]))).all(dim=1)
-    if not within.all():
-        raise ValueError(
-            f"boxes must be (x0, y0, x1, y1) with 0 <= x0 <= x1 <= {width} and 0 <= y0 <= y1 <= {height}, the image's "
-            f"sides, got {boxes[~within][0].tolist()}"
-        )
+    # Four numbers an image: Python compares a batch of them faster than a tensor does.
+    for x0, y0, x1, y1 in boxes.tolist():
+        if not (0 <= x0 <= x1 <= width and 0 <= y0 <= y1 <= height):
+            raise ValueError(
+                f"boxes must be (x0, y0, x1, y1) with 0 <= x0 <= x1 <= {width} and 0 <= y0 <= y1 <= {height}, the "
+                f"image's sides, got {[x0, y0, x1, y1]}"
+            )
 
 
 def is_plain(*tensors: Tensor) -> bool:
@@ -101,6 +101,6 @@ def check_grid(grid: tuple[int, int], size: tuple[int, int]) -> None:
 def _check_between(values: Tensor, name: str, low: float, high: float) -> None:
     if not (values.device.type == "cpu" and is_plain(values)) or not values.numel():
         return
-    least, most = values.aminmax()
+    least, most = (extreme.item() for extreme in values.aminmax())
     if not (low <= least and most <= high):
-        raise ValueError(f"{name} must be from {low} to {high}, got values from {least.item()} to {most.item()}")
+        raise ValueError(f"{name} must be from {low} to {high}, got values from {least} to {most}")

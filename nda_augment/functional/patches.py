@@ -32,9 +32,11 @@ def jigsaw(images: Tensor, permutation: Tensor, grid: tuple[int, int] = (2, 2)) 
     """
     check_images(images)
     cells = grid[0] * grid[1]
+    check_grid(grid, (images.shape[-2], images.shape[-1]))
     check_index(permutation, "permutation", (len(images), cells), cells)
+    canvas = as_canvas(images)
     image = torch.arange(len(images), device=images.device).view(-1, 1)
-    return cross_patch_shuffle(images, image.expand(permutation.shape), permutation, grid)
+    return as_images(_put_together(canvas, canvas, image, permutation, grid), images)
 
 
 def cross_patch_shuffle(
@@ -69,22 +71,27 @@ def cross_patch_shuffle(
         [4.0, 3.0, 2.0, 1.0]
     """
     check_images(images)
-    height, width = images.shape[-2:]
-    check_grid(grid, (height, width))
-    rows, cols = grid
+    check_grid(grid, (images.shape[-2], images.shape[-1]))
+    cells = grid[0] * grid[1]
     canvas = as_canvas(images)
     donor = canvas if pool is None else matching_canvas(check_pool(pool, images), canvas, images)
-    check_index(sources, "sources", (len(images), rows * cols), len(donor))
-    check_index(permutation, "permutation", (len(images), rows * cols), rows * cols)
-    batch, planes, _, _, values = canvas.shape
+    check_index(sources, "sources", (len(images), cells), len(donor))
+    check_index(permutation, "permutation", (len(images), cells), cells)
+    return as_images(_put_together(canvas, donor, sources, permutation, grid), images)
+
+
+def _put_together(canvas: Tensor, donor: Tensor, sources: Tensor, cells: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Fill a canvas like ``canvas`` with cells of ``donor``: of which image, and which of its cells."""
+    batch, planes, height, width, values = canvas.shape
+    rows, cols = grid
     lines = height // rows
     # Places are counted in segments, the parts of a line that lie in one cell.
-    plane = torch.arange(0, planes * height * cols, height * cols, device=images.device)
-    line = torch.arange(0, lines * cols, cols, device=images.device)
-    first = sources * (planes * height * cols) + permutation // cols * (lines * cols) + permutation % cols
+    plane = torch.arange(0, planes * height * cols, height * cols, device=canvas.device)
+    line = torch.arange(0, lines * cols, cols, device=canvas.device)
+    first = sources * (planes * height * cols) + cells // cols * (lines * cols) + cells % cols
     index = first.view(batch, 1, rows, 1, cols) + plane.view(planes, 1, 1, 1) + line.view(lines, 1)
     segments = donor.reshape(-1, width // cols * values).index_select(0, index.flatten())
-    return as_images(segments.view(canvas.shape), images)
+    return segments.view(canvas.shape)
 
 
 def patch_rotate(images: Tensor, turns: Tensor, grid: tuple[int, int] = (4, 4)) -> Tensor:
