@@ -180,7 +180,7 @@ def _adapt(core: type[CoreTransform]) -> type[NegativeTransform]:
 
     named = inspect.Parameter.POSITIONAL_OR_KEYWORD
     # albumentations validates, and writes to files, the arguments that the signature names.
-    __init__.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    __init__.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # inspect reads it
         [inspect.Parameter("self", named)]
         + [inspect.Parameter(name, named, default=default) for name, default in defaults.items()]
     )

@@ -319,7 +319,7 @@ class NegativesOnDevice:
             TypeError: If the batch does not start with a list of views.
         """
         batch = super().on_after_batch_transfer(batch, dataloader_idx)  # type: ignore[misc]  # LightningModule's
-        if self.nda_transform is None or not self.trainer.training:  # type: ignore[attr-defined]
+        if self.nda_transform is None or not self.trainer.training:  # type: ignore[attr-defined]  # likewise
             return batch
         views = batch[0] if isinstance(batch, Sequence) else None
         if not isinstance(views, Sequence) or not all(isinstance(view, Tensor) for view in views):
@@ -379,9 +379,8 @@ class _CrossEntropyBeside(nn.CrossEntropyLoss):
             self._columns = None
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:  # noqa: A002  # torch's name
-        if self._columns is not None:
-            input = torch.cat([input, self._columns], dim=1)  # noqa: A001
-        return super().forward(input, target)
+        logits = input if self._columns is None else torch.cat([input, self._columns], dim=1)
+        return super().forward(logits, target)
 
 
 def _decoupled_share(criterion: NDADCLLoss | NDADCLWLoss, out0: Tensor, out1: Tensor, negatives: Tensor) -> Tensor:

@@ -22,14 +22,9 @@ class Views(nn.Module):
 
     def __init__(self, settings: Augmentation, size: int) -> None:
         super().__init__()
-        strength = settings.jitter
-        steps: list[nn.Module] = [RandomResizedCrop((size, size), scale=(settings.min_scale, 1.0))]
-        if settings.flip:
-            steps.append(RandomHorizontalFlip(p=settings.flip))
-        if strength:
-            steps.append(ColorJiggle(*(0.4 * strength,) * 3, min(0.1 * strength, 0.5), p=0.8))
-        if settings.grayscale:
-            steps.append(RandomGrayscale(p=settings.grayscale))
+        steps = random_steps(
+            size, min_scale=settings.min_scale, flip=settings.flip, jitter=settings.jitter, grayscale=settings.grayscale
+        )
         if settings.blur:
             steps.append(RandomGaussianBlur(kernel_size=_odd(size / 10), sigma=(0.1, 2.0), p=settings.blur))
         self.random = ImageSequential(*steps)
@@ -39,6 +34,18 @@ class Views(nn.Module):
         """Draw and apply; with the global generators."""
         pixels = images.float() / 255
         return [self.plain.normalize(self.random(pixels)) for _ in range(2)]
+
+
+def random_steps(size: int, *, min_scale: float, flip: float, jitter: float, grayscale: float) -> list[nn.Module]:
+    """Crop to squares of ``size`` pixels, and then mirror, change colours and drop them, as far as asked for."""
+    steps: list[nn.Module] = [RandomResizedCrop((size, size), scale=(min_scale, 1.0))]
+    if flip:
+        steps.append(RandomHorizontalFlip(p=flip))
+    if jitter:
+        steps.append(ColorJiggle(*(0.4 * jitter,) * 3, min(0.1 * jitter, 0.5), p=0.8))
+    if grayscale:
+        steps.append(RandomGrayscale(p=grayscale))
+    return steps
 
 
 class Plain(nn.Module):

@@ -1,8 +1,9 @@
 """The views of a clip: one draw for all of its frames, so that what moves goes on moving as it did."""
 
-from kornia.augmentation import ColorJiggle, RandomGrayscale, RandomHorizontalFlip, RandomResizedCrop, VideoSequential
+from kornia.augmentation import VideoSequential
 from torch import Tensor, nn
 
+from examples.contrastive.views import random_steps
 from examples.video.config import Augmentation
 
 
@@ -11,14 +12,9 @@ class Views(nn.Module):
 
     def __init__(self, settings: Augmentation, size: int) -> None:
         super().__init__()
-        strength = settings.jitter
-        steps: list[nn.Module] = [RandomResizedCrop((size, size), scale=(settings.min_scale, 1.0))]
-        if settings.flip:
-            steps.append(RandomHorizontalFlip(p=settings.flip))
-        if strength:
-            steps.append(ColorJiggle(*(0.4 * strength,) * 3, min(0.1 * strength, 0.5), p=0.8))
-        if settings.grayscale:
-            steps.append(RandomGrayscale(p=settings.grayscale))
+        steps = random_steps(
+            size, min_scale=settings.min_scale, flip=settings.flip, jitter=settings.jitter, grayscale=settings.grayscale
+        )
         self.random = VideoSequential(*steps, data_format="BTCHW", same_on_frame=True)
 
     def forward(self, clips: Tensor) -> list[Tensor]:
