@@ -80,6 +80,15 @@ def test_a_box_is_wide_and_high_in_its_own_directions():
         functional.cutout(wide, torch.tensor([[0, 4, 2, 6]]))
 
 
+@pytest.mark.parametrize(
+    "box", [[-1, 0, 2, 2], [0, -1, 2, 2], [2, 0, 1, 2], [0, 2, 2, 1], [0, 0, 5, 2], [0, 0, 2, 5]], ids=str
+)
+def test_each_side_of_a_box_counts(box):
+    for others in ([], [[0, 0, 2, 2]]):
+        with pytest.raises(ValueError, match="boxes must be"):
+            functional.cutout(IMAGES[: 1 + len(others)], torch.tensor([*others, box]))
+
+
 def test_borders_are_allowed():
     whole = torch.tensor([[0, 0, 4, 4], [4, 4, 4, 4]])
     assert torch.equal(functional.cutmix(IMAGES, OTHER, whole)[0], IMAGES[1])
