@@ -147,7 +147,7 @@ class NegativeTransform(A.ImageOnlyTransform):  # type: ignore[misc]  # albument
         batch = _batch(images)
         pool = None if partner is None else _batch(partner[None])
         params = self._negative.draw(batch.shape, generator=torch.Generator().manual_seed(seed), pool=pool)
-        negatives = self._negative.negate(batch, params)
+        negatives = self._negative.transform(batch, params)
         array: np.ndarray = (negatives.squeeze(1) if images.ndim == 3 else negatives.permute(0, 2, 3, 1)).numpy()
         return array
 

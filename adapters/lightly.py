@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nda_augment._words import check_word
+from nda_augment._checks import as_positive, check_word
 from nda_augment.losses import Scope, dcl, negative_logits
-from nda_augment.losses._inputs import check_positive
 from nda_augment.transforms import NegativeTransform
 
 from ._optional import optional_import
@@ -409,5 +408,5 @@ def _describe(criterion: NDANTXentLoss | NDADCLLoss | NDADCLWLoss) -> str:
 
 
 def _check_settings(negative_scale: float, scope: str) -> None:
-    check_positive("negative_scale", negative_scale)
-    check_word("scope", scope, get_args(Scope))
+    as_positive(negative_scale, "negative_scale")
+    check_word(scope, "scope", get_args(Scope))

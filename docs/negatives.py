@@ -5,7 +5,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 
-from nda_augment._words import short_value
+from nda_augment._policy_syntax import short_value
 from nda_augment.registry import ENTRIES, Entry
 from nda_augment.transforms.base import Common, NegativeTransform
 

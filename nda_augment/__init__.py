@@ -6,7 +6,7 @@ from nda_augment._version import __version__
 from nda_augment.auditing import audit, auto_policy
 from nda_augment.policy import from_policy
 from nda_augment.registry import list_transforms
-from nda_augment.schedules import AdaptiveWeight, StrengthSchedule
+from nda_augment.schedules import AdaptiveWeight, Schedule
 from nda_augment.transforms import (
     AsNegative,
     ClipStitch,
@@ -68,8 +68,8 @@ __all__ = [
     "RandomFieldWarp",
     "Roll",
     "Rotate90",
+    "Schedule",
     "Stitch",
-    "StrengthSchedule",
     "TextureResample",
     "__version__",
     "audit",

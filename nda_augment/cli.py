@@ -19,7 +19,7 @@ from rich.table import Table
 from torch import Tensor
 
 from nda_augment import __version__, doctor
-from nda_augment._words import short_value
+from nda_augment._policy_syntax import short_value
 from nda_augment.auditing import audit as run_audit
 from nda_augment.auditing.procedure import FEWEST
 from nda_augment.auditing.reading import read as read_set

@@ -9,7 +9,7 @@ import difflib
 import re
 from typing import Any
 
-from nda_augment._words import normalise, parse_value
+from nda_augment._policy_syntax import normalise, parse_value
 from nda_augment.registry import ENTRIES
 from nda_augment.transforms import Mixture, NegativeTransform
 

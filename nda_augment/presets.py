@@ -63,6 +63,6 @@ def reference() -> dict[str, NegativeTransform]:
 class _UniformAreaCutMix(CutMix):
     """CutMix with the box of Yun et al.: uniform area, the image's aspect, centred anywhere, clipped at the border."""
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one box per image."""
         return {"boxes": sampling.clipped_boxes(shape[0], (shape[-2], shape[-1]), **source)}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from nda_augment import transforms
-from nda_augment._words import word_of
+from nda_augment._policy_syntax import word_of
 from nda_augment.transforms.base import NegativeTransform
 
 

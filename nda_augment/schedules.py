@@ -7,21 +7,21 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor
 
+from nda_augment._checks import as_finite, as_one_of, as_positive
 from nda_augment.transforms import Mixture, NegativeTransform
-from nda_augment.transforms._arguments import as_finite, as_positive, one_of
 
 Kind = Literal["constant", "linear", "cosine"]
 
 
 @dataclass(frozen=True)
-class StrengthSchedule:
+class Schedule:
     """A number that changes over training: the ``strength`` of a transform, or λ = ``fake_weight``.
 
     For ``delay`` steps it is ``start``. Then it goes to ``end``, in ``steps`` steps along a line or half a cosine, or
     at once (``"constant"``); a function of the step can take the place of the word.
 
     The undocumented curriculum of the paper's code, a plain GAN first and negatives from some step on, is
-    ``StrengthSchedule("constant", start=1.0, end=0.25, delay=step)`` for λ.
+    ``Schedule("constant", start=1.0, end=0.25, delay=step)`` for λ.
 
     Args:
         kind: ``"constant"``, ``"linear"``, ``"cosine"``, or a function from the step (int) to the value.
@@ -34,10 +34,10 @@ class StrengthSchedule:
         ValueError: If the word is unknown or a number of steps is out of bounds.
 
     Example:
-        >>> schedule = StrengthSchedule("linear", start=0.0, end=1.0, steps=100)
+        >>> schedule = Schedule("linear", start=0.0, end=1.0, steps=100)
         >>> schedule(0), schedule(50), schedule(1000)
         (0.0, 0.5, 1.0)
-        >>> StrengthSchedule("constant", start=1.0, end=0.25, delay=30)(29)
+        >>> Schedule("constant", start=1.0, end=0.25, delay=30)(29)
         1.0
     """
 
@@ -50,7 +50,7 @@ class StrengthSchedule:
     def __post_init__(self) -> None:
         if callable(self.kind):
             return
-        one_of(self.kind, get_args(Kind), "kind")
+        as_one_of(self.kind, "kind", get_args(Kind))
         if self.delay < 0 or self.steps < (self.kind != "constant"):
             raise ValueError(
                 f"a {self.kind} schedule needs steps >= {int(self.kind != 'constant')} and delay >= 0, "

@@ -133,9 +133,9 @@ def treats_images_one_by_one(module: NegativeTransform, images: Tensor, seed: in
     params = draw(module, images, seed=seed)
     if module.uses_partners:
         params["pool"] = images
-    negatives = module.negate(images, params)
+    negatives = module.transform(images, params)
     for index in range(len(images)):
-        alone = module.negate(images[index : index + 1], select(params, torch.tensor([index], device=images.device)))
+        alone = module.transform(images[index : index + 1], select(params, torch.tensor([index], device=images.device)))
         assert_close(negatives[index : index + 1], alone)
 
 

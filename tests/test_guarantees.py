@@ -117,7 +117,7 @@ def test_a_clip_has_one_draw_the_same_on_every_frame(case: Case, seed: int, dtyp
     module, clips = case.make(), case.images(4, seed=seed, dtype=dtype, clip=True)
     negatives = apply(module, clips, seed=seed)
     for frame, negative in zip(clips.unbind(1), negatives.unbind(1), strict=True):
-        alone = module.negate(frame, module._params | ({"pool": frame} if module.uses_partners else {}))
+        alone = module.transform(frame, module._params | ({"pool": frame} if module.uses_partners else {}))
         assert_same_pixels(negative, alone)
 
 
@@ -170,7 +170,7 @@ def test_a_parameter_of_another_shape_is_named(case: Case) -> None:
             continue
         for other in (value[:-1], value[:1], value.unsqueeze(-1)):
             with pytest.raises(ValueError, match=f"^{name} must .*{re.escape(str(tuple(other.shape)))}"):
-                module.negate(images, {**params, name: other})
+                module.transform(images, {**params, name: other})
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.uint8], ids=str)
@@ -178,7 +178,7 @@ def test_a_parameter_of_another_shape_is_named(case: Case) -> None:
 def test_narrow_types_cost_no_more_than_their_rounding(case: Case, dtype: torch.dtype) -> None:
     module, images = case.make(), case.images(dtype=dtype)
     params = draw(module, images, seed=0)
-    negatives, exact = module.negate(images, params), module.negate(images.float(), params)
+    negatives, exact = module.transform(images, params), module.transform(images.float(), params)
     if dtype == torch.uint8:
         assert_close(negatives.float(), exact.clamp(0, 255), rtol=0.0, atol=0.5)
     else:  # the pixels are rounded once, and in mixup the weights too
@@ -216,7 +216,7 @@ def test_derivatives_are_right(case: Case) -> None:
     images = case.images(2, channels=case.channels[-1] if len(case.channels) == 1 else 1).double()
     params = draw(module, images, seed=0)
     leaf = images.requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: module.negate(x, params), (leaf,), fast_mode=True)
+    assert torch.autograd.gradcheck(lambda x: module.transform(x, params), (leaf,), fast_mode=True)
 
 
 @each_case
@@ -251,10 +251,10 @@ def test_vmap_of_the_kernel_equals_the_batch(case: Case) -> None:
     params = {name: value for name, value in draw(module, images, seed=0).items() if name != "forward_input_shape"}
     pool = {"pool": images} if module.uses_partners else {}
 
-    def negate(image: Tensor, own: Params) -> Tensor:
-        return module.negate(image.unsqueeze(0), {name: value.unsqueeze(0) for name, value in own.items()} | pool)[0]
+    def transform(image: Tensor, own: Params) -> Tensor:
+        return module.transform(image.unsqueeze(0), {name: value.unsqueeze(0) for name, value in own.items()} | pool)[0]
 
-    assert_close(torch.func.vmap(negate)(images, params), module.negate(images, params))
+    assert_close(torch.func.vmap(transform)(images, params), module.transform(images, params))
 
 
 # Containers
@@ -357,13 +357,13 @@ def test_a_kernel_is_captured_in_a_cuda_graph(case: Case) -> None:
     params = {name: value.cuda() for name, value in draw(module, images).items()}
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):  # warm-up, as graphs ask for
-        module.negate(images, params)
+        module.transform(images, params)
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        negatives = module.negate(images, params)
+        negatives = module.transform(images, params)
     other = case.images(seed=1).cuda()
-    expected = module.negate(other, params)
+    expected = module.transform(other, params)
     images.copy_(other)
     graph.replay()
     assert_same_pixels(negatives, expected)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import nda_augment as nda
 from nda_augment import from_policy
-from nda_augment._words import format_value, normalise, parse_value
+from nda_augment._policy_syntax import format_value, normalise, parse_value
 from nda_augment.registry import ENTRIES
 from nda_augment.transforms import Mixture, NegativeTransform
 from tests.cases import distinct, generator

@@ -21,18 +21,18 @@ class Sound(NegativeTransform):
     uses_partners = True
     changes_region = True
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         return {"weights": sampling.uniform(shape[0], low=0.25, high=0.75, **source)}
 
-    def draw_own(self, request):
-        params = super().draw_own(request)
-        pool_size = None if request.pool is None else len(request.pool)
+    def draw_kernel_params(self, context):
+        params = super().draw_kernel_params(context)
+        pool_size = None if context.pool is None else len(context.pool)
         params["partners"] = sampling.partners(
-            request.batch, pool_size, same_on_batch=request.same_on_batch, **request.source
+            context.batch, pool_size, same_on_batch=context.same_on_batch, **context.source
         )
-        return params if request.pool is None else {**params, "pool": request.pool}
+        return params if context.pool is None else {**params, "pool": context.pool}
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         others = params.get("pool", images).index_select(0, params["partners"])
         dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
         weights = params["weights"].to(dtype).view(-1, *(1,) * (images.ndim - 1))
@@ -48,103 +48,103 @@ class Sound(NegativeTransform):
 
 
 class ItsOwnSource(Sound):
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         return images.clone()
 
 
 class ItsOwnPartner(Sound):
-    def draw_own(self, request):
-        params = super().draw_own(request)
-        return params | ({} if "pool" in params else {"partners": torch.randperm(request.batch)})
+    def draw_kernel_params(self, context):
+        params = super().draw_kernel_params(context)
+        return params | ({} if "pool" in params else {"partners": torch.randperm(context.batch)})
 
 
 class OtherDtype(Sound):
-    def negate(self, images: Tensor, params: Params) -> Tensor:
-        return super().negate(images, params).double().float()
+    def transform(self, images: Tensor, params: Params) -> Tensor:
+        return super().transform(images, params).double().float()
 
 
 class OtherLayout(Sound):
-    def negate(self, images: Tensor, params: Params) -> Tensor:
-        return super().negate(images, params).transpose(-1, -2).contiguous().transpose(-1, -2)
+    def transform(self, images: Tensor, params: Params) -> Tensor:
+        return super().transform(images, params).transpose(-1, -2).contiguous().transpose(-1, -2)
 
 
 class SeesStrides(Sound):
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         storage = images.as_strided(images.shape, torch.empty(images.shape).stride())
-        return super().negate(storage.contiguous(), params)
+        return super().transform(storage.contiguous(), params)
 
 
 class WritesToItsInput(Sound):
-    def negate(self, images: Tensor, params: Params) -> Tensor:
-        negatives = super().negate(images, params)
+    def transform(self, images: Tensor, params: Params) -> Tensor:
+        negatives = super().transform(images, params)
         images.add_(1)
         return negatives
 
 
 class WritesToItsParameters(Sound):
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         params["weights"].mul_(0.5)
-        return super().negate(images, params)
+        return super().transform(images, params)
 
 
 class ReturnsAView(Sound):
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         return images.view_as(images)
 
 
 class DrawsInTheKernel(Sound):
-    def negate(self, images: Tensor, params: Params) -> Tensor:
-        return super().negate(images, {**params, "weights": torch.rand_like(params["weights"])})
+    def transform(self, images: Tensor, params: Params) -> Tensor:
+        return super().transform(images, {**params, "weights": torch.rand_like(params["weights"])})
 
 
 class OneDrawForAll(Sound):
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
-        return {"weights": super().sample((1,), **source)["weights"].expand(shape[0])}
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+        return {"weights": super().make_params((1,), **source)["weights"].expand(shape[0])}
 
-    def draw_own(self, request):
-        params = super().draw_own(request)
+    def draw_kernel_params(self, context):
+        params = super().draw_kernel_params(context)
         return params | {"partners": torch.zeros_like(params["partners"])}
 
 
 class OneTooFew(Sound):
-    def draw_own(self, request):
-        params = super().draw_own(request)
+    def draw_kernel_params(self, context):
+        params = super().draw_kernel_params(context)
         return params | {"extra": params["weights"][1:]}
 
 
 class IgnoresItsGenerator(Sound):
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
-        return super().sample(shape, generator=None, device=source["device"])
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+        return super().make_params(shape, generator=None, device=source["device"])
 
 
 class DrawsFromPython(Sound):
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         random.random()
-        return super().sample(shape, **source)
+        return super().make_params(shape, **source)
 
 
 class AlwaysTheSame(Sound):
-    def draw_own(self, request):
-        params = super().draw_own(request)
-        params["weights"] = torch.linspace(0.3, 0.7, request.batch)
-        return params | {"partners": torch.arange(request.batch).roll(1)}
+    def draw_kernel_params(self, context):
+        params = super().draw_kernel_params(context)
+        params["weights"] = torch.linspace(0.3, 0.7, context.batch)
+        return params | {"partners": torch.arange(context.batch).roll(1)}
 
 
 class IgnoresTheGlobalSeed(Sound):
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         seed = random.SystemRandom().getrandbits(32)
-        return super().sample(shape, generator=torch.Generator().manual_seed(seed), device=source["device"])
+        return super().make_params(shape, generator=torch.Generator().manual_seed(seed), device=source["device"])
 
 
 class MixesTheBatch(Sound):
-    def negate(self, images: Tensor, params: Params) -> Tensor:
-        return super().negate(images - images.mean(dim=0, keepdim=True), params)
+    def transform(self, images: Tensor, params: Params) -> Tensor:
+        return super().transform(images - images.mean(dim=0, keepdim=True), params)
 
 
 class IgnoresSameOnBatch(Sound):
-    def draw_own(self, request):
-        params = super().draw_own(request)
-        return params | {"weights": sampling.uniform(request.batch, **request.source)}
+    def draw_kernel_params(self, context):
+        params = super().draw_kernel_params(context)
+        return params | {"weights": sampling.uniform(context.batch, **context.source)}
 
 
 class TransformsTheSkipped(Sound):
@@ -153,13 +153,13 @@ class TransformsTheSkipped(Sound):
 
 
 class Clamps(Sound):
-    def negate(self, images: Tensor, params: Params) -> Tensor:
-        return super().negate(images, params).clamp(0, 1)
+    def transform(self, images: Tensor, params: Params) -> Tensor:
+        return super().transform(images, params).clamp(0, 1)
 
 
 class StopsGradients(Sound):
-    def negate(self, images: Tensor, params: Params) -> Tensor:
-        return super().negate(images.detach(), params) + 0 * images
+    def transform(self, images: Tensor, params: Params) -> Tensor:
+        return super().transform(images.detach(), params) + 0 * images
 
 
 class CannotBePickled(Sound):
@@ -180,8 +180,8 @@ class ForgetsAnArgument(Sound):
     def __getstate__(self):
         return super().__getstate__() | {"share": 0.4}
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
-        return super().negate(images, {**params, "weights": params["weights"] * self.share})
+    def transform(self, images: Tensor, params: Params) -> Tensor:
+        return super().transform(images, {**params, "weights": params["weights"] * self.share})
 
 
 class LosesPrecisionUnderAutocast(Sound):
@@ -191,13 +191,13 @@ class LosesPrecisionUnderAutocast(Sound):
 
 
 class NeedsCompany(Sound):
-    def negate(self, images: Tensor, params: Params) -> Tensor:
-        return super().negate(images, params).repeat(2 if len(images) == 1 else 1, *(1,) * (images.ndim - 1))
+    def transform(self, images: Tensor, params: Params) -> Tensor:
+        return super().transform(images, params).repeat(2 if len(images) == 1 else 1, *(1,) * (images.ndim - 1))
 
 
 class NeedsSomebody(Sound):
-    def negate(self, images: Tensor, params: Params) -> Tensor:
-        return super().negate(images, params) if len(images) else images.new_zeros(1, *images.shape[1:])
+    def transform(self, images: Tensor, params: Params) -> Tensor:
+        return super().transform(images, params) if len(images) else images.new_zeros(1, *images.shape[1:])
 
 
 class MarksTheWrongRegion(Sound):

@@ -23,7 +23,7 @@ def _needs_arguments(cls: type) -> bool:
 
 
 def _has_kernel(cls: type[NegativeTransform]) -> bool:
-    return cls.negate is not NegativeTransform.negate
+    return cls.transform is not NegativeTransform.transform
 
 
 def test_every_public_negative_is_registered() -> None:

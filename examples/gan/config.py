@@ -358,9 +358,9 @@ def adaptive_augment(augmentation: Augmentation) -> AdaptiveAugment:
     return positives
 
 
-def strength_schedule(augmentation: Augmentation) -> nda.StrengthSchedule:
+def strength_schedule(augmentation: Augmentation) -> nda.Schedule:
     """The strength of the negatives over the run, where ``AUG.nda_strength_schedule`` is not ``W/O``."""
-    return nda.StrengthSchedule(
+    return nda.Schedule(
         cast(nda.schedules.Kind, augmentation.nda_strength_schedule),
         augmentation.nda_strength_start,
         augmentation.nda_strength_end,
@@ -381,8 +381,8 @@ def adaptive_weight(loss: Loss) -> nda.AdaptiveWeight:
     )
 
 
-def weight_schedule(loss: Loss) -> nda.StrengthSchedule:
+def weight_schedule(loss: Loss) -> nda.Schedule:
     """λ over the run, where ``LOSS.nda_adaptive`` does not say it."""
     kind = cast(nda.schedules.Kind, loss.nda_schedule)
     start, end = loss.nda_schedule_start, loss.nda_fake_weight
-    return nda.StrengthSchedule(kind, start, end, loss.nda_schedule_steps, loss.nda_schedule_delay)
+    return nda.Schedule(kind, start, end, loss.nda_schedule_steps, loss.nda_schedule_delay)

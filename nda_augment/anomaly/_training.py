@@ -12,8 +12,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from nda_augment._words import check_word
-from nda_augment.losses._inputs import check_positive
+from nda_augment._checks import as_positive, check_word
 
 Report = Callable[[int, Mapping[str, float]], None]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -60,10 +59,10 @@ class Training:
     def __post_init__(self) -> None:
         if self.epochs < 1:
             raise ValueError(f"epochs must be at least 1, got {self.epochs}")
-        check_positive("lr", self.lr)
+        as_positive(self.lr, "lr")
         if not 0 <= self.weight_decay < math.inf:
             raise ValueError(f"weight_decay must be a finite number of 0 or more, got {self.weight_decay}")
-        check_word("precision", self.precision, get_args(Precision))
+        check_word(self.precision, "precision", get_args(Precision))
         if self.checkpoint is not None:
             object.__setattr__(self, "checkpoint", Path(self.checkpoint))
 

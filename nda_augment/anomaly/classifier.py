@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nda_augment._words import check_word
+from nda_augment._checks import check_word
 from nda_augment.anomaly._training import Objective, Training, adamw, seeded, train
 from nda_augment.anomaly.density import DensityDetector
 from nda_augment.transforms import Mixture, NegativeTransform
@@ -69,7 +69,7 @@ class ClassifierDetector(DensityDetector):
     ) -> None:
         super().__init__(backbone, features, normalize=normalize)
         check_negatives(negatives)
-        check_word("classes", classes, ("each", "two"))
+        check_word(classes, "classes", ("each", "two"))
         if patch is not None and not 0 < patch < 1:
             raise ValueError(f"patch must be a share of the image in (0, 1), or None, got {patch}")
         if not 0 < stride <= 1:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nda_augment._words import check_word
+from nda_augment._checks import check_word
 from nda_augment.anomaly._training import Objective, Training, adamw, images_of, seeded, train
 from nda_augment.anomaly.classifier import check_negatives
 from nda_augment.anomaly.detector import Detector
@@ -85,7 +85,7 @@ class ShiftDetector(Detector):
         training: Training | None = None,
     ) -> None:
         super().__init__()
-        check_word("method", method, ("csi", "uniclr"))
+        check_word(method, "method", ("csi", "uniclr"))
         if len(shifts) or method == "uniclr":
             check_negatives(shifts)
         if test_views < 0:

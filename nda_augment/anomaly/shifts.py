@@ -12,10 +12,10 @@ from kornia.filters import gaussian_blur2d, sobel
 from torch import Tensor
 
 from nda_augment import sampling
+from nda_augment._checks import as_positive
 from nda_augment.functional._precision import to_dtype, working_dtype
 from nda_augment.sampling import Source
 from nda_augment.transforms import CutPerm, NegativeTransform, Rotate90
-from nda_augment.transforms._arguments import as_positive
 from nda_augment.transforms.base import Common, Params
 
 
@@ -39,7 +39,7 @@ class Turn(Rotate90):
             raise ValueError(f"turns must be 1, 2 or 3 quarters, got {turns}")
         self.turns = turns
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Return the number of turns."""
         if self.turns != 2 and shape[-2] != shape[-1]:
             raise ValueError(f"images of {shape[-2]}x{shape[-1]} px take half turns only, got turns={self.turns}")
@@ -65,9 +65,9 @@ class Swap(CutPerm):
             raise ValueError(f"swap must be 1, 2 or 3, got {swap}")
         self.swap = swap
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Return the permutation of the quarters."""
-        drawn = super().sample(shape, **source)["permutation"]
+        drawn = super().make_params(shape, **source)["permutation"]
         return {"permutation": (self.swap ^ torch.arange(4, device=drawn.device)).expand_as(drawn)}
 
 
@@ -87,11 +87,11 @@ class Noise(NegativeTransform):
         super().__init__(**common)
         self.std = as_positive(std, "std")
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw the noise."""
         return {"noise": sampling.normal(*shape, **source)}
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Add it."""
         return to_dtype(images + self.std * params["noise"], images.dtype)
 
@@ -112,11 +112,11 @@ class Blur(NegativeTransform):
         super().__init__(**common)
         self.sigma = as_positive(sigma, "sigma")
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw nothing."""
         return {}
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Convolve with a kernel of three deviations to either side."""
         sigma = self.sigma * min(images.shape[-2:])
         side = min(2 * max(1, round(3 * sigma)) + 1, (min(images.shape[-2:]) - 1) // 2 * 2 + 1)
@@ -135,11 +135,11 @@ class Sobel(NegativeTransform):
         torch.Size([2, 3, 8, 8])
     """
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw nothing."""
         return {}
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply kornia's filter."""
         return to_dtype(sobel(images.to(working_dtype(images))), images.dtype)
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from nda_augment.functional._checks import check_images, check_index, check_pool
+from nda_augment._checks import as_pool, check_images, check_index
 
 
 def frame_shuffle(clips: Tensor, permutation: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ def clip_stitch(clips: Tensor, partners: Tensor, *, pool: Tensor | None = None) 
         [0.0, 3.0, 2.0, 1.0]
     """
     _check_clips(clips)
-    pool = check_pool(pool, clips)
+    pool = as_pool(pool, clips)
     check_index(partners, "partners", (len(clips),), len(pool))
     middle = clips.shape[1] // 2
     return torch.cat([clips[:, :middle], pool[:, middle:].index_select(0, partners)], dim=1)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nda_augment.functional._checks import check_parameter
+from nda_augment._checks import check_parameter
 from nda_augment.functional._precision import without_autocast
 
 

@@ -2,9 +2,8 @@
 
 from torch import Tensor
 
-from nda_augment._words import check_word
-from nda_augment.functional._canvas import as_canvas, as_images, shift
-from nda_augment.functional._checks import check_images, check_index, check_parameter
+from nda_augment._checks import check_images, check_index, check_parameter, check_word
+from nda_augment.functional._layout import as_images, as_planes, shift
 from nda_augment.functional.patches import patch_rotate
 
 DIRECTIONS = ("vertical", "horizontal")
@@ -56,7 +55,7 @@ def roll(images: Tensor, shifts: Tensor) -> Tensor:
     """
     check_images(images)
     check_parameter(shifts, "shifts", (len(images), 2))
-    return as_images(shift(as_canvas(images), shifts), images)
+    return as_images(shift(as_planes(images), shifts), images)
 
 
 def flip(images: Tensor, direction: str = "vertical") -> Tensor:
@@ -79,5 +78,5 @@ def flip(images: Tensor, direction: str = "vertical") -> Tensor:
         [2.0, 1.0]
     """
     check_images(images)
-    check_word("direction", direction, DIRECTIONS)
-    return as_images(as_canvas(images).flip(2 + DIRECTIONS.index(direction)), images)
+    check_word(direction, "direction", DIRECTIONS)
+    return as_images(as_planes(images).flip(2 + DIRECTIONS.index(direction)), images)

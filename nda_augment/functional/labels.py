@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from nda_augment.functional._checks import check_index
+from nda_augment._checks import check_index
 
 
 def other_class(labels: Tensor, offsets: Tensor, num_classes: int) -> Tensor:

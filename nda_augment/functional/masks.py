@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from nda_augment.functional._checks import check_parameter
+from nda_augment._checks import check_parameter
 from nda_augment.functional.fields import perlin_noise
 
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from nda_augment.functional._canvas import as_canvas, as_images, matching_canvas, mix, overlay_box, size_of, take
-from nda_augment.functional._checks import check_boxes, check_images, check_index, check_pool, check_share
+from nda_augment._checks import as_pool, check_boxes, check_images, check_index, check_share
+from nda_augment.functional._layout import as_images, as_planes, matching_planes, mix, overlay_box, size_of, take
 from nda_augment.functional._precision import to_dtype
 
 
@@ -34,10 +34,10 @@ def stitch(images: Tensor, partners: Tensor, axis: Tensor, keep: Tensor, *, pool
 
     Source: Sinha et al., Negative Data Augmentation, ICLR 2021, "Stitching".
     """
-    canvas, borrowed = _image_and_partner(images, partners, pool)
+    planes, borrowed = _image_and_partner(images, partners, pool)
     check_index(axis, "axis", partners.shape, 2)
     check_index(keep, "keep", partners.shape, 2)
-    return as_images(overlay_box(_foreign_halves(axis, keep, size_of(canvas)), borrowed, canvas), images)
+    return as_images(overlay_box(_foreign_halves(axis, keep, size_of(planes)), borrowed, planes), images)
 
 
 def cutmix(images: Tensor, partners: Tensor, boxes: Tensor, *, pool: Tensor | None = None) -> Tensor:
@@ -64,9 +64,9 @@ def cutmix(images: Tensor, partners: Tensor, boxes: Tensor, *, pool: Tensor | No
 
     Source: Sinha et al., Negative Data Augmentation, ICLR 2021, "CutMix"; Yun et al., CutMix, ICCV 2019.
     """
-    canvas, borrowed = _image_and_partner(images, partners, pool)
-    check_boxes(boxes, len(images), size_of(canvas))
-    return as_images(overlay_box(boxes, borrowed, canvas), images)
+    planes, borrowed = _image_and_partner(images, partners, pool)
+    check_boxes(boxes, len(images), size_of(planes))
+    return as_images(overlay_box(boxes, borrowed, planes), images)
 
 
 def mixup(images: Tensor, partners: Tensor, weights: Tensor, *, pool: Tensor | None = None) -> Tensor:
@@ -93,23 +93,23 @@ def mixup(images: Tensor, partners: Tensor, weights: Tensor, *, pool: Tensor | N
 
     Source: Sinha et al., Negative Data Augmentation, ICLR 2021, "Mixup"; Zhang et al., mixup, ICLR 2018.
     """
-    canvas, borrowed = _image_and_partner(images, partners, pool)
+    planes, borrowed = _image_and_partner(images, partners, pool)
     check_share(weights, "weights", partners.shape)
     weights = weights.view(-1, 1, 1, 1, 1)
     if images.dtype == torch.uint8:
-        mixed = to_dtype(mix(weights, canvas.to(weights.dtype), borrowed.to(weights.dtype)), images.dtype)
+        mixed = to_dtype(mix(weights, planes.to(weights.dtype), borrowed.to(weights.dtype)), images.dtype)
     else:
-        mixed = mix(weights.to(images.dtype), canvas, borrowed)
+        mixed = mix(weights.to(images.dtype), planes, borrowed)
     return as_images(mixed, images)
 
 
 def _image_and_partner(images: Tensor, partners: Tensor, pool: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the canvas of the images and a fresh canvas of their partners."""
+    """Return the planes of the images, and fresh ones of their partners."""
     check_images(images)
-    pool = check_pool(pool, images)
+    pool = as_pool(pool, images)
     check_index(partners, "partners", (len(images),), len(pool))
-    canvas = as_canvas(images)
-    return canvas, take(matching_canvas(pool, canvas, images), partners)
+    planes = as_planes(images)
+    return planes, take(matching_planes(pool, planes, images), partners)
 
 
 def _foreign_halves(axis: Tensor, keep: Tensor, size: tuple[int, int]) -> Tensor:

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from nda_augment.functional._canvas import as_canvas, as_images, constant, matching_canvas, pick, size_of
-from nda_augment.functional._checks import check_grid, check_images, check_index, check_pool
+from nda_augment._checks import as_pool, check_grid, check_images, check_index
+from nda_augment.functional._layout import as_images, as_planes, constant, matching_planes, pick, size_of
 
 
 def jigsaw(images: Tensor, permutation: Tensor, grid: tuple[int, int] = (2, 2)) -> Tensor:
@@ -34,9 +34,9 @@ def jigsaw(images: Tensor, permutation: Tensor, grid: tuple[int, int] = (2, 2)) 
     cells = grid[0] * grid[1]
     check_grid(grid, (images.shape[-2], images.shape[-1]))
     check_index(permutation, "permutation", (len(images), cells), cells)
-    canvas = as_canvas(images)
+    planes = as_planes(images)
     image = torch.arange(len(images), device=images.device).view(-1, 1)
-    return as_images(_put_together(canvas, canvas, image, permutation, grid), images)
+    return as_images(_put_together(planes, planes, image, permutation, grid), images)
 
 
 def cross_patch_shuffle(
@@ -73,25 +73,25 @@ def cross_patch_shuffle(
     check_images(images)
     check_grid(grid, (images.shape[-2], images.shape[-1]))
     cells = grid[0] * grid[1]
-    canvas = as_canvas(images)
-    donor = canvas if pool is None else matching_canvas(check_pool(pool, images), canvas, images)
+    planes = as_planes(images)
+    donor = planes if pool is None else matching_planes(as_pool(pool, images), planes, images)
     check_index(sources, "sources", (len(images), cells), len(donor))
     check_index(permutation, "permutation", (len(images), cells), cells)
-    return as_images(_put_together(canvas, donor, sources, permutation, grid), images)
+    return as_images(_put_together(planes, donor, sources, permutation, grid), images)
 
 
-def _put_together(canvas: Tensor, donor: Tensor, sources: Tensor, cells: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Fill a canvas like ``canvas`` with cells of ``donor``: of which image, and which of its cells."""
-    batch, planes, height, width, values = canvas.shape
+def _put_together(planes: Tensor, donor: Tensor, sources: Tensor, cells: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Fill planes like ``planes`` with cells of ``donor``: of which image, and which of its cells."""
+    batch, count, height, width, values = planes.shape
     rows, cols = grid
     lines = height // rows
     # Places are counted in segments, the parts of a line that lie in one cell.
-    plane = torch.arange(0, planes * height * cols, height * cols, device=canvas.device)
-    line = torch.arange(0, lines * cols, cols, device=canvas.device)
-    first = sources * (planes * height * cols) + cells // cols * (lines * cols) + cells % cols
-    index = first.view(batch, 1, rows, 1, cols) + plane.view(planes, 1, 1, 1) + line.view(lines, 1)
+    plane = torch.arange(0, count * height * cols, height * cols, device=planes.device)
+    line = torch.arange(0, lines * cols, cols, device=planes.device)
+    first = sources * (count * height * cols) + cells // cols * (lines * cols) + cells % cols
+    index = first.view(batch, 1, rows, 1, cols) + plane.view(count, 1, 1, 1) + line.view(lines, 1)
     segments = donor.reshape(-1, width // cols * values).index_select(0, index.flatten())
-    return segments.view(canvas.shape)
+    return segments.view(planes.shape)
 
 
 def patch_rotate(images: Tensor, turns: Tensor, grid: tuple[int, int] = (4, 4)) -> Tensor:
@@ -122,8 +122,8 @@ def patch_rotate(images: Tensor, turns: Tensor, grid: tuple[int, int] = (4, 4)) 
     check_grid(grid, (images.shape[-2], images.shape[-1]))
     rows, cols = grid
     check_index(turns, "turns", (len(images), rows * cols), 4)
-    canvas = as_canvas(images)
-    height, width = size_of(canvas)
+    planes = as_planes(images)
+    height, width = size_of(planes)
     cell_height, cell_width = height // rows, width // cols
     offsets = _turned_offsets(cell_height, cell_width, width, images.device)
     row = torch.arange(height, device=images.device)
@@ -133,7 +133,7 @@ def patch_rotate(images: Tensor, turns: Tensor, grid: tuple[int, int] = (4, 4)) 
     corner = (row // cell_height * cell_height * width).unsqueeze(1) + torch.arange(
         cols, device=row.device
     ) * cell_width
-    return as_images(pick(canvas, index.add_(corner.unsqueeze(2)).flatten(2)), images)
+    return as_images(pick(planes, index.add_(corner.unsqueeze(2)).flatten(2)), images)
 
 
 def _turned_offsets(height: int, width: int, stride: int, device: torch.device) -> Tensor:

@@ -5,28 +5,28 @@ import math
 import torch
 from torch import Tensor
 
-from nda_augment._words import hint_at
+from nda_augment._checks import (
+    as_pool,
+    check_boxes,
+    check_images,
+    check_index,
+    check_parameter,
+    check_share,
+    hint_at,
+)
 from nda_augment.functional import masks
-from nda_augment.functional._canvas import (
-    as_canvas,
+from nda_augment.functional._layout import (
     as_images,
+    as_planes,
     blend,
     constant,
-    matching_canvas,
+    matching_planes,
     overlay,
     overlay_box,
     pick,
     shift,
     size_of,
     take,
-)
-from nda_augment.functional._checks import (
-    check_boxes,
-    check_images,
-    check_index,
-    check_parameter,
-    check_pool,
-    check_share,
 )
 from nda_augment.functional._precision import to_dtype, without_autocast, working_dtype
 
@@ -60,9 +60,9 @@ def cutout(images: Tensor, boxes: Tensor, fill: Fill = "patch_mean") -> Tensor:
     """
     check_images(images)
     check_boxes(boxes, len(images), (images.shape[-2], images.shape[-1]))
-    canvas = as_canvas(images)
-    colour = _colour(canvas, boxes, check_fill(fill), channels=images.shape[-3])
-    return as_images(overlay_box(boxes, colour, canvas), images)
+    planes = as_planes(images)
+    colour = _colour(planes, boxes, as_fill(fill), channels=images.shape[-3])
+    return as_images(overlay_box(boxes, colour, planes), images)
 
 
 def cut_paste(images: Tensor, boxes: Tensor, shifts: Tensor, jitter: Tensor | None = None) -> Tensor:
@@ -93,9 +93,9 @@ def cut_paste(images: Tensor, boxes: Tensor, shifts: Tensor, jitter: Tensor | No
     check_images(images)
     check_boxes(boxes, len(images), (images.shape[-2], images.shape[-1]))
     check_parameter(shifts, "shifts", (len(images), 2))
-    canvas = as_canvas(images)
-    moved = _jittered(shift(canvas, shifts), canvas, jitter, channels=images.shape[-3])
-    return as_images(overlay_box(boxes, moved, canvas), images)
+    planes = as_planes(images)
+    moved = _jittered(shift(planes, shifts), planes, jitter, channels=images.shape[-3])
+    return as_images(overlay_box(boxes, moved, planes), images)
 
 
 def cut_paste_scar(
@@ -135,13 +135,13 @@ def cut_paste_scar(
     check_images(images)
     for name, parameter in (("centres", centres), ("extents", extents), ("shifts", shifts)):
         check_parameter(parameter, name, (len(images), 2))
-    canvas = as_canvas(images)
-    height, width = size = size_of(canvas)
+    planes = as_planes(images)
+    height, width = size = size_of(planes)
     along, across = masks.strip_coordinates(centres, angles, size)
     origin = (centres - shifts).view(-1, 2, 1, 1)
     row, col = (origin[:, 1] + across.round().long()) % height, (origin[:, 0] + along.round().long()) % width
-    moved = _jittered(pick(canvas, row * width + col), canvas, jitter, channels=images.shape[-3])
-    return as_images(overlay(masks.strip(centres, extents, angles, size).unsqueeze(-1), moved, canvas), images)
+    moved = _jittered(pick(planes, row * width + col), planes, jitter, channels=images.shape[-3])
+    return as_images(overlay(masks.strip(centres, extents, angles, size).unsqueeze(-1), moved, planes), images)
 
 
 def cut_paste_foreign(
@@ -181,15 +181,15 @@ def cut_paste_foreign(
     Source: Li et al., CutPaste, CVPR 2021, with the patch of another image.
     """
     check_images(images)
-    pool = check_pool(pool, images)
+    pool = as_pool(pool, images)
     check_index(partners, "partners", (len(images),), len(pool))
     check_boxes(boxes, len(images), (images.shape[-2], images.shape[-1]))
     check_parameter(shifts, "shifts", (len(images), 2))
     check_share(weights, "weights", (len(images),))
-    canvas = as_canvas(images)
-    moved = shift(take(matching_canvas(pool, canvas, images), partners), shifts)
-    alpha = masks.soft_box(boxes, size_of(canvas), softness) * weights.view(-1, 1, 1, 1)
-    return as_images(blend(alpha.unsqueeze(-1), moved, canvas), images)
+    planes = as_planes(images)
+    moved = shift(take(matching_planes(pool, planes, images), partners), shifts)
+    alpha = masks.soft_box(boxes, size_of(planes), softness) * weights.view(-1, 1, 1, 1)
+    return as_images(blend(alpha.unsqueeze(-1), moved, planes), images)
 
 
 def perlin_blend(
@@ -231,18 +231,18 @@ def perlin_blend(
     Source: Zavrtanik et al., DRAEM, ICCV 2021.
     """
     check_images(images)
-    pool = check_pool(pool, images)
+    pool = as_pool(pool, images)
     check_index(partners, "partners", (len(images),), len(pool))
     check_share(weights, "weights", (len(images),))
     check_parameter(frequencies, "frequencies", (len(images), 2))
-    canvas = as_canvas(images)
-    islands = masks.perlin(angles, frequencies, rotations, size_of(canvas), threshold=threshold)
-    foreign = take(matching_canvas(pool, canvas, images), partners)
+    planes = as_planes(images)
+    islands = masks.perlin(angles, frequencies, rotations, size_of(planes), threshold=threshold)
+    foreign = take(matching_planes(pool, planes, images), partners)
     alpha = islands.unsqueeze(-1) * weights.view(-1, 1, 1, 1, 1)
-    return as_images(blend(alpha, foreign, canvas), images)
+    return as_images(blend(alpha, foreign, planes), images)
 
 
-def check_fill(fill: Fill) -> Fill:
+def as_fill(fill: Fill) -> Fill:
     """Return the fill, or raise if it is a word that no kernel knows or a number that is not one."""
     if isinstance(fill, str):
         if fill not in FILLS:
@@ -262,52 +262,52 @@ def check_channels(fill: Fill, channels: int) -> None:
         raise ValueError(f"fill={fill} has {len(fill)} numbers for images of {channels} channels")
 
 
-def _colour(canvas: Tensor, boxes: Tensor, fill: Fill, channels: int) -> Tensor:
-    """Return the colour of each box, broadcastable to the canvas and of its dtype."""
+def _colour(planes: Tensor, boxes: Tensor, fill: Fill, channels: int) -> Tensor:
+    """Return the colour of each box, broadcastable to the planes and of their dtype."""
     if fill == "patch_mean":
-        return to_dtype(_box_mean(canvas, boxes), canvas.dtype)
+        return to_dtype(_box_mean(planes, boxes), planes.dtype)
     if fill == "image_mean":
-        return to_dtype(canvas.mean(dim=(2, 3), keepdim=True, dtype=working_dtype(canvas)), canvas.dtype)
+        return to_dtype(planes.mean(dim=(2, 3), keepdim=True, dtype=working_dtype(planes)), planes.dtype)
     if isinstance(fill, str):
-        return canvas.new_zeros(())
+        return planes.new_zeros(())
     numbers = (fill,) if isinstance(fill, (int, float)) else fill
-    if canvas.dtype == torch.uint8 and not all(0 <= number <= 255 for number in numbers):
+    if planes.dtype == torch.uint8 and not all(0 <= number <= 255 for number in numbers):
         raise ValueError(f"fill={fill} is outside 0..255, the range of uint8 images")
     if isinstance(fill, (int, float)):
-        return canvas.new_full((), fill)
+        return planes.new_full((), fill)
     check_channels(fill, channels)
-    return _per_channel(constant(fill, canvas, canvas.dtype).unsqueeze(0), canvas, channels)
+    return _per_channel(constant(fill, planes, planes.dtype).unsqueeze(0), planes, channels)
 
 
-def _box_mean(canvas: Tensor, boxes: Tensor) -> Tensor:
+def _box_mean(planes: Tensor, boxes: Tensor) -> Tensor:
     """Return each plane's mean over the box, ``(B, P, 1, 1, S)``.
 
     A product with the box's rows comes first: it reads the images once, at the speed of the memory.
     """
-    dtype = working_dtype(canvas)
-    rows, cols = (side.to(dtype) for side in masks.box_sides(boxes, size_of(canvas)))
-    with without_autocast(canvas):
-        lines = (rows[:, None, None, :] @ canvas.flatten(3).to(dtype)).view(canvas[:, :, :1].shape)
+    dtype = working_dtype(planes)
+    rows, cols = (side.to(dtype) for side in masks.box_sides(boxes, size_of(planes)))
+    with without_autocast(planes):
+        lines = (rows[:, None, None, :] @ planes.flatten(3).to(dtype)).view(planes[:, :, :1].shape)
     total = (lines * cols[:, None, None, :, None]).sum(dim=3, keepdim=True)
     return total / (rows.sum(1) * cols.sum(1)).view(-1, 1, 1, 1, 1)
 
 
-def _jittered(moved: Tensor, canvas: Tensor, jitter: Tensor | None, channels: int) -> Tensor:
+def _jittered(moved: Tensor, planes: Tensor, jitter: Tensor | None, channels: int) -> Tensor:
     if jitter is None:
         return moved
-    check_parameter(jitter, "jitter", (canvas.shape[0], 2, channels))
-    dtype = working_dtype(canvas)
-    gain, bias = (_per_channel(part, canvas, channels).to(dtype) for part in jitter.unbind(1))
-    deviation, mean = torch.std_mean(canvas.to(dtype), dim=(2, 3), keepdim=True, correction=0)
-    return to_dtype(mean + (moved.to(dtype) - mean) * gain.exp() + bias * deviation, canvas.dtype)
+    check_parameter(jitter, "jitter", (planes.shape[0], 2, channels))
+    dtype = working_dtype(planes)
+    gain, bias = (_per_channel(part, planes, channels).to(dtype) for part in jitter.unbind(1))
+    deviation, mean = torch.std_mean(planes.to(dtype), dim=(2, 3), keepdim=True, correction=0)
+    return to_dtype(mean + (moved.to(dtype) - mean) * gain.exp() + bias * deviation, planes.dtype)
 
 
-def _per_channel(values: Tensor, canvas: Tensor, channels: int) -> Tensor:
-    """View ``(B, C)`` or ``(1, C)`` so that it broadcasts to a canvas.
+def _per_channel(values: Tensor, planes: Tensor, channels: int) -> Tensor:
+    """View ``(B, C)`` or ``(1, C)`` so that it broadcasts to planes.
 
-    A channels_last canvas holds the channels in the pixel; a contiguous one has them, frame by frame, as planes.
+    Channels_last images hold the channels in the pixel; contiguous ones have them, frame by frame, as planes.
     """
-    planes, depth = canvas.shape[1], canvas.shape[4]
+    count, depth = planes.shape[1], planes.shape[4]
     if depth > 1:
         return values.view(-1, 1, 1, 1, depth)
-    return values.repeat(1, planes // channels).view(-1, planes, 1, 1, 1)
+    return values.repeat(1, count // channels).view(-1, count, 1, 1, 1)

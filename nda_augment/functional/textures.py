@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from nda_augment.functional._canvas import as_canvas, as_images, pick, size_of
-from nda_augment.functional._checks import check_images, check_parameter
+from nda_augment._checks import check_images, check_parameter
+from nda_augment.functional._layout import as_images, as_planes, pick, size_of
 from nda_augment.functional._precision import to_dtype, working_dtype
 
 
@@ -36,9 +36,9 @@ def patch_tile(images: Tensor, side: Tensor, windows: Tensor) -> Tensor:
     check_images(images)
     check_parameter(side, "side", (len(images),))
     check_parameter(windows, "windows", (len(images), *windows.shape[1:3], 2))
-    canvas = as_canvas(images)
-    row, col = _lines(size_of(canvas), images.device)
-    return as_images(_tiled(canvas, side, windows, row, col), images)
+    planes = as_planes(images)
+    row, col = _lines(size_of(planes), images.device)
+    return as_images(_tiled(planes, side, windows, row, col), images)
 
 
 def texture_resample(images: Tensor, side: Tensor, windows: Tensor) -> Tensor:
@@ -72,16 +72,16 @@ def texture_resample(images: Tensor, side: Tensor, windows: Tensor) -> Tensor:
     check_images(images)
     check_parameter(side, "side", (len(images),))
     check_parameter(windows, "windows", (len(images), 4, *windows.shape[2:4], 2))
-    canvas = as_canvas(images)
-    dtype = working_dtype(canvas)
+    planes = as_planes(images)
+    dtype = working_dtype(planes)
     half = (side // 2).view(-1, 1)
     total = weight_sum = torch.zeros((), device=images.device, dtype=dtype)
     for number, (down, right) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
-        row, col = _lines(size_of(canvas), images.device)
+        row, col = _lines(size_of(planes), images.device)
         row, col = row + down * half, col + right * half
         weight = _bump(row, side).unsqueeze(2) * _bump(col, side).unsqueeze(1)
         weight = weight[:, None, :, :, None].to(dtype)
-        total = total + weight * _tiled(canvas, side, windows[:, number], row, col).to(dtype)
+        total = total + weight * _tiled(planes, side, windows[:, number], row, col).to(dtype)
         weight_sum = weight_sum + weight
     return as_images(to_dtype(total / weight_sum, images.dtype), images)
 
@@ -91,7 +91,7 @@ def _lines(size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]
     return torch.arange(height, device=device).view(1, -1), torch.arange(width, device=device).view(1, -1)
 
 
-def _tiled(canvas: Tensor, side: Tensor, windows: Tensor, row: Tensor, col: Tensor) -> Tensor:
+def _tiled(planes: Tensor, side: Tensor, windows: Tensor, row: Tensor, col: Tensor) -> Tensor:
     """Show at tiling coordinates ``row (B, H)`` and ``col (B, W)`` what the windows show there."""
     batch, _, cols, _ = windows.shape
     side = side.view(-1, 1)
@@ -99,7 +99,7 @@ def _tiled(canvas: Tensor, side: Tensor, windows: Tensor, row: Tensor, col: Tens
     x, y = windows.flatten(1, 2).unbind(-1)
     size = (batch, row.shape[1], col.shape[1])
     y, x = (corner.gather(1, tile.flatten(1)).view(size) for corner in (y, x))
-    return pick(canvas, (y + (row % side).unsqueeze(2)) * canvas.shape[3] + x + (col % side).unsqueeze(1))
+    return pick(planes, (y + (row % side).unsqueeze(2)) * planes.shape[3] + x + (col % side).unsqueeze(1))
 
 
 def _bump(line: Tensor, side: Tensor) -> Tensor:

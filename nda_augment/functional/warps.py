@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nda_augment.functional._checks import check_images
+from nda_augment._checks import check_images
 from nda_augment.functional._precision import to_dtype, working_dtype
 from nda_augment.functional.fields import check_noise, gaussian_field
 

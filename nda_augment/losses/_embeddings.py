@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nda_augment._checks import as_full_precision
 from nda_augment.functional._precision import without_autocast
-from nda_augment.losses._inputs import full_precision
 
 
 def unit(name: str, embeddings: Tensor, features: int | None = None) -> Tensor:
@@ -24,7 +24,7 @@ def unit(name: str, embeddings: Tensor, features: int | None = None) -> Tensor:
         TypeError: If the embeddings are not floating point.
         ValueError: If they are empty, of another feature size, or not finite.
     """
-    values = full_precision(name, embeddings)
+    values = as_full_precision(embeddings, name)
     if features is not None and embeddings.shape[-1] != features:
         hint = "; transpose it, the features come last" if embeddings.shape[-2:-1] == (features,) else ""
         raise ValueError(f"{name} must have {features} features, got shape {tuple(embeddings.shape)}{hint}")

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nda_augment._words import check_word
-from nda_augment.losses._inputs import check_positive, full_precision
+from nda_augment._checks import as_full_precision, as_positive, check_word
 from nda_augment.losses.contrastive import sup_con
 
 NegativeTerm = Literal["uniform", "distance", "contrastive"]
@@ -193,8 +192,8 @@ class ClassificationLoss(nn.Module):
 
 
 def _check_settings(kind: str, negative_weight: float, temperature: float) -> None:
-    check_word("kind", kind, _TERMS)
-    check_positive("temperature", temperature)
+    check_word(kind, "kind", _TERMS)
+    as_positive(temperature, "temperature")
     if not 0 <= negative_weight < math.inf:
         raise ValueError(f"negative_weight must be a finite number, 0 or more, got {negative_weight}")
 
@@ -211,4 +210,4 @@ def _take(kind: str, given: Mapping[str, Tensor | None], *needed: str) -> list[T
 def _matrix(name: str, logits: Tensor) -> Tensor:
     if logits.ndim != 2:
         raise ValueError(f"{name} must have shape (N, C), got {tuple(logits.shape)}")
-    return full_precision(name, logits)
+    return as_full_precision(logits, name)

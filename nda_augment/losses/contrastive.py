@@ -30,10 +30,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nda_augment._words import check_word
+from nda_augment._checks import as_positive, check_word
 from nda_augment.losses._distributed import gather, rank, world_size
 from nda_augment.losses._embeddings import similarity, unit
-from nda_augment.losses._inputs import check_positive
 
 Scope = Literal["own", "batch"]
 _SCOPES = get_args(Scope)
@@ -543,9 +542,9 @@ def _offset(embeddings: Tensor, gather_distributed: bool) -> int:
 
 
 def _check_settings(temperature: float, negative_scale: float, scope: str, **_: bool) -> None:
-    check_positive("temperature", temperature)
-    check_positive("negative_scale", negative_scale)
-    check_word("scope", scope, _SCOPES)
+    as_positive(temperature, "temperature")
+    as_positive(negative_scale, "negative_scale")
+    check_word(scope, "scope", _SCOPES)
 
 
 def _check_rank(name: str, embeddings: Tensor, ranks: tuple[int, ...]) -> None:

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nda_augment._words import check_word
-from nda_augment.losses._inputs import check_same_trailing, full_precision
+from nda_augment._checks import as_full_precision, check_same_trailing, check_word
 
 GANKind = Literal["softplus", "hinge", "least_squares", "wasserstein"]
 _KINDS = get_args(GANKind)
@@ -116,8 +115,8 @@ def discriminator_terms(
         (0.0, 0.0, 0.0, 6.0)
         >>> loss = terms.total(fake_weight=0.25)
     """
-    check_word("kind", kind, _KINDS)
-    real = full_precision("real", real)
+    check_word(kind, "kind", _KINDS)
+    real = as_full_precision(real, "real")
     fake = _prepare("fake", fake, like=real)
     penalties = _PENALTIES[kind]
     if negative is None:
@@ -209,8 +208,8 @@ def generator_loss(fake: Tensor, *, kind: GANKind = "softplus") -> Tensor:
         >>> generator_loss(torch.tensor([1.0, 3.0]), kind="hinge")
         tensor(-2.)
     """
-    check_word("kind", kind, _KINDS)
-    return _PENALTIES[kind].generator(full_precision("fake", fake)).mean()
+    check_word(kind, "kind", _KINDS)
+    return _PENALTIES[kind].generator(as_full_precision(fake, "fake")).mean()
 
 
 class DiscriminatorLoss(nn.Module):
@@ -234,7 +233,7 @@ class DiscriminatorLoss(nn.Module):
 
     def __init__(self, kind: GANKind = "softplus", fake_weight: float = 0.25) -> None:
         super().__init__()
-        check_word("kind", kind, _KINDS)
+        check_word(kind, "kind", _KINDS)
         _check_fake_weight(fake_weight)
         self.kind: GANKind = kind
         self.fake_weight = fake_weight
@@ -265,7 +264,7 @@ class GeneratorLoss(nn.Module):
 
     def __init__(self, kind: GANKind = "softplus") -> None:
         super().__init__()
-        check_word("kind", kind, _KINDS)
+        check_word(kind, "kind", _KINDS)
         self.kind: GANKind = kind
 
     def forward(self, fake: Tensor) -> Tensor:
@@ -286,5 +285,5 @@ def _check_fake_weight(fake_weight: float) -> None:
 
 
 def _prepare(name: str, logits: Tensor, like: Tensor) -> Tensor:
-    check_same_trailing(name, logits, like)
-    return full_precision(name, logits)
+    check_same_trailing(logits, name, like)
+    return as_full_precision(logits, name)

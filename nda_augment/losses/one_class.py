@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nda_augment._checks import as_full_precision, as_positive
 from nda_augment.losses._embeddings import similarity, unit
-from nda_augment.losses._inputs import check_positive, full_precision
 from nda_augment.losses.contrastive import nt_xent
 
 
@@ -52,7 +52,7 @@ def csi(z0: Tensor, z1: Tensor, shift_logits: Tensor, *, temperature: float = 0.
     if shift_logits.ndim != 3 or shift_logits.shape[1:] != (shifts, shifts):
         raise ValueError(f"shift_logits must be (N, {shifts}, {shifts}) here, got {tuple(shift_logits.shape)}")
     contrast = nt_xent(z0.flatten(0, 1), z1.flatten(0, 1), temperature=temperature)
-    logits = full_precision("shift_logits", shift_logits)
+    logits = as_full_precision(shift_logits, "shift_logits")
     labels = torch.arange(shifts, device=logits.device).repeat(len(logits))
     return contrast + shift_weight * F.cross_entropy(logits.flatten(0, 1), labels)
 
@@ -175,12 +175,12 @@ class UniCLRLoss(nn.Module):
 
 
 def _check_csi(temperature: float, shift_weight: float) -> None:
-    check_positive("temperature", temperature)
+    as_positive(temperature, "temperature")
     if not 0 <= shift_weight < math.inf:
         raise ValueError(f"shift_weight must be a finite number of 0 or more, got {shift_weight}")
 
 
 def _check_uniclr(temperature: float, aggregation_temperature: float | None) -> None:
-    check_positive("temperature", temperature)
+    as_positive(temperature, "temperature")
     if aggregation_temperature is not None:
-        check_positive("aggregation_temperature", aggregation_temperature)
+        as_positive(aggregation_temperature, "aggregation_temperature")

@@ -12,8 +12,7 @@ from typing import Literal, NamedTuple, get_args
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nda_augment._words import check_word
-from nda_augment.losses._inputs import check_positive, check_same_trailing, full_precision
+from nda_augment._checks import as_full_precision, as_positive, check_same_trailing, check_word
 
 RumiKind = Literal["least_squares", "wasserstein", "softplus"]
 _KINDS = get_args(RumiKind)
@@ -94,10 +93,10 @@ def rumi_discriminator_loss(
     """
     labels = _check(kind, positive_weight, negative_weight, labels)
     real, fake, negative = (
-        full_precision(name, logits) for name, logits in (("real", real), ("fake", fake), ("negative", negative))
+        as_full_precision(logits, name) for name, logits in (("real", real), ("fake", fake), ("negative", negative))
     )
-    check_same_trailing("fake", fake, like=real)
-    check_same_trailing("negative", negative, like=real)
+    check_same_trailing(fake, "fake", like=real)
+    check_same_trailing(negative, "negative", like=real)
     if kind == "wasserstein":
         fake_weight = positive_weight - negative_weight
         return fake_weight * fake.mean() - positive_weight * real.mean() + negative_weight * negative.mean()
@@ -135,7 +134,7 @@ def rumi_generator_loss(fake: Tensor, *, kind: RumiKind = "least_squares", label
         tensor(1.)
     """
     labels = _check_labels(kind, labels)
-    fake = full_precision("fake", fake)
+    fake = as_full_precision(fake, "fake")
     if kind == "least_squares":
         return (fake - labels.target).square().mean()
     return F.softplus(-fake).mean() if kind == "softplus" else -fake.mean()
@@ -225,8 +224,8 @@ class RumiGeneratorLoss(nn.Module):
 
 def _check(kind: RumiKind, positive_weight: float, negative_weight: float, labels: RumiLabels | None) -> RumiLabels:
     labels = _check_labels(kind, labels)
-    check_positive("positive_weight", positive_weight)
-    check_positive("negative_weight", negative_weight)
+    as_positive(positive_weight, "positive_weight")
+    as_positive(negative_weight, "negative_weight")
     if kind == "wasserstein" and negative_weight >= positive_weight:
         raise ValueError(
             f"with kind='wasserstein' negative_weight must be below positive_weight, got {negative_weight} and "
@@ -236,7 +235,7 @@ def _check(kind: RumiKind, positive_weight: float, negative_weight: float, label
 
 
 def _check_labels(kind: RumiKind, labels: RumiLabels | None) -> RumiLabels:
-    check_word("kind", kind, _KINDS)
+    check_word(kind, "kind", _KINDS)
     if labels is None:
         return RumiLabels()
     if kind != "least_squares":

@@ -1,5 +1,6 @@
 """kornia modules: a sampler, a kernel and its guarantee in each."""
 
+from nda_augment.transforms.as_negative import AsNegative
 from nda_augment.transforms.base import NegativeTransform
 from nda_augment.transforms.clips import ClipStitch, FrameReverse, FrameShuffle
 from nda_augment.transforms.geometry import Flip, Roll, Rotate90
@@ -11,7 +12,6 @@ from nda_augment.transforms.patches import CrossPatchShuffle, CutPerm, Jigsaw, P
 from nda_augment.transforms.regions import Cutout, CutPaste, CutPasteForeign, CutPasteScar, PerlinBlend
 from nda_augment.transforms.textures import PatchTile, TextureResample
 from nda_augment.transforms.warps import RandomFieldColor, RandomFieldWarp
-from nda_augment.transforms.wrapping import AsNegative
 
 __all__ = [
     "AsNegative",

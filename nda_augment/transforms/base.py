@@ -12,10 +12,9 @@ from kornia.augmentation._2d.base import _input_metadata_only
 from torch import Tensor
 
 from nda_augment import sampling
-from nda_augment._words import format_value, word_of
-from nda_augment.functional._checks import check_dtype, check_parameter, check_pool
+from nda_augment._checks import as_flag, as_pool, as_share, check_dtype, check_parameter
+from nda_augment._policy_syntax import format_value, word_of
 from nda_augment.sampling import Source
-from nda_augment.transforms._arguments import as_flag, as_share
 
 Params = dict[str, Tensor]
 
@@ -36,7 +35,7 @@ class Common(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Request:
+class DrawContext:
     """What a draw is asked for, and what it may use."""
 
     shape: tuple[int, ...]
@@ -66,8 +65,8 @@ class Request:
 class NegativeTransform(IntensityAugmentationBase2D):
     """Base of all negatives: draws one set of parameters per image and hands them to a kernel.
 
-    A subclass says how to draw (``sample``) and how to apply (``negate``), and stores every constructor argument
-    under its own name; the representation and the policy string are read from there.
+    A subclass says how to draw (``make_params``) and how to apply (``transform``), and stores every constructor
+    argument under its own name; the representation and the policy string are read from there.
 
     Args:
         p: Probability that an image becomes its negative; the others come back as they are.
@@ -113,11 +112,11 @@ class NegativeTransform(IntensityAugmentationBase2D):
         )
 
     @abstractmethod
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw the parameters of a batch of ``shape`` ``(B, ..., C, H, W)``, partners excepted."""
 
     @abstractmethod
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply the kernel to images ``(B, ..., C, H, W)`` with the parameters on their device."""
 
     def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
@@ -202,20 +201,20 @@ class NegativeTransform(IntensityAugmentationBase2D):
         Returns:
             The parameters by name, one entry per image in each, as ``forward`` takes them.
         """
-        request = Request(tuple(batch_shape), generator, device, pool, labels, pool_labels, self.same_on_batch)
-        params = self.draw_own(request)
+        context = DrawContext(tuple(batch_shape), generator, device, pool, labels, pool_labels, self.same_on_batch)
+        params = self.draw_kernel_params(context)
         if self.p == 1.0:
-            gate = torch.ones(request.batch, dtype=torch.bool, device=device)
+            gate = torch.ones(context.batch, dtype=torch.bool, device=device)
         else:
-            gate = sampling.bernoulli(request.draws, self.p, **request.source).expand(request.batch)
+            gate = sampling.bernoulli(context.draws, self.p, **context.source).expand(context.batch)
         params["batch_prob"] = gate
-        params["forward_input_shape"] = torch.tensor(request.shape, dtype=torch.long)
+        params["forward_input_shape"] = torch.tensor(context.shape, dtype=torch.long)
         return params
 
-    def draw_own(self, request: Request) -> Params:
+    def draw_kernel_params(self, context: DrawContext) -> Params:
         """Draw what this transform's kernel takes, without what kornia's containers ask for."""
-        drawn = self.sample((request.draws, *request.shape[1:]), **request.source)
-        return {name: value.expand(request.batch, *value.shape[1:]) for name, value in drawn.items()}
+        drawn = self.make_params((context.draws, *context.shape[1:]), **context.source)
+        return {name: value.expand(context.batch, *value.shape[1:]) for name, value in drawn.items()}
 
     def forward_parameters(self, batch_shape: tuple[int, ...]) -> Params:
         """Draw for kornia's containers, on the module's own device."""
@@ -230,7 +229,7 @@ class NegativeTransform(IntensityAugmentationBase2D):
                 f"{type(self).__name__} borrows from other clips, whose places kornia's VideoSequential does not keep; "
                 "call it on clips (B, T, C, H, W) directly"
             )
-        return self.negate(input, _on_device(params, input.device))
+        return self.transform(input, _on_device(params, input.device))
 
     @_input_metadata_only
     def transform_tensor(self, input: Tensor, *, shape: Tensor | None = None, match_channel: bool = True) -> Tensor:
@@ -290,7 +289,7 @@ class NegativeTransform(IntensityAugmentationBase2D):
         if pool is not None:
             if not self.uses_partners:
                 raise ValueError(f"{name} borrows from no other image; call it without a pool")
-            check_pool(pool, images)
+            as_pool(pool, images)
         if self.needs_labels != (labels is not None):
             advice = "needs the classes of the images; pass labels=" if self.needs_labels else "has no use for labels"
             raise ValueError(f"{name} {advice}")

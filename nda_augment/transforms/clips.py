@@ -34,12 +34,12 @@ class FrameShuffle(NegativeTransform):
 
     needs_clips = True
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one order per clip."""
         _check_frames(shape)
         return {"permutation": sampling.permutations(shape[0], shape[1], **source)}
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.frame_shuffle`."""
         return functional.frame_shuffle(images, params["permutation"])
 
@@ -66,12 +66,12 @@ class FrameReverse(NegativeTransform):
 
     needs_clips = True
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw nothing."""
         _check_frames(shape)
         return {}
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.frame_reverse`."""
         return functional.frame_reverse(images)
 
@@ -98,12 +98,12 @@ class ClipStitch(PairTransform):
 
     needs_clips = True
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw nothing but the partner."""
         _check_frames(shape)
         return {}
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.clip_stitch`."""
         return functional.clip_stitch(images, params["partners"], pool=params.get("pool"))
 

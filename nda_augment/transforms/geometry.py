@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from nda_augment import functional, sampling
+from nda_augment._checks import as_fractions, as_one_of
 from nda_augment.functional.geometry import DIRECTIONS
 from nda_augment.sampling import Source
-from nda_augment.transforms._arguments import as_fractions, one_of
 from nda_augment.transforms.base import Common, NegativeTransform, Params
 
 
@@ -33,14 +33,14 @@ class Rotate90(NegativeTransform):
     Source: Gidaris et al., ICLR 2018, as a pretext task; Tack et al., CSI, NeurIPS 2020, as a negative.
     """
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one number of quarter turns per image."""
         if shape[-2] == shape[-1] == 1:
             raise ValueError("an image of 1x1 px looks the same from all sides")
         low, high = (1, 4) if shape[-2] == shape[-1] else (2, 3)
         return {"turns": sampling.integers(low, high, shape[0], **source)}
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.rotate90`."""
         return functional.rotate90(images, params["turns"])
 
@@ -73,12 +73,12 @@ class Roll(NegativeTransform):
         if self.shift[1] == 1.0:
             raise ValueError(f"shift must stay below 1, got {shift}: a shift by a whole side moves nothing")
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one shift per image and direction."""
         drawn = [sampling.lengths(shape[0], length, self.shift, **source) for length in (shape[-1], shape[-2])]
         return {"shifts": torch.stack(drawn, dim=1)}
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.roll`."""
         return functional.roll(images, params["shifts"])
 
@@ -107,9 +107,9 @@ class Flip(NegativeTransform):
 
     def __init__(self, direction: Literal["vertical", "horizontal"] = "vertical", **common: Unpack[Common]) -> None:
         super().__init__(**common)
-        self.direction = one_of(direction, DIRECTIONS, "direction")
+        self.direction = as_one_of(direction, "direction", DIRECTIONS)
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw nothing."""
         if shape[-2:][DIRECTIONS.index(self.direction)] < 2:
             raise ValueError(
@@ -117,6 +117,6 @@ class Flip(NegativeTransform):
             )
         return {}
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.flip`."""
         return functional.flip(images, self.direction)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from nda_augment import sampling
-from nda_augment.functional._canvas import as_canvas, as_images, put, take
+from nda_augment.functional._layout import as_images, as_planes, put, take
 from nda_augment.sampling import Source
-from nda_augment.transforms.base import Common, NegativeTransform, Params, Request, select
+from nda_augment.transforms.base import Common, DrawContext, NegativeTransform, Params, select
 
 
 class Mixture(NegativeTransform):
@@ -82,30 +82,30 @@ class Mixture(NegativeTransform):
         )
         return ",".join(map("".join, zip(members, weights, strict=True)))
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw the transform of each image."""
         return {"choice": sampling.stratified_choice(shape[0], self.probabilities, **source)}
 
-    def draw_own(self, request: Request) -> Params:
+    def draw_kernel_params(self, context: DrawContext) -> Params:
         """Draw the choices, and the parameters of every member for every image."""
-        params = super().draw_own(request)
+        params = super().draw_kernel_params(context)
         for number, member in enumerate(self.members):
-            own = member.draw_own(_for_member(request, member))
+            own = member.draw_kernel_params(_for_member(context, member))
             params.update({f"{number}.{name}": value for name, value in own.items()})
         return params
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply to each image the transform of its choice."""
-        canvas = as_canvas(images)
-        negatives = torch.empty_like(canvas)
+        planes = as_planes(images)
+        negatives = torch.empty_like(planes)
         for number, (index, chosen) in enumerate(self._groups(params["choice"])):
             if not len(index):
                 continue
             own = {"pool": params.get("pool", images), **_member_params(params, number)}
-            group = self.members[number].negate(
-                as_images(take(canvas, index), images[: len(index)]), select(own, index)
+            group = self.members[number].transform(
+                as_images(take(planes, index), images[: len(index)]), select(own, index)
             )
-            values = as_canvas(group)
+            values = as_planes(group)
             if chosen is not None:
                 values = torch.where(chosen.view(-1, 1, 1, 1, 1), values, take(negatives, index))
             put(negatives, index, values)
@@ -148,17 +148,17 @@ class Mixture(NegativeTransform):
         return min(batch, math.ceil(batch * probability) + 1)
 
 
-def _for_member(request: Request, member: NegativeTransform) -> Request:
-    """Return the request that a member gets: without what it has no use for."""
-    labels = request.labels if member.needs_labels else None
-    return Request(
-        request.shape,
-        request.generator,
-        request.device,
-        pool=request.pool if member.uses_partners else None,
+def _for_member(context: DrawContext, member: NegativeTransform) -> DrawContext:
+    """Return the context that a member gets: without what it has no use for."""
+    labels = context.labels if member.needs_labels else None
+    return DrawContext(
+        context.shape,
+        context.generator,
+        context.device,
+        pool=context.pool if member.uses_partners else None,
         labels=labels,
-        pool_labels=None if labels is None else request.pool_labels,
-        same_on_batch=request.same_on_batch or member.same_on_batch,
+        pool_labels=None if labels is None else context.pool_labels,
+        same_on_batch=context.same_on_batch or member.same_on_batch,
     )
 
 

@@ -5,9 +5,9 @@ from typing import Literal, Unpack, get_args
 from torch import Tensor
 
 from nda_augment import functional, sampling
+from nda_augment._checks import as_fractions, as_one_of, as_positive, as_share
 from nda_augment.functional import masks
 from nda_augment.sampling import Source
-from nda_augment.transforms._arguments import as_fractions, as_positive, as_share, one_of
 from nda_augment.transforms.base import Params
 from nda_augment.transforms.partners import PairCommon, PairTransform
 
@@ -48,10 +48,10 @@ class Stitch(PairTransform):
 
     def __init__(self, axis: Axis = "random", keep: Keep = "random", **common: Unpack[PairCommon]) -> None:
         super().__init__(**common)
-        self.axis: Axis = one_of(axis, get_args(Axis), "axis")
-        self.keep: Keep = one_of(keep, get_args(Keep), "keep")
+        self.axis: Axis = as_one_of(axis, "axis", get_args(Axis))
+        self.keep: Keep = as_one_of(keep, "keep", get_args(Keep))
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw the cut's direction and the side to keep."""
         axis = _CUT_AXIS[self.axis]
         if min(shape[-2:][slice(*axis)]) < 2:
@@ -61,7 +61,7 @@ class Stitch(PairTransform):
             "keep": sampling.integers(*_KEPT_HALF[self.keep], shape[0], **source),
         }
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.stitch`."""
         return functional.stitch(images, params["partners"], params["axis"], params["keep"], pool=params.get("pool"))
 
@@ -99,12 +99,12 @@ class CutMix(PairTransform):
         if self.side[1] == 1.0:
             raise ValueError(f"side must stay below 1, got {side}: a box of the whole image is the partner, untouched")
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one box per image."""
         size = (shape[-2], shape[-1])
         return {"boxes": sampling.boxes(shape[0], size, side=self.side, **source)}
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.cutmix`."""
         return functional.cutmix(images, params["partners"], params["boxes"], pool=params.get("pool"))
 
@@ -144,11 +144,11 @@ class Mixup(PairTransform):
         self.alpha = as_positive(alpha, "alpha")
         self.strength = as_share(strength, "strength")
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one weight per image."""
         foreign = sampling.symmetric_beta(shape[0], self.alpha, **source)
         return {"weights": 1.0 - self.strength * foreign}
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.mixup`."""
         return functional.mixup(images, params["partners"], params["weights"], pool=params.get("pool"))

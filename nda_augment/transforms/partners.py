@@ -5,8 +5,8 @@ from typing import Literal, Unpack, get_args
 from torch import Tensor
 
 from nda_augment import sampling
-from nda_augment.transforms._arguments import one_of
-from nda_augment.transforms.base import Common, NegativeTransform, Params, Request
+from nda_augment._checks import as_one_of
+from nda_augment.transforms.base import Common, DrawContext, NegativeTransform, Params
 
 Partner = Literal["any", "other_class", "same_class"]
 
@@ -30,7 +30,7 @@ class PairTransform(NegativeTransform):
 
     def __init__(self, partner: Partner = "any", **common: Unpack[Common]) -> None:
         super().__init__(**common)
-        self.partner: Partner = one_of(partner, get_args(Partner), "partner")
+        self.partner: Partner = as_one_of(partner, "partner", get_args(Partner))
         if self.needs_labels and self.same_on_batch:
             raise ValueError("partners are chosen by class image by image; same_on_batch=True shares one draw")
 
@@ -39,24 +39,24 @@ class PairTransform(NegativeTransform):
         """Whether partners are chosen by class."""
         return self.partner != "any"
 
-    def draw_own(self, request: Request) -> Params:
+    def draw_kernel_params(self, context: DrawContext) -> Params:
         """Draw the kernel's parameters, the partners, and keep the pool beside them."""
-        own = {**super().draw_own(request), **self.draw_partners(request)}
-        return own if request.pool is None else {**own, "pool": request.pool}
+        own = {**super().draw_kernel_params(context), **self.draw_partners(context)}
+        return own if context.pool is None else {**own, "pool": context.pool}
 
-    def draw_partners(self, request: Request) -> Params:
+    def draw_partners(self, context: DrawContext) -> Params:
         """Draw one partner per image."""
         if not self.needs_labels:
-            pool_size = None if request.pool is None else len(request.pool)
-            drawn = sampling.partners(request.batch, pool_size, same_on_batch=request.same_on_batch, **request.source)
+            pool_size = None if context.pool is None else len(context.pool)
+            drawn = sampling.partners(context.batch, pool_size, same_on_batch=context.same_on_batch, **context.source)
             return {"partners": drawn}
-        return {"partners": self._partners_by_class(request)}
+        return {"partners": self._partners_by_class(context)}
 
-    def _partners_by_class(self, request: Request) -> Tensor:
-        if request.labels is None:
+    def _partners_by_class(self, context: DrawContext) -> Tensor:
+        if context.labels is None:
             raise ValueError(
                 f"{type(self).__name__}(partner={self.partner!r}) needs labels=, which kornia's containers "
                 "cannot pass; call it directly"
             )
         same_class = self.partner == "same_class"
-        return sampling.class_partners(request.labels, request.pool_labels, same_class=same_class, **request.source)
+        return sampling.class_partners(context.labels, context.pool_labels, same_class=same_class, **context.source)

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor
 
 from nda_augment import functional, sampling
-from nda_augment.functional._checks import check_grid
+from nda_augment._checks import as_grid, as_one_of, check_grid
 from nda_augment.functional.patches import INFILL_GRIDS
 from nda_augment.sampling import Source
-from nda_augment.transforms._arguments import as_grid, one_of
-from nda_augment.transforms.base import Common, NegativeTransform, Params, Request
+from nda_augment.transforms.base import Common, DrawContext, NegativeTransform, Params
 from nda_augment.transforms.partners import PairCommon, PairTransform
 
 Grid = tuple[int, int] | int
@@ -46,13 +45,13 @@ class Jigsaw(NegativeTransform):
         super().__init__(**common)
         self.grid = as_grid(grid)
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one permutation per image."""
         check_grid(self.grid, (shape[-2], shape[-1]))
         cells = self.grid[0] * self.grid[1]
         return {"permutation": sampling.permutations(shape[0], cells, **source)}
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.jigsaw`."""
         return functional.jigsaw(images, params["permutation"], self.grid)
 
@@ -113,7 +112,7 @@ class CutPerm(Jigsaw):
         """Return all arguments of the constructor; the grid is none of them."""
         return {name: default for name, default in super().defaults().items() if name != "grid"}
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one of the three swaps per image."""
         check_grid(self.grid, (shape[-2], shape[-1]))
         swap = sampling.integers(1, 4, shape[0], **source)
@@ -149,25 +148,25 @@ class CrossPatchShuffle(PairTransform):
 
     def __init__(self, grid: Grid = (4, 4), **common: Unpack[PairCommon]) -> None:
         super().__init__(**common)
-        one_of(self.partner, ("any",), "partner")
+        as_one_of(self.partner, "partner", ("any",))
         self.grid = as_grid(grid)
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw the places of the cells."""
         check_grid(self.grid, (shape[-2], shape[-1]))
         cells = self.grid[0] * self.grid[1]
         return {"permutation": sampling.permutations(shape[0], cells, **source)}
 
-    def draw_partners(self, request: Request) -> Params:
+    def draw_partners(self, context: DrawContext) -> Params:
         """Draw one source image per cell."""
-        pool_size = None if request.pool is None else len(request.pool)
+        pool_size = None if context.pool is None else len(context.pool)
         cells = self.grid[0] * self.grid[1]
         drawn = sampling.other_images(
-            request.batch, cells, pool_size, same_on_batch=request.same_on_batch, **request.source
+            context.batch, cells, pool_size, same_on_batch=context.same_on_batch, **context.source
         )
         return {"sources": drawn}
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.cross_patch_shuffle`."""
         return functional.cross_patch_shuffle(
             images, params["sources"], params["permutation"], self.grid, pool=params.get("pool")
@@ -201,7 +200,7 @@ class PatchRotate(NegativeTransform):
         super().__init__(**common)
         self.grid = as_grid(grid)
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw the turns of each cell."""
         check_grid(self.grid, (shape[-2], shape[-1]))
         rows, cols = self.grid
@@ -213,7 +212,7 @@ class PatchRotate(NegativeTransform):
         low, high = (1, 4) if square else (2, 3)
         return {"turns": sampling.integers(low, high, shape[0], rows * cols, **source)}
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.patch_rotate`."""
         return functional.patch_rotate(images, params["turns"], self.grid)
 
@@ -242,13 +241,13 @@ class PatchInfill(NegativeTransform):
 
     def __init__(self, rate: float = 0.25, **common: Unpack[Common]) -> None:
         super().__init__(**common)
-        self.rate = one_of(rate, tuple(INFILL_GRIDS), "rate")
+        self.rate = as_one_of(rate, "rate", tuple(INFILL_GRIDS))
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw nothing."""
         check_grid(INFILL_GRIDS[self.rate], (shape[-2], shape[-1]))
         return {}
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.patch_infill`."""
         return functional.patch_infill(images, self.rate)

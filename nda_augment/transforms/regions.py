@@ -7,10 +7,7 @@ import torch
 from torch import Tensor
 
 from nda_augment import functional, sampling
-from nda_augment.functional import masks
-from nda_augment.functional.regions import Fill, check_channels, check_fill
-from nda_augment.sampling import Source
-from nda_augment.transforms._arguments import (
+from nda_augment._checks import (
     as_flag,
     as_fractions,
     as_positive_range,
@@ -18,6 +15,9 @@ from nda_augment.transforms._arguments import (
     as_share,
     as_whole_range,
 )
+from nda_augment.functional import masks
+from nda_augment.functional.regions import Fill, as_fill, check_channels
+from nda_augment.sampling import Source
 from nda_augment.transforms.base import Common, NegativeTransform, Params
 from nda_augment.transforms.partners import PairCommon, PairTransform
 
@@ -58,10 +58,10 @@ class Cutout(NegativeTransform):
     ) -> None:
         super().__init__(**common)
         self.side = as_fractions(side, "side")
-        self.fill = check_fill(fill)
+        self.fill = as_fill(fill)
         self.square = as_flag(square, "square")
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one box per image."""
         check_channels(self.fill, shape[-3])
         size = (shape[-2], shape[-1])
@@ -73,7 +73,7 @@ class Cutout(NegativeTransform):
         draw = sampling.squares if self.square else sampling.boxes
         return {"boxes": draw(shape[0], size, side=self.side, **source)}
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.cutout`."""
         return functional.cutout(images, params["boxes"], self.fill)
 
@@ -124,14 +124,14 @@ class CutPaste(NegativeTransform):
         self.area, self.aspect = _as_area(area), as_positive_range(aspect, "aspect")
         self.jitter = as_share(jitter, "jitter")
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw where the copy goes, where it comes from, and its colours."""
         size = _size_of_several_pixels(shape)
         boxes = sampling.area_boxes(shape[0], size, area=self.area, aspect=self.aspect, **source)
         shifts = sampling.other_places(boxes, size, generator=source["generator"])
         return {"boxes": boxes, "shifts": shifts, **_jitter(self.jitter, shape, source)}
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.cut_paste`."""
         return functional.cut_paste(images, params["boxes"], params["shifts"], params.get("jitter"))
 
@@ -179,7 +179,7 @@ class CutPasteScar(NegativeTransform):
         self.angle = as_range(angle, "angle")
         self.jitter = as_share(jitter, "jitter")
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw the strip, where it comes from, where it goes, and its colours."""
         size = _size_of_several_pixels(shape)
         batch, shorter = shape[0], min(size)
@@ -201,7 +201,7 @@ class CutPasteScar(NegativeTransform):
             **_jitter(self.jitter, shape, source),
         }
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.cut_paste_scar`."""
         centres, extents, angles, shifts = (params[name] for name in ("centres", "extents", "angles", "shifts"))
         return functional.cut_paste_scar(images, centres, extents, angles, shifts, params.get("jitter"))
@@ -250,7 +250,7 @@ class CutPasteForeign(PairTransform):
         self.softness = as_share(softness, "softness")
         self.strength = as_share(strength, "strength")
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw where the copy goes and where it comes from."""
         size = _size_of_several_pixels(shape)
         boxes = sampling.area_boxes(shape[0], size, area=self.area, aspect=self.aspect, **source)
@@ -260,7 +260,7 @@ class CutPasteForeign(PairTransform):
             "weights": torch.full((shape[0],), self.strength, device=boxes.device),
         }
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.cut_paste_foreign`."""
         partners, boxes, shifts, weights = (params[name] for name in ("partners", "boxes", "shifts", "weights"))
         pool = params.get("pool")
@@ -314,7 +314,7 @@ class PerlinBlend(PairTransform):
         self.threshold = as_share(threshold, "threshold")
         self.strength = as_share(strength, "strength")
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw the noise's lattice and the partner's share."""
         batch = shape[0]
         finest = max(int(math.log2(max(min(shape[-2:]) / 4, 1))), 0)
@@ -328,7 +328,7 @@ class PerlinBlend(PairTransform):
             "weights": self.strength * sampling.uniform(batch, low=low_weight, high=high_weight, **source),
         }
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.perlin_blend`."""
         partners, weights = params["partners"], params["weights"]
         noise = {name: params[name] for name in ("angles", "frequencies", "rotations")}

@@ -5,8 +5,8 @@ from typing import Any, Unpack
 from torch import Tensor
 
 from nda_augment import functional, sampling
+from nda_augment._checks import as_flag, as_fractions
 from nda_augment.sampling import Source
-from nda_augment.transforms._arguments import as_flag, as_fractions
 from nda_augment.transforms.base import Common, NegativeTransform, Params
 
 Range = tuple[float, float] | float
@@ -44,11 +44,11 @@ class PatchTile(NegativeTransform):
         self.side = _as_window_side(side)
         self.same_window = as_flag(same_window, "same_window")
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw the tiles' side and their windows."""
         return _tiles(shape, self.side, (), self.same_window, 0, source)
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.patch_tile`."""
         return functional.patch_tile(images, params["side"], params["windows"])
 
@@ -82,7 +82,7 @@ class TextureResample(NegativeTransform):
         super().__init__(**common)
         self.side = _as_window_side(side)
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw the windows' side and their places."""
         if self.side[0] * min(shape[-2:]) < 2 - 1e-6:
             raise ValueError(
@@ -91,7 +91,7 @@ class TextureResample(NegativeTransform):
             )
         return _tiles(shape, self.side, (4,), False, 1, source)
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.texture_resample`."""
         return functional.texture_resample(images, params["side"], params["windows"])
 

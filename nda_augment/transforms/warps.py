@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from nda_augment import functional, sampling
+from nda_augment._checks import as_deviation, as_share
 from nda_augment.sampling import Source
-from nda_augment.transforms._arguments import as_deviation, as_share
 from nda_augment.transforms.base import Common, NegativeTransform, Params
 
 
@@ -26,7 +26,7 @@ class _RandomField(NegativeTransform):
         """Return the standard deviation of each field at full strength."""
         raise NotImplementedError
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw the noise that the fields are made of."""
         if self.channels not in (None, shape[-3]):
             raise ValueError(f"{type(self).__name__} needs {self.channels} channels, got images of shape {shape}")
@@ -89,7 +89,7 @@ class RandomFieldWarp(_RandomField):
         shift = self.displacement * self.correlation
         return math.radians(self.rotation), self.scale, self.scale, self.shear, shift, shift
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.field_warp`."""
         return functional.field_warp(images, params["noise"], self.correlation)
 
@@ -141,6 +141,6 @@ class RandomFieldColor(_RandomField):
         """Return the standard deviations of hue, saturation and contrast."""
         return math.radians(self.hue), self.saturation, self.contrast
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.field_color`."""
         return functional.field_color(images, params["noise"], self.correlation)

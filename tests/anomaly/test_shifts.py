@@ -109,8 +109,8 @@ def test_sobel_is_kornias() -> None:
     [
         (lambda: Turn(0), "turns must be 1, 2 or 3 quarters, got 0"),
         (lambda: Swap(4), "swap must be 1, 2 or 3, got 4"),
-        (lambda: Noise(0.0), "std must be positive"),
-        (lambda: Blur(-1.0), "sigma must be positive"),
+        (lambda: Noise(0.0), "std must be a finite number above 0"),
+        (lambda: Blur(-1.0), "sigma must be a finite number above 0"),
         (lambda: Turn(1)(torch.rand(2, 3, 8, 4)), "images of 8x4 px take half turns only, got turns=1"),
     ],
     ids=["turns", "swap", "std", "sigma", "oblong"],

@@ -115,7 +115,7 @@ class TestCalls:
         module, images = case.make(), case.images()
         apply(module, images)
         other = distinct(tuple(images.shape), seed=9)
-        expected = case.make().negate(other, module._params)
+        expected = case.make().transform(other, module._params)
         assert torch.equal(module(other, params=module._params), expected)
 
 

@@ -24,10 +24,10 @@ class Counting(NegativeTransform):
         super().__init__()
         self.counts: list[int] = []
 
-    def sample(self, shape: tuple[int, ...], **source: Any) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Any) -> Params:
         return {}
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         self.counts.append(len(images))
         return -images
 
@@ -66,7 +66,7 @@ def test_each_image_gets_the_negative_of_its_choice(batch: tuple[Tensor, list[fl
     negatives = mixture(images, generator=generator(seed))
     choice = mixture._params["choice"]
     results = [
-        member.negate(images, params_of(number, mixture._params)) for number, member in enumerate(mixture.members)
+        member.transform(images, params_of(number, mixture._params)) for number, member in enumerate(mixture.members)
     ]
     assert set(choice.tolist()) <= {number for number, weight in enumerate(weights) if weight}
     for image, number in enumerate(choice.tolist()):

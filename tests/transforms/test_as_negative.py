@@ -71,7 +71,7 @@ def test_another_shape_is_refused():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"min_change": 0.0}, "min_change must be positive"),
+        ({"min_change": 0.0}, "min_change must be a finite number above 0"),
         ({"redraws": -1}, "redraws must be a whole number from 0 on, got -1"),
         ({"measure": "l2"}, "measure must be one of"),
         ({"measure": "pixels", "min_change": 2.0}, r"min_change must be in \[0, 1\], got 2.0"),

@@ -1,8 +1,8 @@
 """One view of a batch that all kernels share, and the two ways to fill a new batch: gather rows, or blend.
 
-A canvas is ``(B, P, H, W, S)``, contiguous: ``P`` planes of rows of ``W`` pixels of ``S`` values. A contiguous batch
-has its channels (and frames) as planes and one value per pixel; a channels_last batch has one plane and all channels
-in the pixel. A kernel written for a canvas keeps the memory format, takes clips, and moves whole rows.
+The planes of a batch are ``(B, P, H, W, S)``, contiguous: ``P`` planes of rows of ``W`` pixels of ``S`` values. A
+contiguous batch has its channels (and frames) as planes and one value per pixel; a channels_last batch has one plane
+and all channels in the pixel. A kernel written for planes keeps the memory format, takes clips, and moves whole rows.
 """
 
 import math
@@ -11,83 +11,83 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from nda_augment._tracing import is_plain
 from nda_augment.functional import masks
-from nda_augment.functional._checks import is_plain
 from nda_augment.functional._precision import to_dtype, working_dtype
 
 
-def as_canvas(images: Tensor) -> Tensor:
-    """View images ``(B, ..., H, W)`` as a canvas, without a copy for contiguous and channels_last batches."""
+def as_planes(images: Tensor) -> Tensor:
+    """View images ``(B, ..., H, W)`` as planes, without a copy for contiguous and channels_last batches."""
     if images.is_contiguous() or images.ndim != 4 or not images.is_contiguous(memory_format=torch.channels_last):
-        batch, *planes, height, width = images.shape
-        return images.contiguous().view(batch, math.prod(planes), height, width, 1)
+        batch, *others, height, width = images.shape
+        return images.contiguous().view(batch, math.prod(others), height, width, 1)
     return images.permute(0, 2, 3, 1).unsqueeze(1)
 
 
-def as_images(canvas: Tensor, like: Tensor) -> Tensor:
-    """View a canvas as images of the shape and memory format of ``like``."""
-    return canvas.view(like.shape) if canvas.shape[-1] == 1 else canvas.squeeze(1).permute(0, 3, 1, 2)
+def as_images(planes: Tensor, like: Tensor) -> Tensor:
+    """View planes as images of the shape and memory format of ``like``."""
+    return planes.view(like.shape) if planes.shape[-1] == 1 else planes.squeeze(1).permute(0, 3, 1, 2)
 
 
-def size_of(canvas: Tensor) -> tuple[int, int]:
-    """Return the height and width of a canvas."""
-    return canvas.shape[2], canvas.shape[3]
+def size_of(planes: Tensor) -> tuple[int, int]:
+    """Return the height and width of planes."""
+    return planes.shape[2], planes.shape[3]
 
 
-def matching_canvas(pool: Tensor, canvas: Tensor, like: Tensor) -> Tensor:
-    """View a pool as a canvas with the layout of ``canvas``, the canvas of ``like``."""
-    layout = torch.contiguous_format if canvas.shape[-1] == 1 else torch.channels_last
-    return as_canvas(pool.contiguous(memory_format=layout)) if pool.ndim == like.ndim == 4 else as_canvas(pool)
+def matching_planes(pool: Tensor, planes: Tensor, like: Tensor) -> Tensor:
+    """View a pool as planes with the layout of ``planes``, those of ``like``."""
+    layout = torch.contiguous_format if planes.shape[-1] == 1 else torch.channels_last
+    return as_planes(pool.contiguous(memory_format=layout)) if pool.ndim == like.ndim == 4 else as_planes(pool)
 
 
 def gather(source: Tensor, image: Tensor, row: Tensor) -> Tensor:
-    """Fill a canvas with rows of another: whole rows move, so it runs at the speed of a copy.
+    """Fill planes with rows of others: whole rows move, so it runs at the speed of a copy.
 
     Args:
-        source: Canvas ``(N, P, H, W, S)``.
+        source: Planes ``(N, P, H, W, S)``.
         image: Source image of each row, broadcastable to ``(B, H')``.
         row: Source row, likewise.
 
     Returns:
-        Canvas ``(B, P, H', W, S)``.
+        Planes ``(B, P, H', W, S)``.
     """
-    _, planes, height, width, values = source.shape
-    plane = torch.arange(0, planes * height, height, device=source.device).view(1, planes, 1)
-    index = (image * (planes * height) + row).unsqueeze(1) + plane
+    _, count, height, width, values = source.shape
+    plane = torch.arange(0, count * height, height, device=source.device).view(1, count, 1)
+    index = (image * (count * height) + row).unsqueeze(1) + plane
     rows = source.reshape(-1, width * values).index_select(0, index.flatten())
     return rows.view(*index.shape, width, values)
 
 
 def take(source: Tensor, image: Tensor) -> Tensor:
-    """Copy the images numbered ``image (B,)`` out of a canvas."""
+    """Copy the images numbered ``image (B,)`` out of a batch's planes."""
     return gather(source, image.unsqueeze(1), torch.arange(source.shape[2], device=source.device).unsqueeze(0))
 
 
 def shift(source: Tensor, offset: Tensor) -> Tensor:
-    """Shift every image of a canvas cyclically by its offset ``(B, 2)``, pixels to the right and down."""
-    batch, planes, height, width, values = source.shape
+    """Shift every image cyclically by its offset ``(B, 2)``, pixels to the right and down."""
+    batch, count, height, width, values = source.shape
     row = (torch.arange(height, device=source.device) - offset[:, 1:]) % height
     col = (torch.arange(width, device=source.device) - offset[:, :1]) % width
     rows = gather(source, torch.arange(batch, device=source.device).unsqueeze(1), row)
-    return rows.gather(3, col.view(batch, 1, 1, width, 1).expand(batch, planes, height, width, values))
+    return rows.gather(3, col.view(batch, 1, 1, width, 1).expand(batch, count, height, width, values))
 
 
 def put(target: Tensor, image: Tensor, values: Tensor) -> None:
-    """Write images into the places ``image (B,)`` of a canvas that is the caller's own."""
-    _, planes, height, width, channels = target.shape
-    line = torch.arange(planes * height, device=target.device)
-    index = (image.view(-1, 1) * (planes * height) + line).flatten()
+    """Write images into the places ``image (B,)`` of planes that are the caller's own."""
+    _, count, height, width, channels = target.shape
+    line = torch.arange(count * height, device=target.device)
+    index = (image.view(-1, 1) * (count * height) + line).flatten()
     target.view(-1, width * channels).index_copy_(0, index, values.reshape(-1, width * channels))
 
 
 def pick(source: Tensor, index: Tensor) -> Tensor:
-    """Fill a canvas pixel by pixel: ``index (B, H, W)`` counts the pixels of an image line by line.
+    """Fill planes pixel by pixel: ``index (B, H, W)`` counts the pixels of an image line by line.
 
     Slower than :func:`gather`, and the index is as large as an image of two channels.
     """
-    batch, planes, _, _, values = source.shape
-    places = index.flatten(1)[:, None, :, None].expand(-1, planes, -1, values)
-    return source.flatten(2, 3).gather(2, places).view(batch, planes, *index.shape[1:], values)
+    batch, count, _, _, values = source.shape
+    places = index.flatten(1)[:, None, :, None].expand(-1, count, -1, values)
+    return source.flatten(2, 3).gather(2, places).view(batch, count, *index.shape[1:], values)
 
 
 def overlay(mask: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ def overlay(mask: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
 
 
 def overlay_box(boxes: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
-    """Fill boxes ``(B, 4)`` of a canvas from another canvas, or with a colour that broadcasts to it.
+    """Fill boxes ``(B, 4)`` of planes from other planes, or with a colour that broadcasts to them.
 
     A single image on the CPU is copied and its box written as a slice: a mask costs many times the copy there.
     """

@@ -1,30 +1,12 @@
-"""Words: those that an argument may be, and how arguments are written in a policy string and read back."""
+"""How transforms and their arguments are written in a policy string and read back."""
 
 import re
-from collections.abc import Collection
-from difflib import get_close_matches
 from typing import Any
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _RANGE = re.compile(rf"({_NUMBER})\s*-\s*({_NUMBER})")
 _GRID = re.compile(r"(\d+)\s*[xX]\s*(\d+)")
 _CONSTANTS = {"true": True, "false": False, "none": None}
-
-
-def check_word(name: str, word: Any, known: Collection[Any]) -> None:
-    """Refuse a word that is not one of ``known``, naming the nearest that is.
-
-    Raises:
-        ValueError: If ``word`` is unknown.
-    """
-    if word not in known:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {word!r}.{hint_at(word, known)}")
-
-
-def hint_at(word: Any, known: Collection[Any]) -> str:
-    """Return a sentence that names the nearest known word, if one is near."""
-    nearest = get_close_matches(str(word), map(str, known), n=1, cutoff=0.5)
-    return f" Did you mean {nearest[0]!r}?" if nearest else ""
 
 
 def word_of(cls: type) -> str:

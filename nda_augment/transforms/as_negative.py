@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from nda_augment import sampling
+from nda_augment._checks import as_one_of, as_positive, as_share, as_whole
 from nda_augment.sampling import Source
-from nda_augment.transforms._arguments import as_positive, as_share, as_whole, one_of
 from nda_augment.transforms.base import Common, NegativeTransform, Params
 
 Measure = Literal["relative_l2", "pixels"]
@@ -57,17 +57,17 @@ class AsNegative(NegativeTransform):
     ) -> None:
         super().__init__(**common)
         self.redraws = as_whole(redraws, "redraws")
-        self.measure: Measure = one_of(measure, get_args(Measure), "measure")
+        self.measure: Measure = as_one_of(measure, "measure", get_args(Measure))
         self.min_change = as_positive(min_change, "min_change")
         if measure == "pixels":
             as_share(min_change, "min_change")
         self.module = module
 
-    def sample(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one seed per image."""
         return {"seeds": sampling.integers(0, 2**62, shape[0], **source)}
 
-    def negate(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply the transform to one image after the other."""
         if not len(images):
             return images.clone()
