@@ -17,12 +17,12 @@ Example:
     torch.Size([5])
 """
 
+from nda_augment._networks import Encoder
 from nda_augment.anomaly._training import Report, Training
 from nda_augment.anomaly.classifier import ClassifierDetector
 from nda_augment.anomaly.density import DensityDetector, GaussianDensity, ledoit_wolf
 from nda_augment.anomaly.detector import Detector
 from nda_augment.anomaly.discriminator import DiscriminatorDetector
-from nda_augment.anomaly.encoder import Encoder
 from nda_augment.anomaly.presets import defect, defect_negatives, semantic, simclr_views
 from nda_augment.anomaly.shifted import ShiftDetector
 from nda_augment.anomaly.shifts import BANKS, Blur, Noise, Sobel, Swap, Turn, cut_perms, rotations

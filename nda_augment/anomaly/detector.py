@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from nda_augment._networks import evaluating
 from nda_augment.anomaly._training import check_images
 
 
@@ -90,11 +91,5 @@ class Detector(nn.Module):
         """In eval mode, without gradient, and with the images on the detector's device; modes are restored."""
         if not self.fitted:
             raise RuntimeError(f"this {type(self).__name__} was not fitted; call fit(loader), or load its state")
-        modes = {module: module.training for module in self.modules()}
-        self.eval()
-        try:
-            with torch.no_grad():
-                yield check_images(images).to(self.device)
-        finally:
-            for module, training in modes.items():
-                module.training = training
+        with evaluating(self), torch.no_grad():
+            yield check_images(images).to(self.device)

@@ -1,11 +1,11 @@
 """The audit itself: which images play which part, and what is made of them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from nda_augment._networks import evaluating
 from nda_augment.auditing.bench import NEAREST_K, REFERENCES, Bench, Transform
 from nda_augment.auditing.encoder import train_encoder
 from nda_augment.auditing.intervals import share
@@ -83,7 +83,7 @@ def audit(
     if encoder is None:
         encoder = train_encoder(pixels, steps=_STEPS, seed=seed, progress=lambda *step: tell("encoder", *step))
         source = f"own, self-supervised, {_STEPS} steps on these images"
-    with _evaluating(encoder), torch.no_grad():
+    with evaluating(encoder), torch.no_grad():
         bench = Bench(pixels, order, classes, encoder, generator)
         makers: dict[str, Transform | None] = {
             "real": None,
@@ -148,18 +148,6 @@ def choose(
     if twice:
         raise ValueError(f"every transform is audited once, got {', '.join(twice)} more than once")
     return dict(zip(names, members, strict=True)), {}
-
-
-@contextmanager
-def _evaluating(encoder: nn.Module) -> Iterator[None]:
-    """Put a module in eval mode, and give it back as it was."""
-    training = {module: module.training for module in encoder.modules()}
-    encoder.eval()
-    try:
-        yield
-    finally:
-        for module, mode in training.items():
-            module.training = mode
 
 
 def _check_names(chosen: Mapping[str, Transform]) -> None:
