@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 from benchmarks.timing import interleaved, median_ms, ratio
-from examples.gan import config, data
-from examples.gan.data import Images
+from examples.common import data
+from examples.common.data import Images
+from examples.gan import config
 from examples.gan.train import Training
 
 NETWORKS = {"DCGAN": "deep_conv", "SNGAN": "resnet", "BigGAN": "big_resnet"}

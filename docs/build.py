@@ -12,7 +12,7 @@ import torch
 import nda_augment as nda
 from docs import support
 from docs.negatives import FAMILIES, family_page, table
-from examples.photographs import load_photographs
+from examples.common.photographs import load_photographs
 from nda_augment.gallery import save_contact_sheet
 from nda_augment.registry import ENTRIES, Entry
 

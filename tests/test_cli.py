@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from examples.photographs import load_photographs
+from examples.common.photographs import load_photographs
 from nda_augment import cli, doctor
 from nda_augment._version import __version__
 from nda_augment.cli import app

@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 import nda_augment as nda
-from examples.photographs import load_photographs
+from examples.common.photographs import load_photographs
 from nda_augment.adapters import albumentations as adapted
 from nda_augment.adapters.torchvision import NegativeCollate
 

@@ -20,9 +20,9 @@ from examples.anomaly import config, pictures
 from examples.anomaly.config import DIGITS, Config
 from examples.anomaly.metrics import MEASURES, Measures
 from examples.anomaly.protocols import one_class
-from examples.contrastive import data
-from examples.contrastive.data import labels_of
-from examples.settings import ConfigError
+from examples.common import data
+from examples.common.data import labels_of
+from examples.common.settings import ConfigError
 
 console = Console()
 
@@ -35,7 +35,7 @@ def run(settings: Config, classes: Sequence[int] = ()) -> dict[int, Measures]:
     """
     if settings.RUN.threads:
         torch.set_num_threads(settings.RUN.threads)
-    training, test = data.load(settings.DATA)
+    training, test = data.load_rgb(settings.DATA)
     known = sorted(set(labels_of(training).tolist()))
     for normal in classes:
         if normal not in known:

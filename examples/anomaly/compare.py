@@ -6,7 +6,6 @@ not repeated, so the command may be stopped and started again; in the end ``PROT
 """
 
 import json
-import os
 import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,11 +22,10 @@ from examples.anomaly.config import DIGITS, Config
 from examples.anomaly.detectors import fit, scores
 from examples.anomaly.metrics import MEASURES, Measures
 from examples.anomaly.protocols import corrupted, one_class, out_of_distribution, photographs
-from examples.contrastive import data
-from examples.gan import config as gan_config
-from examples.gan import data as gan_data
-from examples.gan.data import Images
-from examples.settings import ConfigError
+from examples.common import data
+from examples.common.data import Data, Images
+from examples.common.settings import ConfigError
+from nda_augment._files import write_text
 
 console = Console(emoji=False)  # "classes:jigsaw:" would lose its jigsaw
 Row = dict[str, Measures]
@@ -64,7 +62,7 @@ def compare(
     base = config.load(path, overrides)
     if base.RUN.threads:
         torch.set_num_threads(base.RUN.threads)
-    training, test = data.load(base.DATA)
+    training, test = data.load_rgb(base.DATA)
     sets = _outside(base, test, outside) if protocol is Protocol.OOD else {}
     folder = Path(base.RUN.save_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -132,8 +130,7 @@ def _outside(settings: Config, test: Images, files: Mapping[str, Path]) -> dict[
     size = settings.DATA.img_size
     sets = {}
     for name, file in files.items():
-        images, _ = gan_data.load(gan_config.Data(name="npz", path=str(file), img_size=size, holdout=0.0))
-        sets[name] = images.images.expand(-1, 3, -1, -1)
+        sets[name] = data.load_rgb(Data(name="npz", path=str(file), img_size=size, holdout=0.0))[0].images
     return sets | {"tiles of photographs": photographs(size)} | corrupted(test.images)
 
 
@@ -152,9 +149,7 @@ def _once(file: Path, settings: Config, run: Any, *arguments: Any) -> dict[str, 
         found: dict[str, Row] = saved["results"]
         return found
     found = run(*arguments)
-    temporary = file.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps({"config": given, "results": found}, indent=1) + "\n")
-    os.replace(temporary, file)
+    write_text(json.dumps({"config": given, "results": found}, indent=1) + "\n", file)
     console.print(f"{file.stem}: " + ", ".join(f"{arm} {_summary(row)}" for arm, row in found.items()))
     return found
 

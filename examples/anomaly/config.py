@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import nda_augment as nda
-from examples import settings
-from examples.contrastive.config import Data
-from examples.settings import ConfigError
+from examples.common import settings
+from examples.common.data import Data
+from examples.common.settings import ConfigError
 from nda_augment.anomaly import BANKS
 
 DIGITS = Path(__file__).parent / "configs" / "digits.yaml"

@@ -19,8 +19,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from examples.anomaly.metrics import MEASURES, Measures, detection
-from examples.contrastive.randomness import seeded
-from examples.gan.randomness import generator
+from examples.common.randomness import generator, seeded
 from nda_augment.anomaly import Encoder, Training, defect
 
 SIDE = 64

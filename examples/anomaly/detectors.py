@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import nda_augment as nda
 from examples.anomaly.config import Config, negatives
-from examples.contrastive.randomness import seeded
+from examples.common.randomness import seeded
 from examples.gan import config as gan_config
 from examples.gan.conditioning import Judgement
 from examples.gan.models import build_discriminator, build_generator

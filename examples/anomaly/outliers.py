@@ -11,10 +11,8 @@ import nda_augment as nda
 from examples.anomaly.config import Config, negatives
 from examples.anomaly.detectors import batches, scores
 from examples.anomaly.protocols import Score
-from examples.contrastive.data import Epoch, labels_of
-from examples.contrastive.randomness import seeded
-from examples.gan.data import Images
-from examples.gan.randomness import generator
+from examples.common.data import Epoch, Images, labels_of
+from examples.common.randomness import generator, seeded
 from nda_augment.anomaly import DensityDetector, Encoder, simclr_views
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from examples.anomaly.protocols import OneClass
-from examples.gan.pictures import grid
+from examples.common.pictures import grid
 
 _NORMAL, _ANOMALOUS = "#1b7837", "#762a83"
 

@@ -9,10 +9,9 @@ from torch import Tensor
 from examples.anomaly.config import Config
 from examples.anomaly.detectors import fit, scores
 from examples.anomaly.metrics import Measures, detection
-from examples.classification.corruptions import CORRUPTIONS, FIVE_STRENGTHS, corrupt
-from examples.contrastive.data import labels_of
-from examples.gan.data import Images
-from examples.photographs import load_photographs
+from examples.common.corruptions import CORRUPTIONS, FIVE_STRENGTHS, corrupt
+from examples.common.data import Images, labels_of
+from examples.common.photographs import load_photographs
 
 Score = Callable[[Tensor], Tensor]
 

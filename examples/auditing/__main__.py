@@ -1,8 +1,8 @@
 """Audit labelled images, several times if asked: ``python -m examples.auditing [SOURCE] [--arm NAME=POLICY ...]``.
 
 ``SOURCE`` is ``textures``, patches of the brick, the grass and the gravel that ship with scikit-image, or a word of
-``DATA.name`` in examples/gan. Beside the negatives there are augmentations that are positives where the data have no
-fixed frame: two crops and a shift. For every seed there is a JSON file and a page in ``--output``.
+``DATA.name`` in examples/common/data.py. Beside the negatives there are augmentations that are positives where the
+data have no fixed frame: two crops and a shift. For every seed there is a JSON file and a page in ``--output``.
 """
 
 from importlib.resources import files
@@ -20,9 +20,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import nda_augment as nda
-from examples.gan import config as gan_config
-from examples.gan import data as gan_data
-from examples.gan.data import Images
+from examples.common import data
+from examples.common.data import Data, Images
 from nda_augment.auditing import Report
 from nda_augment.auditing.bench import Transform
 from nda_augment.auditing.procedure import choose
@@ -45,7 +44,7 @@ def load(source: str, path: str, size: int) -> Images:
     """Images of one source, square, ``size`` pixels a side."""
     if source == "textures":
         return textures(size, size // 2)
-    everything, _ = gan_data.load(gan_config.Data(name=source, path=path, img_size=size, holdout=0.0))
+    everything, _ = data.load(Data(name=source, path=path, img_size=size, holdout=0.0))
     return everything
 
 

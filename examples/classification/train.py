@@ -19,14 +19,11 @@ from rich.progress import track
 from torch import Tensor
 
 import nda_augment as nda
-from examples.classification.corruptions import CORRUPTIONS, STRENGTHS, corrupt
 from examples.classification.model import VisionTransformer
-from examples.contrastive import data
-from examples.contrastive.config import Data
-from examples.contrastive.data import Epoch, labels_of
-from examples.contrastive.randomness import seeded
-from examples.gan.data import Images
-from examples.gan.randomness import generator
+from examples.common import data
+from examples.common.corruptions import CORRUPTIONS, STRENGTHS, corrupt
+from examples.common.data import Data, Epoch, Images, labels_of
+from examples.common.randomness import generator, seeded
 
 ARMS = ("plain", "uniform", "distance", "supcon", "contrastive")
 console = Console()
@@ -151,7 +148,7 @@ def main(
     if unknown:
         raise typer.BadParameter(f"unknown arm {unknown[0]!r}; there are {', '.join(ARMS)}")
     source = Data(img_size=size) if path is None else Data(name="npz", path=str(path), img_size=size)
-    training, test = data.load(source)
+    training, test = data.load_rgb(source)
     measured: dict[str, list[Measures]] = {name: [] for name in arm or ARMS}
     runs = [(name, seed) for seed in range(seeds) for name in measured]
     for name, seed in track(runs, console=console):

@@ -16,10 +16,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from examples.common.settings import ConfigError
 from examples.contrastive import config
 from examples.contrastive.config import DIGITS, Config
 from examples.contrastive.train import Results, train
-from examples.gan.config import ConfigError
 
 MEASURES = ("knn", "linear")
 PLAIN = "plain"

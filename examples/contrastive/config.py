@@ -6,22 +6,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import nda_augment as nda
-from examples import settings
-from examples.settings import ConfigError
+from examples.common import settings
+from examples.common.data import Data
+from examples.common.settings import ConfigError
 
 DIGITS = Path(__file__).parent / "configs" / "digits.yaml"
-
-
-@dataclass
-class Data:
-    """Which images, all of them labelled; the labels are used for evaluation only."""
-
-    name: str = "digits"  # digits, folder, npz, sheets or cifar10
-    path: str = ""  # of the folder, the .npz, the sheets, or where CIFAR-10 lies or is downloaded to
-    test_path: str = ""  # folder, npz: where the test images are; without it a part of the others is held out
-    img_size: int = 16
-    holdout: float = 0.25  # share of the images held out for testing, where they do not come apart
-    limit: int = 0  # learn from this many training images; 0 for all
 
 
 @dataclass

@@ -9,12 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
 
+from examples.common.data import Images, labels_of
+from examples.common.randomness import generator, seeded
 from examples.contrastive.config import Evaluation
-from examples.contrastive.data import labels_of
-from examples.contrastive.randomness import seeded
 from examples.contrastive.views import Plain
-from examples.gan.data import Images
-from examples.gan.randomness import generator
 
 
 @torch.no_grad()

@@ -15,12 +15,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import nda_augment as nda
+from examples.common.data import Epoch, Images
+from examples.common.randomness import generator, seeded
 from examples.contrastive.config import Config, Model
-from examples.contrastive.data import Epoch
-from examples.contrastive.randomness import seeded
 from examples.contrastive.views import Views
-from examples.gan.data import Images
-from examples.gan.randomness import generator
 from nda_augment.adapters.lightly import NDANTXentLoss, NegativesOnDevice, frozen_batch_norm_stats
 
 

@@ -7,7 +7,6 @@ for bit, as if it had never stopped (on a GPU, as far as its kernels are determi
 
 import json
 import logging
-import os
 import time
 import warnings
 from collections.abc import Callable
@@ -22,14 +21,14 @@ from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 from rich.console import Console
 
-from examples import settings as sections
-from examples.contrastive import config, data, methods
+from examples.common import data
+from examples.common import settings as sections
+from examples.common.data import Images, labels_of
+from examples.common.settings import ConfigError
+from examples.contrastive import config, methods
 from examples.contrastive.config import DIGITS, Config
-from examples.contrastive.data import labels_of
 from examples.contrastive.evaluate import KNNAccuracy, embed, knn_accuracy, linear_accuracy
-from examples.gan import checkpoint as atomic
-from examples.gan.config import ConfigError
-from examples.gan.data import Images
+from nda_augment._files import save_checkpoint, sweep, write_text
 
 CHECKPOINT = "checkpoint.ckpt"
 RESULTS = "results.json"
@@ -45,7 +44,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        atomic.save(checkpoint, Path(path))
+        save_checkpoint(checkpoint, Path(path))
 
 
 def train(settings: Config) -> Results:
@@ -65,7 +64,7 @@ def train(settings: Config) -> Results:
     finished = prepare(settings, config.load)
     if finished:
         return finished
-    training, test = data.load(settings.DATA)
+    training, test = data.load_rgb(settings.DATA)
     method = methods.make(settings, training)
     watch = KNNAccuracy(training, test, settings.EVAL)
     return fit(settings, method, watch, lambda: evaluate(method, training, test, settings))
@@ -87,7 +86,7 @@ def fit(settings: Config, method: LightningModule, watch: Callback, evaluate: Ca
         results: Results = {"epochs": trainer.current_epoch, "seconds": round(time.perf_counter() - started, 1)}
         if trainer.is_global_zero:
             results |= evaluate()
-            write(json.dumps(results, indent=2) + "\n", folder / RESULTS)
+            write_text(json.dumps(results, indent=2) + "\n", folder / RESULTS)
     return results
 
 
@@ -141,17 +140,10 @@ def prepare(settings: Config, load: Callable[[Path], Any]) -> Results | None:
             results: Results = json.loads((folder / RESULTS).read_text())
             return results
         console.print(f"{folder}: going on from {CHECKPOINT}")
-    atomic.sweep(folder / CHECKPOINT)
+    sweep(folder / CHECKPOINT)
     (folder / RESULTS).unlink(missing_ok=True)
-    write(sections.to_yaml(settings), written)
+    write_text(sections.to_yaml(settings), written)
     return None
-
-
-def write(text: str, path: Path) -> None:
-    """Write a file so that it is always whole, the old or the new."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    os.replace(temporary, path)
 
 
 class quiet(warnings.catch_warnings):  # noqa: N801  # a context manager

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 import nda_augment as nda
-from examples import settings
+from examples.common import data, settings
+from examples.common.settings import ConfigError
 from examples.gan.positives import AdaptiveAugment, DiffAugment
-from examples.settings import ConfigError
 
 __all__ = ["DIGITS", "Config", "ConfigError", "Data", "load", "save"]
 
@@ -20,14 +20,10 @@ SIZES = (8, 16, 32, 64, 128)
 
 
 @dataclass
-class Data:
-    """Which images. Every source ends as ``(N, C, img_size, img_size)`` uint8, held in memory."""
+class Data(data.Data):
+    """Which images; ``img_size`` is 8, 16, 32, 64 or 128."""
 
-    name: str = "digits"  # digits, folder, npz, sheets or cifar10
-    path: str = ""  # of the folder, the .npz, the sheets, or where CIFAR-10 lies or is downloaded to
-    img_size: int = 16  # 8, 16, 32, 64 or 128
-    holdout: float = 0.5  # share of the images that is kept out of training, for evaluation
-    skip_unreadable: bool = False  # folder: leave files out that cannot be read, and say which; else they are an error
+    holdout: float = 0.5
 
 
 @dataclass

@@ -12,11 +12,13 @@ import typer
 from rich.rule import Rule
 
 import nda_augment as nda
-from examples.gan import checkpoint, config, data, evaluate, pictures, train
+from examples.common import data
+from examples.common.photographs import load_photographs
+from examples.gan import comparison, config, evaluate, train
 from examples.gan.config import DIGITS, Config
-from examples.gan.generation import CHECKPOINT
+from examples.gan.generation import CHECKPOINT, STATE
 from examples.gan.train import console
-from examples.photographs import load_photographs
+from nda_augment._files import load_checkpoint
 from nda_augment.gallery import save_contact_sheet
 
 TRANSFORMS = {
@@ -68,7 +70,7 @@ def demo(output: Path, overrides: Sequence[str] = (), *, classifier_epochs: int 
 def _train_arm(folder: Path, overrides: Sequence[str]) -> Path:
     settings = config.load(DIGITS, [*overrides, f"RUN.save_dir={folder}"])
     saved = folder / CHECKPOINT
-    if saved.exists() and checkpoint.load(saved)["config"] != settings.to_dict():
+    if saved.exists() and load_checkpoint(saved, STATE)["config"] != settings.to_dict():
         console.print(f"{folder} was trained with other settings: starting anew", soft_wrap=True)
         shutil.rmtree(folder)
     return train.train(settings)
@@ -76,10 +78,10 @@ def _train_arm(folder: Path, overrides: Sequence[str]) -> Path:
 
 def _draw_comparison(path: Path, settings: Config, runs: dict[str, Path]) -> None:
     _, held_out = data.load(settings.DATA)
-    histories = {name: checkpoint.load(folder / CHECKPOINT)["history"] for name, folder in runs.items()}
+    histories = {name: load_checkpoint(folder / CHECKPOINT, STATE)["history"] for name, folder in runs.items()}
     samples = {name: evaluate.generate(folder, 100) for name, folder in runs.items()}
     title = f"Two GANs, the same seed and {settings.OPTIMIZATION.total_steps} steps; the first 100 samples, none chosen"
-    pictures.save_comparison(path, data.normalize(held_out.images[:100]), samples, histories, title)
+    comparison.save_comparison(path, data.normalize(held_out.images[:100]), samples, histories, title)
 
 
 def main(

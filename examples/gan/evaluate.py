@@ -31,12 +31,14 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 import nda_augment as nda
-from examples.gan import checkpoint, config, data
+from examples.common import data
+from examples.common.data import Images
+from examples.common.randomness import Share, batch_indices
+from examples.gan import config
 from examples.gan.config import Config
-from examples.gan.data import Images
 from examples.gan.generation import CHECKPOINT, load_generator, sample
 from examples.gan.negatives import Negatives
-from examples.gan.randomness import Share, batch_indices
+from nda_augment._files import load_checkpoint
 from nda_augment.metrics import precision_recall_density_coverage
 
 FEATURES = 64
@@ -237,7 +239,7 @@ def generate(folder: Path, count: int) -> Tensor:
 
 def logit_gap(folder: Path) -> float | None:
     """How far a run's discriminator held real images and negatives apart: a mean over the last tenth of its log."""
-    history = checkpoint.load(folder / CHECKPOINT)["history"]
+    history = load_checkpoint(folder / CHECKPOINT, {"history": list})["history"]
     last = history[-max(len(history) // 10, 1) :]
     gaps = [row["gap"] for row in last if "gap" in row]
     return sum(gaps) / len(gaps) if gaps else None

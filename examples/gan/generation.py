@@ -5,19 +5,23 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from examples.gan import checkpoint, config
+from examples.common.randomness import generator
+from examples.gan import config
 from examples.gan.models import Generator, build_generator
-from examples.gan.randomness import generator
+from nda_augment._files import load_checkpoint, restoring
 
 CHECKPOINT = "checkpoint.pt"
+# What every checkpoint of a run holds.
+STATE = {"config": dict, "images": str, "channels": int, "classes": int, "step": int, "history": list, "average": dict}
 
 
 def load_generator(folder: Path, device: torch.device | str = "cpu") -> Generator:
     """Return the averaged generator of a run, in eval mode."""
     settings = config.load(folder / "config.yaml")
-    state = checkpoint.load(folder / CHECKPOINT, device)
+    state = load_checkpoint(folder / CHECKPOINT, STATE)
     network = build_generator(settings.MODEL, settings.DATA.img_size, state["channels"], state["classes"])
-    network.load_state_dict(state["average"])
+    with restoring(folder / CHECKPOINT):
+        network.load_state_dict(state["average"])
     return network.to(device).eval().requires_grad_(False)
 
 

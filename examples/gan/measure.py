@@ -26,17 +26,20 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from examples.gan import checkpoint, config, data, evaluate, pictures, train
+from examples.common import data, pictures
+from examples.common.data import Images
+from examples.common.randomness import Share
+from examples.gan import config, evaluate, train
 from examples.gan.config import Config, ConfigError
-from examples.gan.data import Images
 from examples.gan.evaluate import HELD_OUT, NEGATIVES, REFERENCE, Judge
-from examples.gan.generation import CHECKPOINT
+from examples.gan.generation import CHECKPOINT, STATE
 from examples.gan.negatives import Negatives
-from examples.gan.randomness import Share
+from nda_augment._files import load_checkpoint, save_checkpoint, write_text
 
 CONFIG = Path(__file__).parent / "configs" / "cifar10-small.yaml"
 PLAIN = "AUG.apply_nda=false"
 RESULT = "result.json"
+STAGE = {"step": int, "images": torch.Tensor}
 Result = dict[str, Any]
 
 ARMS: dict[str, list[str]] = {
@@ -97,12 +100,12 @@ def train_in_stages(settings: Config, training: Images, count: int, stages: int)
             continue
         part = replace(settings, OPTIMIZATION=replace(settings.OPTIMIZATION, total_steps=step))
         saved = _folder(settings) / CHECKPOINT
-        whole = (checkpoint.load(saved)["step"] if saved.exists() else 0) == total * (stage - 1) // stages
+        whole = (load_checkpoint(saved, STATE)["step"] if saved.exists() else 0) == total * (stage - 1) // stages
         wall, cpu = time.perf_counter(), time.process_time()
         train.train(part, training)
         seconds = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
         pixels = ((evaluate.generate(_folder(settings), count) + 1) * 127.5).round().to(torch.uint8)
-        checkpoint.save({"step": step, "seconds": seconds if whole else None, "images": pixels}, written)
+        save_checkpoint({"step": step, "seconds": seconds if whole else None, "images": pixels}, written)
 
 
 def score(runs: Mapping[tuple[str, int], Config], training: Images, policies: Sequence[str], epochs: int) -> None:
@@ -131,7 +134,7 @@ def score(runs: Mapping[tuple[str, int], Config], training: Images, policies: Se
         folder = _folder(settings)
         rows = []
         for path in sorted(folder.glob("images-*.pt")):
-            stage = checkpoint.load(path)
+            stage = load_checkpoint(path, STAGE)
             images = data.normalize(stage["images"])
             scores = asdict(judge.score(images)) | {"forbidden": shares(images)}
             rows.append({"step": stage["step"], "seconds": stage["seconds"]} | scores)
@@ -147,7 +150,7 @@ def score(runs: Mapping[tuple[str, int], Config], training: Images, policies: Se
             "stages": rows,
             "config": settings.to_dict(),
         }
-        checkpoint.save_text(json.dumps(result, indent=2) + "\n", folder / RESULT)
+        write_text(json.dumps(result, indent=2) + "\n", folder / RESULT)
 
 
 def _scored(folder: Path) -> dict[tuple[str, int], Config]:
@@ -243,7 +246,7 @@ def draw_samples(path: Path, folder: Path, arms: Sequence[str], per_arm: int = 2
     """Write the first images of each arm's first seed, one row per arm, none chosen."""
     rows = []
     for arm in arms:
-        images = checkpoint.load(sorted((folder / f"{arm}-0").glob("images-*.pt"))[-1])["images"]
+        images = load_checkpoint(sorted((folder / f"{arm}-0").glob("images-*.pt"))[-1], STAGE)["images"]
         rows.append(data.normalize(images[:per_arm]))
     picture = pictures.grid(torch.cat(rows), columns=per_arm)
     Image.fromarray(picture.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()).save(path, quality=80)

@@ -1,14 +1,28 @@
 """Where the negatives of a batch come from: a transform of its real images, or a data set of undesired ones."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 import nda_augment as nda
-from examples.gan import config, data
+from examples.common import data
+from examples.common.data import Images
+from examples.common.randomness import Share, generator
+from examples.gan import config
 from examples.gan.config import Config
-from examples.gan.data import Images
-from examples.gan.randomness import Share, generator
 from nda_augment.transforms.base import select
+
+
+def load_undesired(settings: Config, channels: int) -> Images:
+    """Return the undesired images at ``AUG.nda_path``, as large as those of the run and with as many channels."""
+    name = "npz" if settings.AUG.nda_path.endswith(".npz") else "folder"
+    undesired = data.read(replace(settings.DATA, name=name, path=settings.AUG.nda_path))
+    if undesired.images.shape[1] == channels:
+        return undesired
+    if channels == 1:
+        raise ValueError(f"the images at AUG.nda_path={settings.AUG.nda_path} are in colour, those of the run are not")
+    return replace(undesired, images=undesired.images.expand(-1, channels, -1, -1))
 
 
 class Negatives:
@@ -23,7 +37,7 @@ class Negatives:
     def __init__(self, settings: Config, channels: int, share: Share) -> None:
         self.settings, self.share = settings, share
         self.transform = nda.from_policy(settings.AUG.nda_policy)
-        self.undesired = data.load_undesired(settings, channels) if settings.AUG.nda_source == "images" else None
+        self.undesired = load_undesired(settings, channels) if settings.AUG.nda_source == "images" else None
 
     def set_strength(self, step: int) -> None:
         """Let the transform be as strong as the schedule has it at a step of the run."""

@@ -23,19 +23,21 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Column
 from torch import Tensor, nn
 
-from examples.gan import augself, checkpoint, config, data, pictures
+from examples.common import data, pictures
+from examples.common.data import Images
+from examples.common.randomness import Share, batch_indices, generator
+from examples.common.settings import flatten
+from examples.gan import augself, config
+from examples.gan.comparison import Row
 from examples.gan.conditioning import Judgement, class_loss
 from examples.gan.config import DIGITS, Config
-from examples.gan.data import Images
-from examples.gan.generation import CHECKPOINT, sample
+from examples.gan.generation import CHECKPOINT, STATE, sample
 from examples.gan.models import build_discriminator, build_generator, update_average
 from examples.gan.negatives import Negatives
 from examples.gan.objective import Verdict, objective_of
-from examples.gan.pictures import Row
 from examples.gan.positives import AdaptiveAugment, DiffAugment, undone_negatives
-from examples.gan.randomness import Share, batch_indices, generator
 from examples.gan.regularizers import consistency, gradient_penalty, r1_penalty
-from examples.settings import flatten
+from nda_augment._files import State, load_checkpoint, restoring, save_checkpoint, sweep
 
 console = Console()
 
@@ -249,10 +251,10 @@ class Training:
         """Go on from the checkpoint in a folder if there is one, and make the folder ready for the run."""
         if self.fabric.is_global_zero:
             (folder / "samples").mkdir(parents=True, exist_ok=True)
-            checkpoint.sweep(folder / CHECKPOINT)
+            sweep(folder / CHECKPOINT)
         self.fabric.barrier()
         if (folder / CHECKPOINT).exists():
-            self.load_state_dict(checkpoint.load(folder / CHECKPOINT))
+            self.load_state_dict(load_checkpoint(folder / CHECKPOINT, STATE))
             rank_zero_only(console.print)(f"{folder}: going on from step {self.step}", soft_wrap=True)
         self.fabric.barrier()
         if self.fabric.is_global_zero:
@@ -261,10 +263,10 @@ class Training:
     def save(self, folder: Path) -> None:
         """Write the checkpoint; with several processes the first one does, and the others wait."""
         if self.fabric.is_global_zero:
-            checkpoint.save(self.state_dict(), folder / CHECKPOINT)
+            save_checkpoint(self.state_dict(), folder / CHECKPOINT)
         self.fabric.barrier()
 
-    def state_dict(self) -> checkpoint.State:
+    def state_dict(self) -> State:
         """All that a run needs to go on: tensors, numbers and words."""
         return {
             "config": self.settings.to_dict(),
@@ -276,13 +278,14 @@ class Training:
             **{name: part.state_dict() for name, part in self._stateful().items()},
         }
 
-    def load_state_dict(self, state: checkpoint.State) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Go on from a saved state; it must come from the same settings and images, and not from further on."""
         _check_same_run(state, self.settings, self.fingerprint)
         self.step = state["step"]
         self.history = state["history"]
-        for name, part in self._stateful().items():
-            part.load_state_dict(state[name])
+        with restoring(Path(self.settings.RUN.save_dir) / CHECKPOINT):
+            for name, part in self._stateful().items():
+                part.load_state_dict(state[name])
 
     def _stateful(self) -> dict[str, Any]:
         parts = {
@@ -386,9 +389,7 @@ class Training:
 
 
 def _check_images(settings: Config, training: Images) -> None:
-    batch = settings.OPTIMIZATION.batch_size
-    if len(training) < batch:
-        raise ValueError(f"{len(training)} training images do not fill a batch of {batch}")
+    data.check_batch(training, settings.OPTIMIZATION.batch_size)
     if settings.conditional and training.labels is None:
         raise ValueError(
             f"MODEL.d_cond_mtd={settings.MODEL.d_cond_mtd} needs labels: sub-folders named after the classes, or an "
@@ -439,7 +440,7 @@ def _fingerprint(training: Images, undesired: Images | None) -> str:
     return training.fingerprint() + ("" if undesired is None else f" {undesired.fingerprint()}")
 
 
-def _check_same_run(state: checkpoint.State, settings: Config, fingerprint: str) -> None:
+def _check_same_run(state: State, settings: Config, fingerprint: str) -> None:
     folder = settings.RUN.save_dir
     saved, given = flatten(state["config"]), flatten(settings.to_dict())
     free = {"OPTIMIZATION.total_steps", "DATA.path", "AUG.nda_path", *(key for key in given if key.startswith("RUN."))}

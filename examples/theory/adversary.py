@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import nda_augment as nda
-from examples.gan.randomness import generator as source
+from examples.common.randomness import generator as source
 from examples.gan.regularizers import gradient_penalty, r1_penalty
 from nda_augment.losses import GANKind
 

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from skimage.measure import label
 from torch import Tensor, nn
 
-from examples.gan import pictures
-from examples.gan.randomness import generator as source
+from examples.common import pictures
+from examples.common.randomness import generator as source
 from examples.theory import report, runs
 from examples.theory.adversary import Settings, train
 from examples.theory.runs import Result

@@ -13,7 +13,7 @@ import typer
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from examples.gan.randomness import generator as source
+from examples.common.randomness import generator as source
 from examples.theory import discrete, report, tables
 from examples.theory.discrete import ALL_WEIGHTS, DATA, FAKE_WEIGHTS, NEGATIVES
 from nda_augment.losses import GANKind

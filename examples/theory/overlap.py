@@ -19,7 +19,7 @@ import typer
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from examples.gan.randomness import generator as source
+from examples.common.randomness import generator as source
 from examples.theory import discrete, report, tables
 from examples.theory.discrete import ALL_WEIGHTS, DATA, FAKE_WEIGHTS, NEGATIVES, STRICTLY_CONVEX
 from nda_augment.functional import jigsaw

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from examples.gan.randomness import generator as source
+from examples.common.randomness import generator as source
 from examples.theory import report, runs
 from examples.theory.adversary import Settings, train
 from examples.theory.discrete import FAKE_WEIGHTS

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import nda_augment as nda
-from examples import settings
-from examples.settings import ConfigError
+from examples.common import settings
+from examples.common.settings import ConfigError
 
 SIZES = (16, 32, 64, 128, 256)
 

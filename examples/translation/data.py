@@ -6,9 +6,9 @@ import torch
 from kornia.filters import canny
 from torch import Tensor
 
-from examples.gan import data
-from examples.gan.config import Data as Images
-from examples.photographs import load_photographs
+from examples.common import data
+from examples.common.data import Data as Images
+from examples.common.photographs import load_photographs
 from examples.translation.config import Data
 
 SHIPPED = ("astronaut", "cat", "coffee", "rocket")  # with scikit-image

@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from examples.gan import pictures
-from examples.settings import ConfigError
+from examples.common import pictures
+from examples.common.settings import ConfigError
 from examples.translation import config, data
 from examples.translation.config import Data as Source
 from examples.translation.train import load_translator, translate

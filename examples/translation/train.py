@@ -18,16 +18,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import nda_augment as nda
-from examples.gan import checkpoint, pictures
-from examples.gan.pictures import Row
-from examples.gan.randomness import batch_indices, generator
-from examples.settings import ConfigError, flatten
+from examples.common import pictures
+from examples.common.data import check_batch
+from examples.common.randomness import batch_indices, generator
+from examples.common.settings import ConfigError, flatten
 from examples.translation import config, data
 from examples.translation.config import Config
 from examples.translation.data import Pairs
 from examples.translation.models import PatchDiscriminator, UNet
+from nda_augment._files import State, load_checkpoint, restoring, save_checkpoint, sweep
 
 CHECKPOINT = "checkpoint.pt"
+STATE = {"config": dict, "images": str, "step": int, "history": list, "translator": dict}
+
+Row = dict[str, float]
 console = Console()
 
 
@@ -43,13 +47,12 @@ def train(settings: Config) -> Path:
         torch.set_num_threads(settings.RUN.threads)
     training, held_out = data.load(settings.DATA)
     batch_size = settings.OPTIMIZATION.batch_size
-    if len(training) < batch_size:
-        raise ValueError(f"{len(training)} training images do not fill a batch of {batch_size}")
+    check_batch(training, batch_size)
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint.sweep(folder / CHECKPOINT)
+    sweep(folder / CHECKPOINT)
     run = Training(settings, training)
     if (folder / CHECKPOINT).exists():
-        run.load_state_dict(checkpoint.load(folder / CHECKPOINT))
+        run.load_state_dict(load_checkpoint(folder / CHECKPOINT, STATE))
         console.print(f"{folder}: going on from step {run.step}", soft_wrap=True)
     config.save(settings, folder / "config.yaml")
 
@@ -66,7 +69,7 @@ def train(settings: Config) -> Path:
             picture = sample_grid(run.translator.network, held_out)
             pictures.save_png(picture, folder / "samples" / f"{run.step:06}.png")
         if last or run.step % every.save_freq == 0:
-            checkpoint.save(run.state_dict(), folder / CHECKPOINT)
+            save_checkpoint(run.state_dict(), folder / CHECKPOINT)
     return folder
 
 
@@ -108,7 +111,7 @@ class Training:
         self.step += 1
         return {"step": self.step} | row
 
-    def state_dict(self) -> checkpoint.State:
+    def state_dict(self) -> State:
         """All that a run needs to go on."""
         players = {"translator": self.translator, "discriminator": self.discriminator}
         return {
@@ -120,13 +123,14 @@ class Training:
             **{f"{name}_optimizer": player.optimizer.state_dict() for name, player in players.items()},
         }
 
-    def load_state_dict(self, state: checkpoint.State) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Go on from a saved state; it must come from the same settings and images, and not from further on."""
         _check_same_run(state, self.settings, self.fingerprint)
         self.step, self.history = state["step"], state["history"]
-        for name, player in (("translator", self.translator), ("discriminator", self.discriminator)):
-            player.network.load_state_dict(state[name])
-            player.optimizer.load_state_dict(state[f"{name}_optimizer"])
+        with restoring(Path(self.settings.RUN.save_dir) / CHECKPOINT):
+            for name, player in (("translator", self.translator), ("discriminator", self.discriminator)):
+                player.network.load_state_dict(state[name])
+                player.optimizer.load_state_dict(state[f"{name}_optimizer"])
 
     def _batch(self) -> Pairs:
         """The pairs of this step; every other one, by chance, is mirrored."""
@@ -190,11 +194,11 @@ def load_translator(folder: Path) -> UNet:
     """Return the translator of a run, in eval mode, on the CPU."""
     settings = config.load(folder / "config.yaml")
     network = UNet(settings.DATA.img_size, settings.MODEL.g_conv_dim)
-    network.load_state_dict(checkpoint.load(folder / CHECKPOINT)["translator"])
+    network.load_state_dict(load_checkpoint(folder / CHECKPOINT, STATE)["translator"])
     return network.eval().requires_grad_(False)
 
 
-def _check_same_run(state: checkpoint.State, settings: Config, fingerprint: str) -> None:
+def _check_same_run(state: State, settings: Config, fingerprint: str) -> None:
     folder = settings.RUN.save_dir
     saved, given = flatten(state["config"]), flatten(settings.to_dict())
     free = {"OPTIMIZATION.total_steps", "DATA.path", *(key for key in given if key.startswith("RUN."))}

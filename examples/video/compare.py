@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from examples.common.settings import ConfigError
 from examples.contrastive.compare import MEASURES, PLAIN, Runs, parse_arms, table
-from examples.settings import ConfigError
 from examples.video import config
 from examples.video.config import DIGITS, Config
 from examples.video.train import train

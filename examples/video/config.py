@@ -8,10 +8,10 @@ from typing import Any, cast
 import torch
 
 import nda_augment as nda
-from examples import settings
+from examples.common import settings
+from examples.common.settings import ConfigError
 from examples.contrastive import config as contrastive
 from examples.contrastive.config import Evaluation, Loss, Optimization
-from examples.settings import ConfigError
 
 DIGITS = Path(__file__).parent / "configs" / "digits.yaml"
 

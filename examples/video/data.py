@@ -2,8 +2,8 @@
 
 import torch
 
-from examples.gan.data import Images
-from examples.gan.randomness import generator
+from examples.common.data import Images
+from examples.common.randomness import generator
 from examples.video import digits, folder
 from examples.video.config import Data
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from examples.gan.data import Images
-from examples.gan.randomness import generator
+from examples.common.data import Images
+from examples.common.randomness import generator
 
 MOTIONS = ("right", "left", "down", "up", "clockwise", "counterclockwise", "grow", "shrink")
 # Of a whole motion: a distance (1 is half the frame), an angle, and the logarithm of a ratio of sizes.

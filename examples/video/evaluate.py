@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from examples.common.data import Images, labels_of
 from examples.contrastive import evaluate as of_features
 from examples.contrastive.config import Evaluation
-from examples.contrastive.data import labels_of
-from examples.gan.data import Images
 from examples.video.views import plain
 
 

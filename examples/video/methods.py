@@ -5,10 +5,10 @@ from typing import cast
 from pytorch_lightning import LightningModule
 
 import nda_augment as nda
+from examples.common.data import Images
+from examples.common.randomness import seeded
 from examples.contrastive import config as contrastive
 from examples.contrastive import methods
-from examples.contrastive.randomness import seeded
-from examples.gan.data import Images
 from examples.video.config import Config
 from examples.video.encoder import make_encoder
 from examples.video.views import Views

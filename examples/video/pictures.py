@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import nda_augment as nda
-from examples.contrastive.data import labels_of
-from examples.gan.pictures import grid
-from examples.gan.randomness import generator
+from examples.common.data import labels_of
+from examples.common.pictures import grid
+from examples.common.randomness import generator
 from examples.video import digits
 
 POLICIES = ("jigsaw", "stitch", "frameshuffle", "framereverse", "clipstitch")

@@ -11,9 +11,9 @@ from typing import Annotated, cast
 import typer
 from rich.console import Console
 
+from examples.common.settings import ConfigError
 from examples.contrastive import config as contrastive
 from examples.contrastive.train import Results, fit, prepare
-from examples.settings import ConfigError
 from examples.video import config, data, methods
 from examples.video.config import DIGITS, Config
 from examples.video.evaluate import KNNAccuracy, accuracies

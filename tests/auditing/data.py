@@ -5,7 +5,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from examples.auditing.__main__ import textures as of_scikit_image
-from examples.contrastive.data import labels_of
+from examples.common.data import labels_of
 
 
 def digits(count: int) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ import examples.anomaly.__main__ as command
 from examples.anomaly import compare
 from examples.anomaly.compare import Protocol
 from examples.anomaly.config import DIGITS
-from examples.settings import ConfigError
+from examples.common.settings import ConfigError
 
 
 def run(words, *more, protocol=Protocol.ONE_CLASS, arms=("density:none", "csi:rotation"), seeds=(0, 1), outside=None):

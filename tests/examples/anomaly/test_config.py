@@ -4,7 +4,7 @@ import torch
 import nda_augment as nda
 from examples.anomaly import config
 from examples.anomaly.config import DIGITS
-from examples.settings import ConfigError
+from examples.common.settings import ConfigError
 from nda_augment.anomaly import BANKS
 
 

@@ -1,7 +1,7 @@
 import torch
 
 from examples.anomaly import defects
-from examples.gan.randomness import generator
+from examples.common.randomness import generator
 
 
 def test_patches_are_parts_of_the_wall() -> None:

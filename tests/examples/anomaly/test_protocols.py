@@ -4,15 +4,15 @@ import torch
 from examples.anomaly import detectors, outliers
 from examples.anomaly.config import DETECTORS
 from examples.anomaly.protocols import corrupted, one_class, out_of_distribution, photographs
-from examples.classification.corruptions import CORRUPTIONS, FIVE_STRENGTHS
-from examples.contrastive import data
+from examples.common import data
+from examples.common.corruptions import CORRUPTIONS, FIVE_STRENGTHS
 from nda_augment.anomaly import DiscriminatorDetector
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_one_class(tiny, detector) -> None:
     settings = tiny(f"MODEL.detector={detector}")
-    training, test = data.load(settings.DATA)
+    training, test = data.load_rgb(settings.DATA)
     result = one_class(settings, training, test, 1)
     assert result.scores.shape == (24,)
     assert torch.equal(result.is_anomaly, test.labels != 1)
@@ -79,7 +79,7 @@ def test_photographs_are_cut_into_tiles() -> None:
 @pytest.mark.parametrize("negatives", ["none", "jigsaw,stitch"])
 def test_a_classifier_scores_in_three_ways(tiny, negatives) -> None:
     settings = tiny(f"AUG.negatives='{negatives}'", "OPTIMIZATION.epochs=8", "OPTIMIZATION.lr=0.01")
-    training, test = data.load(settings.DATA)
+    training, test = data.load_rgb(settings.DATA)
     model = outliers.train(settings, training)
     assert outliers.accuracy(model, test) > 60  # three classes of different brightness
     ways = outliers.scorers(model, training, 8)
@@ -94,7 +94,7 @@ def test_negatives_lower_the_confidence_in_them(tiny) -> None:
     confidence = {}
     for negatives in ("none", "cutout(side=1.0,fill=1)"):
         settings = tiny(f"AUG.negatives='{negatives}'", "OPTIMIZATION.epochs=6", "OPTIMIZATION.lr=0.01")
-        training, _ = data.load(settings.DATA)
+        training, _ = data.load_rgb(settings.DATA)
         model = outliers.train(settings, training)
         with torch.no_grad():
             confidence[negatives] = model(torch.ones(1, 3, 8, 8)).softmax(dim=1).max().item()

@@ -7,12 +7,11 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from examples.classification import train
-from examples.classification.corruptions import CORRUPTIONS, STRENGTHS, corrupt
 from examples.classification.model import VisionTransformer
 from examples.classification.train import ARMS, Settings
-from examples.contrastive import data
-from examples.contrastive.config import Data
-from examples.gan.data import Images
+from examples.common import data
+from examples.common.corruptions import CORRUPTIONS, STRENGTHS, corrupt
+from examples.common.data import Data, Images
 from nda_augment import losses
 
 SETTINGS = Settings("plain", seed=0, epochs=1, batch_size=8, policy="patch_shuffle(grid=2)")
@@ -20,7 +19,7 @@ SETTINGS = Settings("plain", seed=0, epochs=1, batch_size=8, policy="patch_shuff
 
 @pytest.fixture(scope="module")
 def digits() -> tuple[Images, Images]:
-    training, test = data.load(Data(img_size=8, limit=24))
+    training, test = data.load_rgb(Data(img_size=8, limit=24))
     return training, test[torch.arange(40)]
 
 

@@ -9,7 +9,8 @@ from pytorch_lightning import Callback
 from torch import Tensor, nn
 
 import nda_augment as nda
-from examples.contrastive import config, data, methods
+from examples.common import data
+from examples.contrastive import config, methods
 from examples.contrastive.config import Config
 from examples.contrastive.train import make_trainer, quiet
 
@@ -34,7 +35,7 @@ class Losses(Callback):
 
 def fit(settings: Config) -> Outcome:
     """Train an encoder without batch norm, which would see other batches in two processes than in one."""
-    training, _ = data.load(settings.DATA)
+    training, _ = data.load_rgb(settings.DATA)
     methods.make_backbone = lambda _: (nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 16), nn.ReLU()), 16)
     methods.SimCLRProjectionHead = lambda *sizes: nn.Linear(16, sizes[-1])
     method, losses = methods.make(settings, training), Losses()

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from examples.common.settings import ConfigError, differences, to_yaml
 from examples.contrastive import config
-from examples.settings import ConfigError, differences, to_yaml
 
 CONFIGS = sorted(Path(config.__file__).parent.glob("configs/*.yaml"))
 

@@ -5,14 +5,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from examples.contrastive import data, methods
+from examples.common import data
+from examples.contrastive import methods
 from examples.contrastive.config import Config
 from examples.contrastive.methods import MoCo, SimCLR
 from tests.examples.contrastive.conftest import Tiny
 
 
 def build(settings: Config) -> Any:
-    training, _ = data.load(settings.DATA)
+    training, _ = data.load_rgb(settings.DATA)
     method = methods.make(settings, training)
     method.trainer = SimpleNamespace(world_size=1, training=True, global_step=0, global_rank=0)
     return method

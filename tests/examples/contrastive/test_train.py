@@ -7,9 +7,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
+from examples.common.settings import ConfigError, differences
 from examples.contrastive import compare, config, methods, train
 from examples.contrastive.config import Config
-from examples.settings import ConfigError, differences
 from tests.examples.contrastive.conftest import LIGHTNING_WARNS, TINY, Tiny
 
 pytestmark = pytest.mark.filterwarnings(LIGHTNING_WARNS)

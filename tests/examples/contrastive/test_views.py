@@ -1,7 +1,7 @@
 import torch
 
+from examples.common.randomness import seeded
 from examples.contrastive.config import Augmentation
-from examples.contrastive.randomness import seeded
 from examples.contrastive.views import Plain, Views
 
 IMAGES = torch.randint(256, (4, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)

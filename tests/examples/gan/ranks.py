@@ -5,9 +5,10 @@ import os
 import torch
 from torch import nn
 
-from examples.gan import checkpoint, config, train
+from examples.gan import config, train
 from examples.gan.generation import CHECKPOINT
 from examples.gan.models import layers, sngan
+from nda_augment._files import load_checkpoint
 
 
 class WithoutStatistics(layers.Norm):
@@ -35,7 +36,7 @@ def fit(words):
     finally:
         (layers.Norm, sngan.end), train.Training.__init__ = kept, remember
     own = {name: getattr(runs[0], name).network.state_dict() for name in ("generator", "discriminator")}
-    return checkpoint.load(folder / CHECKPOINT), own
+    return load_checkpoint(folder / CHECKPOINT, {}), own
 
 
 def run(rank, folder, port, words):

@@ -4,8 +4,9 @@ import os
 import pytest
 from PIL import Image
 
-from examples.gan import checkpoint, demo
+from examples.gan import demo
 from examples.gan.generation import CHECKPOINT
+from nda_augment._files import load_checkpoint
 
 BUDGET = [
     "OPTIMIZATION.total_steps=2",
@@ -26,7 +27,7 @@ def tour(tmp_path_factory):
 
 @pytest.fixture
 def states(tour):
-    return [checkpoint.load(tour[0] / arm / CHECKPOINT) for arm in ("plain", "nda")]
+    return [load_checkpoint(tour[0] / arm / CHECKPOINT, {}) for arm in ("plain", "nda")]
 
 
 def test_pictures(tour):
@@ -67,4 +68,4 @@ def test_a_trained_arm_is_kept_unless_its_settings_changed(tour):
     demo._train_arm(folder, [*BUDGET, "AUG.apply_nda=false"])
     assert os.stat(folder / CHECKPOINT).st_mtime_ns == before
     demo._train_arm(folder, [*BUDGET, "AUG.apply_nda=false", "OPTIMIZATION.total_steps=1", "RUN.seed=1"])
-    assert checkpoint.load(folder / CHECKPOINT)["step"] == 1
+    assert load_checkpoint(folder / CHECKPOINT, {})["step"] == 1

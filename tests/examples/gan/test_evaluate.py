@@ -13,9 +13,10 @@ from rich.console import Console
 from torch import nn
 from typer.testing import CliRunner
 
-from examples.gan import checkpoint, config, evaluate, train
-from examples.gan.data import Images
+from examples.common.data import Images
+from examples.gan import config, evaluate, train
 from examples.gan.generation import CHECKPOINT, load_generator, sample
+from nda_augment._files import load_checkpoint, save_checkpoint
 
 
 def features(n, d, seed, scale=1.0):
@@ -200,7 +201,7 @@ class TestReport:
             assert scores.frechet >= 0
             assert all(0 <= value <= 1 for value in (scores.precision, scores.recall, scores.coverage))
             assert 0 <= scores.forbidden <= 1
-            rows = checkpoint.load(folder / CHECKPOINT)["history"]
+            rows = load_checkpoint(folder / CHECKPOINT, {})["history"]
             assert scores.logit_gap == pytest.approx(rows[-1]["gap"])  # of four logged rows a tenth is one
 
         evaluate.save_report(report, tmp_path / "m.json", steps=8)
@@ -218,9 +219,9 @@ class TestReport:
     def test_the_gap_is_a_mean_over_the_last_tenth_of_the_log(self, tmp_path):
         rows = [{"step": step, "gap": float(step)} for step in range(40)]
         del rows[38]["gap"]
-        checkpoint.save({"history": rows}, tmp_path / CHECKPOINT)
+        save_checkpoint({"history": rows}, tmp_path / CHECKPOINT)
         assert evaluate.logit_gap(tmp_path) == (36 + 37 + 39) / 3
-        checkpoint.save({"history": [{"step": 1}]}, tmp_path / CHECKPOINT)
+        save_checkpoint({"history": [{"step": 1}]}, tmp_path / CHECKPOINT)
         assert evaluate.logit_gap(tmp_path) is None
 
     def test_generated_images_are_those_of_the_average(self, tiny):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from examples.common.settings import ConfigError
 from examples.gan import config, measure
-from examples.gan.config import ConfigError
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from examples.gan import augself, checkpoint, config, data, train
+from examples.common import data
+from examples.common.randomness import generator
+from examples.gan import augself, config, train
 from examples.gan.conditioning import Judgement, class_loss
 from examples.gan.generation import CHECKPOINT, labels_of, load_generator, sample
 from examples.gan.positives import DiffAugment
-from examples.gan.randomness import generator
 from examples.gan.regularizers import consistency, gradient_penalty, r1_penalty
 from examples.gan.train import Training
+from nda_augment._files import load_checkpoint
 from tests.examples.gan.conftest import settings_of
 from tests.examples.gan.test_train import differing, final
 
@@ -116,7 +118,7 @@ def test_a_killed_process_goes_on_as_if_nothing_had_happened(tiny, tmp_path):
             time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    step = checkpoint.load(saved)["step"]
+    step = load_checkpoint(saved, {})["step"]
     assert step >= 1
     more = f"OPTIMIZATION.total_steps={step + 3}"
     whole = final(tiny("whole", *STATEFUL, more))

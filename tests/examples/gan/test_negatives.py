@@ -3,9 +3,9 @@ import pytest
 import torch
 
 import nda_augment as nda
-from examples.gan.data import Images
+from examples.common.data import Images
+from examples.common.randomness import Share, generator
 from examples.gan.negatives import Negatives
-from examples.gan.randomness import Share, generator
 
 POLICIES = ["jigsaw", "stitch", "jigsaw,stitch:2,cutout,mixup", "(jigsaw,cutmix),stitch", "cutmix(partner=other_class)"]
 

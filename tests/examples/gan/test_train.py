@@ -9,19 +9,21 @@ import typer
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
-from examples.gan import checkpoint, config, data, train
-from examples.gan.config import ConfigError
+from examples.common import data
+from examples.common.randomness import batch_indices, generator
+from examples.common.settings import ConfigError
+from examples.gan import config, train
 from examples.gan.generation import CHECKPOINT
 from examples.gan.models import update_average
-from examples.gan.randomness import batch_indices, generator
 from examples.gan.train import Training
+from nda_augment._files import load_checkpoint
 
 
 def final(settings):
     """Train and return what the run saved."""
     # Each call stands for a fresh process: whatever is left in the global stream must not matter.
     torch.seed()
-    return checkpoint.load(train.train(settings) / CHECKPOINT)
+    return load_checkpoint(train.train(settings) / CHECKPOINT, {})
 
 
 def differing(a, b, path=""):
@@ -58,7 +60,7 @@ class TestExactResume:
             final(tiny("crashed"))
         monkeypatch.undo()
         settings = tiny("crashed")
-        assert checkpoint.load(Path(settings.RUN.save_dir) / CHECKPOINT)["step"] == 4
+        assert load_checkpoint(Path(settings.RUN.save_dir) / CHECKPOINT, {})["step"] == 4
         assert differing(whole, final(settings)) == []
 
     def test_every_tensor_of_the_run_changes_in_training(self, tiny):
@@ -212,7 +214,7 @@ class TestCommandLine:
         config.save(tiny("run"), tmp_path / "c.yaml")
         result = CliRunner().invoke(_app(), ["--config", str(tmp_path / "c.yaml"), "OPTIMIZATION.total_steps=1"])
         assert result.exit_code == 0, result.output
-        assert checkpoint.load(tmp_path / "run" / CHECKPOINT)["step"] == 1
+        assert load_checkpoint(tmp_path / "run" / CHECKPOINT, {})["step"] == 1
 
     def test_mistakes_end_with_a_message_not_a_traceback(self):
         result = CliRunner().invoke(_app(), ["RUN.sed=1"])

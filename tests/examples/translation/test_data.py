@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from examples.photographs import load_photographs
+from examples.common.photographs import load_photographs
 from examples.translation import config, data
 
 

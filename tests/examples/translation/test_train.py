@@ -4,10 +4,10 @@ import typer
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
-from examples.gan import checkpoint
-from examples.settings import ConfigError
+from examples.common.settings import ConfigError
 from examples.translation import data, train
 from examples.translation.train import CHECKPOINT, Training
+from nda_augment._files import load_checkpoint
 
 
 def same(a, b):
@@ -20,7 +20,7 @@ def same(a, b):
 
 
 def final(folder):
-    state = checkpoint.load(folder / CHECKPOINT)
+    state = load_checkpoint(folder / CHECKPOINT, {})
     return {name: part for name, part in state.items() if name != "config"}
 
 
@@ -28,7 +28,7 @@ def test_a_run_writes_its_folder(tiny):
     folder = train.train(tiny("run"))
     assert sorted(path.name for path in folder.iterdir()) == ["checkpoint.pt", "config.yaml", "samples"]
     assert sorted(path.name for path in (folder / "samples").iterdir()) == ["000004.png", "000006.png"]
-    rows = checkpoint.load(folder / CHECKPOINT)["history"]
+    rows = load_checkpoint(folder / CHECKPOINT, {})["history"]
     assert [row["step"] for row in rows] == [2, 4, 6]
     assert set(rows[0]) == {"step", "real", "fake", "negative", "gap", "translator", "l1"}
 
@@ -123,7 +123,7 @@ def test_edges_and_photograph_are_mirrored_together(tiny):
 
 def test_it_learns(tiny):
     folder = train.train(tiny("run", "OPTIMIZATION.total_steps=60", "OPTIMIZATION.g_lr=2e-3"))
-    rows = checkpoint.load(folder / CHECKPOINT)["history"]
+    rows = load_checkpoint(folder / CHECKPOINT, {})["history"]
     assert rows[-1]["l1"] < 0.8 * rows[0]["l1"]
 
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from examples import settings as sections
-from examples.settings import ConfigError, differences
+from examples.common import settings as sections
+from examples.common.settings import ConfigError, differences
 from examples.video import config
 
 CONFIGS = sorted(Path(config.__file__).parent.glob("configs/*.yaml"))

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from examples.common.data import Images
 from examples.contrastive.config import Evaluation
-from examples.gan.data import Images
 from examples.video.evaluate import KNNAccuracy, accuracies, embed
 from examples.video.views import plain
 from tests.examples.contrastive.conftest import LIGHTNING_WARNS

@@ -6,8 +6,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from examples.common.settings import ConfigError, differences
 from examples.contrastive.train import RESULTS
-from examples.settings import ConfigError, differences
 from examples.video import compare, config, methods, train
 from examples.video.config import Config
 from tests.examples.contrastive.conftest import LIGHTNING_WARNS

@@ -1,6 +1,6 @@
 import torch
 
-from examples.contrastive.randomness import seeded
+from examples.common.randomness import seeded
 from examples.video.config import Augmentation
 from examples.video.views import Views, plain
 

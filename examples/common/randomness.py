@@ -5,6 +5,8 @@ gets them, whatever was drawn before, and a draw that one arm of a comparison do
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -51,3 +53,15 @@ class Share:
     def of(self, batch: Tensor) -> Tensor:
         """Return the share of a tensor whose first dimension is the batch."""
         return batch if self.processes == 1 else batch.chunk(self.processes)[self.process]
+
+
+@contextmanager
+def seeded(seed: int, purpose: str, *counter: int, device: torch.device | None = None) -> Iterator[None]:
+    """Let the global generators of the CPU and of ``device`` start from a seed, and restore them afterwards.
+
+    For libraries that draw from torch's global generators.
+    """
+    devices = [] if device is None or device.type == "cpu" else [device]
+    with torch.random.fork_rng(devices, device_type="cuda" if not devices else devices[0].type):
+        torch.manual_seed(generator(seed, purpose, *counter).initial_seed())
+        yield

@@ -6,7 +6,7 @@ from kornia import augmentation as K
 from kornia.geometry import resize
 from torch import Tensor, nn
 
-from examples.contrastive.randomness import seeded
+from examples.common.randomness import seeded
 
 FIVE_STRENGTHS = (1, 2, 3, 4, 5)
 STRENGTHS = FIVE_STRENGTHS[:3]  # under which the digits can still be read

@@ -2,8 +2,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from examples import settings
-from examples.settings import ConfigError
+from examples.common import settings
+from examples.common.settings import ConfigError
 
 
 @dataclass

@@ -1,14 +1,15 @@
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from examples.gan import data
-from examples.gan.config import Data
-from examples.photographs import load_photographs
+from examples.common import data
+from examples.common.data import Data, Epoch, Images
+from examples.common.photographs import load_photographs
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def as_set(images):
 
 class TestSplit:
     def test_halves_are_disjoint_and_complete(self):
-        training, held_out = data.load(Data(name="digits"))
+        training, held_out = data.load(Data(name="digits", holdout=0.5))
         assert (len(training), len(held_out)) == (898, 899)
         assert training.images.shape[1:] == (1, 16, 16)
         assert training.images.dtype == torch.uint8
@@ -154,8 +155,12 @@ class TestFolder:
         assert as_set(loaded.images[loaded.labels == 0]) == cats
 
     def test_a_flat_folder_has_no_classes(self, folder):
+        assert self.load(folder / "cats").labels is None
+
+    def test_an_image_beside_the_sub_folders_costs_the_labels_but_not_in_silence(self, folder):
         (folder / "cats" / "0.png").rename(folder / "0.png")
-        assert self.load(folder).labels is None
+        with pytest.warns(UserWarning, match=r"images in sub-folders and 1 beside them \(0\.png\): none of them has"):
+            assert self.load(folder).labels is None
 
     @pytest.fixture
     def broken(self, folder):
@@ -184,24 +189,30 @@ class TestFolder:
 
 
 class TestCifar10:
-    settings = Data(name="cifar10", path="somewhere", img_size=16, holdout=0.0)
-
-    def test_torchvision_is_asked_to_download_the_training_images(self, monkeypatch, pixels):
+    @pytest.fixture
+    def settings(self, monkeypatch):
         def double(root, train, download):
-            assert (root, train, download) == ("somewhere", True, True)
-            return types.SimpleNamespace(data=pixels, targets=[0, 1, 2, 3, 4, 5])
+            assert (root, download) == ("somewhere", True)
+            count = 6 if train else 2
+            return types.SimpleNamespace(data=np.full((count, 32, 32, 3), count, np.uint8), targets=list(range(count)))
 
         stand_in = types.ModuleType("torchvision.datasets")
         stand_in.CIFAR10 = double
         monkeypatch.setitem(sys.modules, "torchvision.datasets", stand_in)
-        loaded = everything(self.settings)
-        assert as_set(loaded.images) == as_set(torch.from_numpy(pixels).permute(0, 3, 1, 2))
-        assert sorted(loaded.labels.tolist()) == [0, 1, 2, 3, 4, 5]
+        return Data(name="cifar10", path="somewhere", img_size=16)
 
-    def test_without_torchvision_the_error_names_the_extra(self, monkeypatch):
+    def test_it_has_its_official_test_images(self, settings):
+        training, test = data.load(settings)
+        assert (training.images.shape, test.images.shape) == ((6, 3, 16, 16), (2, 3, 16, 16))
+        assert (training.images == 6).all()
+        assert (test.images == 2).all()
+        assert training.labels.tolist() == [0, 1, 2, 3, 4, 5]
+        assert test.labels.tolist() == [0, 1]
+
+    def test_without_torchvision_the_error_names_the_extra(self, settings, monkeypatch):
         monkeypatch.setitem(sys.modules, "torchvision.datasets", None)
         with pytest.raises(ImportError, match=r'pip install "nda-augment\[torchvision\]"'):
-            everything(self.settings)
+            data.load(settings)
 
 
 def test_photographs_ship_with_the_libraries():
@@ -209,3 +220,81 @@ def test_photographs_ship_with_the_libraries():
     assert photographs.shape == (6, 3, 32, 32) == (len(names), 3, 32, 32)
     assert (photographs.amin() >= 0) & (photographs.amax() <= 1)
     assert (photographs.std(dim=(1, 2, 3)) > 0.1).all()
+
+
+def write(path, count, channels=3, labels=True):
+    images = np.random.default_rng(count).integers(0, 256, (count, 8, 8, channels), dtype=np.uint8)
+    np.savez(path, images=images, **({"labels": np.arange(count) % 3} if labels else {}))
+    return str(path)
+
+
+def test_grey_images_become_rgb():
+    training, test = data.load_rgb(Data())
+    assert len(training) + len(test) == 1797
+    assert training.images.shape[1:] == (3, 16, 16)
+    assert torch.equal(training.images[:, 0], training.images[:, 2])
+
+
+class TestTestImages:
+    def test_of_their_own_leave_all_others_to_learn_from(self, tmp_path):
+        paths = {"path": write(tmp_path / "a.npz", 12), "test_path": write(tmp_path / "b.npz", 5)}
+        training, test = data.load(Data(name="npz", img_size=8, **paths))
+        assert (len(training), len(test)) == (12, 5)
+
+    def test_of_other_classes_are_refused(self, tmp_path, pixels):
+        for part, names in (("train", "ab"), ("test", "b")):
+            for name in names:
+                (tmp_path / part / name).mkdir(parents=True)
+                Image.fromarray(pixels[0]).save(tmp_path / part / name / "0.png")
+        folder = Data(name="folder", path=str(tmp_path / "train"), test_path=str(tmp_path / "test"))
+        with pytest.raises(ValueError, match=r"the classes in DATA.test_path=.*test are b, those in .*train are a, b"):
+            data.load(folder)
+
+    def test_a_limit_keeps_some_training_images_and_all_test_images(self, tmp_path):
+        settings = Data(name="npz", img_size=8, path=write(tmp_path / "a.npz", 12), holdout=0.25, limit=4)
+        training, test = data.load(settings)
+        assert (len(training), len(test)) == (4, 3)
+        with pytest.raises(ValueError, match=r"DATA\.limit=10 is more than the 9 training images"):
+            data.load(replace(settings, limit=10))
+
+
+def test_labels_that_are_needed_and_missing_are_told(tmp_path):
+    images = data.read(Data(name="npz", img_size=8, path=write(tmp_path / "a.npz", 12, labels=False)))
+    with pytest.raises(ValueError, match="evaluation needs labels"):
+        data.labels_of(images)
+
+
+def test_an_epoch_of_unlabelled_images_has_none_of_the_classes():
+    images, labels, number = Epoch(Images(torch.zeros(4, 3, 2, 2, dtype=torch.uint8), None), 4, seed=0, epoch=0)[0]
+    assert images.shape == (4, 3, 2, 2)
+    assert labels.tolist() == [-1] * 4
+    assert number == 0
+
+
+def some_images(count):
+    images = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
+    return Images(images, torch.arange(count))
+
+
+def test_an_epoch_shows_each_image_once_and_the_next_one_in_another_order():
+    orders = []
+    for epoch in range(2):
+        batches = list(Epoch(some_images(12), 4, seed=0, epoch=epoch))
+        assert [number for _, _, number in batches] == [3 * epoch, 3 * epoch + 1, 3 * epoch + 2]
+        orders.append(torch.cat([labels for _, labels, _ in batches]))
+        assert torch.equal(torch.cat([images[:, 0, 0, 0] for images, _, _ in batches]).long(), orders[-1])
+        assert orders[-1].sort().values.tolist() == list(range(12))
+    assert not torch.equal(*orders)
+
+
+def test_processes_share_the_batch_of_one():
+    whole = Epoch(some_images(12), 4, seed=1, epoch=0)
+    parts = [Epoch(some_images(12), 4, 1, 0, rank, processes=2) for rank in range(2)]
+    for place in range(len(whole)):
+        joined = torch.cat([part[place][1] for part in parts])
+        assert torch.equal(joined, whole[place][1])
+
+
+def test_too_few_images_are_refused():
+    with pytest.raises(ValueError, match="3 training images do not fill a batch of 4; lower"):
+        Epoch(some_images(3), 4, 0, 0)

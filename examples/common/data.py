@@ -1,9 +1,12 @@
-"""Images to train on: scikit-learn's digits, a folder, an ``.npz``, sheets or CIFAR-10, all as one uint8 tensor."""
+"""Images to train and to test on, all in memory, and the batches of an epoch.
+
+They come from scikit-learn's digits, a folder, an ``.npz``, sheets, or CIFAR-10 through torchvision.
+"""
 
 import hashlib
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,9 +15,22 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import Dataset
 
-from examples.gan.config import Config, Data
-from examples.gan.randomness import generator
+from examples.common.randomness import batch_indices, generator
+
+
+@dataclass
+class Data:
+    """Which images. Every source ends as ``(N, C, img_size, img_size)`` uint8, held in memory."""
+
+    name: str = "digits"  # digits, folder, npz, sheets or cifar10
+    path: str = ""  # of the folder, the .npz, the sheets, or where CIFAR-10 lies or is downloaded to
+    test_path: str = ""  # folder, npz, sheets: where the test images are; without it a part of the others is held out
+    img_size: int = 16
+    holdout: float = 0.25  # share of the images that is kept out of training, where there are no test images
+    limit: int = 0  # learn from this many training images; 0 for all
+    skip_unreadable: bool = False  # folder: leave files out that cannot be read, and say which; else they are an error
 
 
 @dataclass(frozen=True)
@@ -24,10 +40,12 @@ class Images:
     Attributes:
         images: ``(N, C, size, size)`` uint8.
         labels: ``(N,)`` int64, or ``None`` where nothing says what the images show.
+        names: What the classes of a folder are called.
     """
 
     images: Tensor
     labels: Tensor | None
+    names: tuple[str, ...] = ()
 
     @property
     def classes(self) -> int:
@@ -45,7 +63,7 @@ class Images:
         return len(self.images)
 
     def __getitem__(self, indices: Tensor) -> "Images":
-        return Images(self.images[indices], None if self.labels is None else self.labels[indices])
+        return Images(self.images[indices], None if self.labels is None else self.labels[indices], self.names)
 
 
 class UnreadableImagesError(ValueError):
@@ -53,25 +71,94 @@ class UnreadableImagesError(ValueError):
 
 
 def load(settings: Data) -> tuple[Images, Images]:
-    """Return the training images and the held-out ones.
+    """Return the training images and the test images.
 
-    The split depends on the number of images and ``holdout`` only, so runs with different seeds hold out the same.
+    What is held out for testing depends on the number of images and ``holdout`` only, so runs with different seeds hold
+    out the same. CIFAR-10 has test images of its own.
+
+    Raises:
+        ValueError: If the images cannot be read, or the folders of ``path`` and ``test_path`` name other classes.
     """
-    data = _READERS[settings.name](settings)
-    order = torch.randperm(len(data), generator=generator(0, "holdout"))
-    kept = round(len(order) * (1 - settings.holdout))
-    return data[order[:kept]], data[order[kept:]]
+    training = read(settings)
+    if settings.name == "cifar10":
+        test = _cifar10(settings, train=False)
+    elif settings.test_path:
+        test = read(replace(settings, path=settings.test_path))
+        if test.names != training.names:
+            raise ValueError(
+                f"the classes in DATA.test_path={settings.test_path} are {', '.join(test.names)}, "
+                f"those in DATA.path={settings.path} are {', '.join(training.names)}"
+            )
+    else:
+        order = torch.randperm(len(training), generator=generator(0, "holdout"))
+        kept = round(len(order) * (1 - settings.holdout))
+        training, test = training[order[:kept]], training[order[kept:]]
+    if settings.limit > len(training):
+        raise ValueError(f"DATA.limit={settings.limit} is more than the {len(training)} training images that there are")
+    return training[torch.arange(settings.limit)] if settings.limit else training, test
 
 
-def load_undesired(settings: Config, channels: int) -> Images:
-    """Return the undesired images at ``AUG.nda_path``, as large as those of the run and with as many channels."""
-    name = "npz" if settings.AUG.nda_path.endswith(".npz") else "folder"
-    undesired = _READERS[name](replace(settings.DATA, name=name, path=settings.AUG.nda_path))
-    if undesired.images.shape[1] == channels:
-        return undesired
-    if channels == 1:
-        raise ValueError(f"the images at AUG.nda_path={settings.AUG.nda_path} are in colour, those of the run are not")
-    return replace(undesired, images=undesired.images.expand(-1, channels, -1, -1))
+def read(settings: Data) -> Images:
+    """Return all images at ``path``, in the order in which they lie there."""
+    return _READERS[settings.name](settings)
+
+
+def load_rgb(settings: Data) -> tuple[Images, Images]:
+    """Return the training images and the test images of :func:`load`, grey ones in three equal channels."""
+    training, test = (replace(part, images=part.images.expand(-1, 3, -1, -1)) for part in load(settings))
+    return training, test
+
+
+def labels_of(data: Images) -> Tensor:
+    """The labels ``(N,)`` of images that need some.
+
+    Raises:
+        ValueError: If they have none.
+    """
+    if data.labels is None:
+        raise ValueError("evaluation needs labels: give each class of a folder a sub-folder, an .npz an array 'labels'")
+    return data.labels
+
+
+class Epoch(Dataset[tuple[Tensor, Tensor, int]]):
+    """The batches of one epoch; an item is the share that one process has of a batch.
+
+    An item depends on the seed and on the number of the batch in the run only, so a run that resumes sees the batches
+    that it would have seen.
+
+    Args:
+        data: The images.
+        batch_size: Of all processes together.
+        seed: Of the run.
+        epoch: Counted from 0.
+        rank: The number of the process.
+        processes: How many there are.
+    """
+
+    def __init__(self, data: Images, batch_size: int, seed: int, epoch: int, rank: int = 0, processes: int = 1) -> None:
+        check_batch(data, batch_size)
+        self.data, self.batch_size, self.seed, self.epoch = data, batch_size, seed, epoch
+        self.rank, self.processes = rank, processes
+
+    def __len__(self) -> int:
+        return len(self.data) // self.batch_size
+
+    def __getitem__(self, place: int) -> tuple[Tensor, Tensor, int]:
+        """Return uint8 images ``(b, 3, H, W)``, labels ``(b,)``, -1 without, and the number of the batch in the run."""
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        batch = self.epoch * len(self) + place
+        indices = batch_indices(len(self.data), self.batch_size, self.seed, batch)
+        own = self.data[indices.chunk(self.processes)[self.rank]]
+        return own.images, torch.full((len(own),), -1) if own.labels is None else own.labels, batch
+
+
+def check_batch(data: Sized, batch_size: int) -> None:
+    """Refuse a batch that is larger than the data."""
+    if len(data) < batch_size:
+        raise ValueError(
+            f"{len(data)} training images do not fill a batch of {batch_size}; lower OPTIMIZATION.batch_size"
+        )
 
 
 def normalize(images: Tensor) -> Tensor:
@@ -105,14 +192,14 @@ def _npz(settings: Data) -> Images:
     return Images(_fit(images, settings.img_size), labels)
 
 
-def _cifar10(settings: Data) -> Images:
-    """The official training images; torchvision downloads them to ``path`` if they are not there."""
+def _cifar10(settings: Data, train: bool = True) -> Images:
+    """The official training or test images; torchvision downloads them to ``path`` if they are not there."""
     try:
         from torchvision.datasets import CIFAR10
     except (ImportError, RuntimeError, OSError) as error:
         raise ImportError('DATA.name=cifar10 needs torchvision: pip install "nda-augment[torchvision]"') from error
 
-    cifar = CIFAR10(settings.path, train=True, download=True)
+    cifar = CIFAR10(settings.path, train=train, download=True)
     images = torch.from_numpy(cifar.data).permute(0, 3, 1, 2)
     return Images(_fit(images, settings.img_size), torch.tensor(cifar.targets))
 
@@ -160,10 +247,18 @@ def _folder(settings: Data) -> Images:
     if not images:
         raise ValueError(f"no readable image in {root}; files are known by their endings, such as .png or .jpg")
 
-    classes = [path.relative_to(root).parts[0] if path.parent != root else None for path in read]
-    names = sorted({name for name in classes if name is not None})
-    labels = None if None in classes else torch.tensor([names.index(str(name)) for name in classes])
-    return Images(torch.cat(images), labels)
+    classes = [path.relative_to(root).parts[0] for path in read if path.parent != root]
+    loose = [path.name for path in read if path.parent == root]
+    if classes and loose:
+        warnings.warn(
+            f"{root} has images in sub-folders and {len(loose)} beside them ({', '.join(loose[:3])}): none of them has "
+            "a label. If the sub-folders are classes, move these into one",
+            stacklevel=2,
+        )
+    if not classes or loose:
+        return Images(torch.cat(images), None)
+    names = sorted(set(classes))
+    return Images(torch.cat(images), torch.tensor([names.index(name) for name in classes]), tuple(names))
 
 
 def _read(path: Path) -> Tensor:

@@ -1,6 +1,6 @@
 import torch
 
-from examples.gan.randomness import batch_indices, generator
+from examples.common.randomness import batch_indices, generator
 
 
 def draw(*name):

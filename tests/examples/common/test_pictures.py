@@ -2,7 +2,7 @@ import pytest
 import torch
 from PIL import Image
 
-from examples.gan import pictures
+from examples.common import pictures
 
 
 def test_a_grid_is_the_images_in_reading_order():
@@ -22,14 +22,3 @@ def test_png(tmp_path, channels):
     with Image.open(tmp_path / "new" / "a.png") as image:
         assert image.size == (6, 4)
         assert image.getpixel((5, 1)) == tuple(picture.expand(3, -1, -1)[:, 1, 5].tolist())
-
-
-def test_a_comparison_of_runs_with_and_without_a_negative_term(tmp_path):
-    rows = [{"step": i, "real": 1.0, "fake": 0.5, "generator": 0.2, "gap": 0.1} for i in (1, 2)]
-    images = torch.zeros(20, 1, 8, 8)
-    path = tmp_path / "a.png"
-    pictures.save_comparison(
-        path, images, {"a": images, "b": images}, {"a": rows, "b": [{**row, "negative": 0.3} for row in rows]}, "title"
-    )
-    with Image.open(path) as picture:
-        assert picture.size[0] > 1000

@@ -1,4 +1,4 @@
-"""Sample grids and the picture that puts runs side by side."""
+"""The picture that puts runs side by side."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,28 +7,12 @@ from typing import Any
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
+
+from examples.common.pictures import grid
 
 Row = dict[str, float]
 _COLOURS = {"real": "#1b7837", "fake": "#d6604d", "negative": "#762a83", "generator": "#888888"}
-
-
-def grid(images: Tensor, columns: int = 10, scale: int = 2) -> Tensor:
-    """Lay ``(N, C, H, W)`` images in [-1, 1] out in rows: ``(C, H', W')`` uint8, enlarged, one pixel apart."""
-    pixels = ((images.detach().cpu().float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    pixels = F.pad(pixels, (0, 0, 0, 0, 0, 0, 0, -len(pixels) % columns), value=255)
-    pixels = pixels.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
-    pixels = F.pad(pixels, (0, 1, 0, 1), value=255)
-    lines = [torch.cat(list(line), dim=2) for line in torch.split(pixels, columns)]
-    return torch.cat(lines, dim=1)[:, :-1, :-1]
-
-
-def save_png(image: Tensor, path: Path) -> None:
-    """Write a ``(C, H, W)`` uint8 picture of 1 or 3 channels."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()).save(path)
 
 
 def save_comparison(

@@ -1,0 +1,1 @@
+"""What the trainings share: ``settings``, ``data``, ``randomness``, ``photographs``, ``corruptions``, ``pictures``."""
