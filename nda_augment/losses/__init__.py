@@ -25,6 +25,13 @@ from nda_augment.losses.contrastive import (
     nt_xent,
     sup_con,
 )
+from nda_augment.losses.diffusion import (
+    denoising_loss,
+    denoising_target,
+    edm_loss,
+    edm_weight,
+    repulsion_from_negatives,
+)
 from nda_augment.losses.gan import (
     DiscriminatorLoss,
     DiscriminatorTerms,
@@ -67,14 +74,19 @@ __all__ = [
     "classification_loss",
     "csi",
     "dcl",
+    "denoising_loss",
+    "denoising_target",
     "discriminator_loss",
     "discriminator_terms",
+    "edm_loss",
+    "edm_weight",
     "generator_loss",
     "info_nce",
     "mix_hard_negatives",
     "negative_logits",
     "nt_xent",
     "probability_distance",
+    "repulsion_from_negatives",
     "rumi_discriminator_loss",
     "rumi_generator_loss",
     "sup_con",
