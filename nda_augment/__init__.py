@@ -1,7 +1,7 @@
 """Negative data augmentation: tell a model what its data is not."""
 
 from nda_augment import _kornia as _kornia
-from nda_augment import functional, losses, metrics, presets
+from nda_augment import functional, guidance, losses, metrics, presets
 from nda_augment._version import __version__
 from nda_augment.auditing import audit, auto_policy
 from nda_augment.policy import from_policy
@@ -76,6 +76,7 @@ __all__ = [
     "auto_policy",
     "from_policy",
     "functional",
+    "guidance",
     "list_transforms",
     "losses",
     "metrics",

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from nda_augment import sampling
+from nda_augment._checks import check_parameter
 
 
 class Kind(IntEnum):
@@ -237,7 +238,5 @@ def acts_at(noise_level: Tensor | float, interval: tuple[float, float] | None) -
 def _flags(params: Mapping[str, Tensor], name: str, batch: int) -> Tensor:
     if name not in params:
         raise ValueError(f"params must be a draw of draw_kinds, which has {name!r}; got {sorted(params)}")
-    flags = params[name]
-    if flags.shape != (batch,) or flags.dtype != torch.bool:
-        raise ValueError(f"{name} must be bool ({batch},), one entry per image, got {flags.dtype} {tuple(flags.shape)}")
-    return flags
+    check_parameter(params[name], name, (batch,))
+    return params[name]

@@ -29,7 +29,8 @@ def test_the_snippets_of_a_page_run(page):
 
 
 def test_there_are_five_minutes_for_each_kind_of_user():
-    assert {f"docs/start/{use}.md" for use in ("gan", "contrastive", "anomaly", "augmentation")} <= set(WITH_SNIPPETS)
+    uses = ("gan", "contrastive", "diffusion", "anomaly", "augmentation")
+    assert {f"docs/start/{use}.md" for use in uses} <= set(WITH_SNIPPETS)
 
 
 @pytest.mark.parametrize("family", negatives.FAMILIES)

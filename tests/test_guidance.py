@@ -76,7 +76,7 @@ class TestMixKinds:
             mix_kinds(images, negatives.double())
         with pytest.raises(ValueError, match="draw of draw_kinds"):
             mix_kinds(images, negatives, params={"permutation": torch.zeros(20)})
-        with pytest.raises(ValueError, match=r"is_negative must be bool \(20,\)"):
+        with pytest.raises(ValueError, match=r"is_negative must have shape \(20,\)"):
             mix_kinds(images, negatives, params=draw_kinds(3))
         with pytest.raises(ValueError, match="without a generator"):
             mix_kinds(images, negatives, params=draw_kinds(20), generator=torch.Generator())

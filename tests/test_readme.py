@@ -12,7 +12,7 @@ from nda_augment.registry import ENTRIES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-GAN, CONTRASTIVE, ANOMALY, AUGMENTATION = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+GAN, CONTRASTIVE, ANOMALY, DIFFUSION, AUGMENTATION = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def run(block, **names):
@@ -21,7 +21,9 @@ def run(block, **names):
 
 
 @pytest.mark.parametrize(
-    "block", [GAN, CONTRASTIVE, ANOMALY, AUGMENTATION], ids=["gan", "contrastive", "anomaly", "augmentation"]
+    "block",
+    [GAN, CONTRASTIVE, ANOMALY, DIFFUSION, AUGMENTATION],
+    ids=["gan", "contrastive", "anomaly", "diffusion", "augmentation"],
 )
 def test_a_patch_has_at_most_ten_lines(block):
     assert len([line for line in block.splitlines() if line]) <= 10
@@ -55,6 +57,19 @@ def test_the_detector_scores():
     names = run(ANOMALY, loader=[torch.rand(4, 3, 32, 32)], images=torch.rand(4, 3, 32, 32))
     assert isinstance(names["detector"], Detector)
     assert names["scores"].shape == (4,)
+
+
+def test_the_denoiser_is_told_of_negatives_and_guided_away_from_them():
+    def denoiser(noisy, sigma, kinds):
+        return noisy + kinds.view(-1, 1, 1, 1)
+
+    def sampler(guided):
+        return guided(torch.zeros(2, 1, 8, 8), 1.0)
+
+    names = {"images": torch.rand(20, 1, 8, 8), "negatives": torch.neg, "denoiser": denoiser, "sampler": sampler}
+    names = run(DIFFUSION, **names)
+    assert torch.equal((names["images"] < 0).flatten(1).any(1) & (names["kinds"] < 2), names["kinds"] == 1)
+    assert (names["sampled"] == -1).all()
 
 
 def test_the_augmentation_repeats_itself_and_says_where():

@@ -8,8 +8,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from nda_augment._words import check_word
-from nda_augment.losses._inputs import check_positive, full_precision
+from nda_augment._checks import as_full_precision, as_positive, check_parameter, check_word
 
 Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
 
@@ -46,8 +45,8 @@ def denoising_target(
     Source: ε: Ho et al., NeurIPS 2020; v: Salimans and Ho, ICLR 2022; flow: Lipman et al., ICLR 2023, with the
     direction of time of diffusers (data at 0, noise at 1).
     """
-    check_word("prediction", prediction, get_args(Prediction))
-    _check_same_shape("noise", noise, images)
+    check_word(prediction, "prediction", get_args(Prediction))
+    check_parameter(noise, "noise", tuple(images.shape))
     if prediction == "epsilon":
         return noise
     if prediction == "sample":
@@ -81,8 +80,8 @@ def denoising_loss(output: Tensor, target: Tensor, weight: Tensor | None = None)
         >>> denoising_loss(torch.tensor([[1.0], [3.0]]), torch.zeros(2, 1), weight=torch.tensor([1.0, 0.0])).item()
         0.5
     """
-    output = full_precision("output", output)
-    _check_same_shape("target", target, output)
+    output = as_full_precision(output, "output")
+    check_parameter(target, "target", tuple(output.shape))
     error = (output - target).square()
     return (error if weight is None else _per_image(weight, error, "weight") * error).mean()
 
@@ -121,7 +120,7 @@ def edm_weight(sigma: Tensor, sigma_data: float = 0.5) -> Tensor:
         >>> edm_weight(torch.tensor([0.5, 1.0])).tolist()
         [8.0, 5.0]
     """
-    check_positive("sigma_data", sigma_data)
+    as_positive(sigma_data, "sigma_data")
     return (sigma.square() + sigma_data**2) / (sigma * sigma_data).square()
 
 
@@ -154,19 +153,13 @@ def repulsion_from_negatives(
 
     Source: Zhang et al., LD-Diffusion, ICML 2025, as in a public copy of its training code.
     """
-    denoised = full_precision("denoised", denoised)
-    _check_same_shape("negatives", negatives, denoised)
-    check_positive("offset", offset)
+    denoised = as_full_precision(denoised, "denoised")
+    check_parameter(negatives, "negatives", tuple(denoised.shape))
+    as_positive(offset, "offset")
     term = 1 / ((denoised - negatives).square() + offset)
     return (term if weight is None else term / _per_image(weight, term, "weight")).mean()
 
 
 def _per_image(values: Tensor, like: Tensor, name: str) -> Tensor:
-    if values.shape != like.shape[:1]:
-        raise ValueError(f"{name} must have shape ({len(like)},), one number per image, got {tuple(values.shape)}")
+    check_parameter(values, name, (len(like),))
     return values.view(-1, *(1,) * (like.ndim - 1))
-
-
-def _check_same_shape(name: str, values: Tensor, like: Tensor) -> None:
-    if values.shape != like.shape:
-        raise ValueError(f"{name} must have shape {tuple(like.shape)}, got {tuple(values.shape)}")
