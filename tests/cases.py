@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nda_augment import presets
 from nda_augment.registry import ENTRIES, Entry
-from nda_augment.transforms import AsNegative, Mixture, NegativeTransform
+from nda_augment.transforms import AsNegative, Jigsaw, Mixture, NegativeTransform, Stitch
 from nda_augment.transforms.base import Params
 
 # Small first; odd and uneven ones, and those that a fine grid divides.
@@ -108,7 +108,11 @@ def _from_reference(name: str) -> NegativeTransform:
 
 
 REGISTERED = [_of_entry(entry) for entry in ENTRIES]
-CASES = [*REGISTERED, Case("mixture", _mixture), *_of_presets()]
+SOFT = [
+    Case("jigsaw-soft", partial(Jigsaw, offset="random", feather=0.5)),
+    Case("stitch-soft", partial(Stitch, feather=0.5)),
+]
+CASES = [*REGISTERED, Case("mixture", _mixture), *_of_presets(), *SOFT]
 
 # It asks the images whether they changed and loops over them: its guarantees hold, but it neither compiles nor maps.
 WRAPPED = Case("asnegative", partial(AsNegative, shift_or_flip, min_change=1e-4, redraws=50))

@@ -35,19 +35,19 @@ def box_sides(boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     return (row >= y0) & (row < y1), (col >= x0) & (col < x1)
 
 
-def soft_box(boxes: Tensor, size: tuple[int, int], softness: float) -> Tensor:
+def soft_box(boxes: Tensor, size: tuple[int, int], feather: float) -> Tensor:
     """Return boxes whose weight rises from their border to their middle.
 
     Args:
         boxes: int64 ``(B, 4)`` of ``(x0, y0, x1, y1)`` in pixels, half-open.
         size: Height and width of the images.
-        softness: Share of a half side that the rise takes, in [0, 1]; 0 is a hard box.
+        feather: Share of a half side that the rise takes, in [0, 1]; 0 is a hard box.
 
     Returns:
         float32 ``(B, 1, H, W)`` in [0, 1], positive exactly inside the boxes.
 
     Example:
-        >>> soft_box(torch.tensor([[0, 0, 4, 1]]), (1, 4), softness=1.0).flatten().tolist()
+        >>> soft_box(torch.tensor([[0, 0, 4, 1]]), (1, 4), feather=1.0).flatten().tolist()
         [0.25, 0.75, 0.75, 0.25]
     """
     x0, y0, x1, y1 = boxes.unsqueeze(-1).unbind(dim=1)
@@ -56,7 +56,7 @@ def soft_box(boxes: Tensor, size: tuple[int, int], softness: float) -> Tensor:
         middle = torch.arange(length, device=boxes.device) + 0.5
         depth = torch.minimum(middle - low, high - middle)
         # A pixel's middle lies half a pixel deep at least, so that the outermost line still counts.
-        ramps.append((depth / (softness * (high - low) / 2).clamp(min=0.5)).clamp(0.0, 1.0))
+        ramps.append((depth / (feather * (high - low) / 2).clamp(min=0.5)).clamp(0.0, 1.0))
     return (ramps[0].unsqueeze(2) * ramps[1].unsqueeze(1)).unsqueeze(1)
 
 

@@ -3,12 +3,22 @@
 import torch
 from torch import Tensor
 
-from nda_augment._checks import as_pool, check_boxes, check_images, check_index, check_share
-from nda_augment.functional._layout import as_images, as_planes, matching_planes, mix, overlay_box, size_of, take
+from nda_augment._checks import as_pool, as_share, check_boxes, check_images, check_index, check_share
+from nda_augment.functional import masks
+from nda_augment.functional._layout import as_images, as_planes, blend, matching_planes, mix, overlay_box, size_of, take
 from nda_augment.functional._precision import to_dtype
+from nda_augment.functional.seams import soft_half
 
 
-def stitch(images: Tensor, partners: Tensor, axis: Tensor, keep: Tensor, *, pool: Tensor | None = None) -> Tensor:
+def stitch(
+    images: Tensor,
+    partners: Tensor,
+    axis: Tensor,
+    keep: Tensor,
+    *,
+    feather: float = 0.0,
+    pool: Tensor | None = None,
+) -> Tensor:
     """Join one half of every image with the other half of its partner.
 
     Args:
@@ -17,13 +27,14 @@ def stitch(images: Tensor, partners: Tensor, axis: Tensor, keep: Tensor, *, pool
         axis: int64 ``(B,)``; 0 joins top and bottom halves, 1 joins left and right halves.
         keep: int64 ``(B,)``; which half the image keeps, 0 the top or left one, 1 the other. The middle line of an
             odd side belongs to the second half.
+        feather: Share of the half over which the partner fades in from the seam, in [0, 1]; 0 is a hard edge.
         pool: ``(N, C, H, W)`` images that partners are taken from; the batch itself by default.
 
     Returns:
         Tensor like ``images``: same shape, dtype, device and memory format.
 
     Raises:
-        ValueError: If a shape is wrong or the pool does not match the images.
+        ValueError: If a shape is wrong, the pool does not match the images, or ``feather`` is not in [0, 1].
         TypeError: If the images are neither floating point nor uint8.
 
     Example:
@@ -37,23 +48,29 @@ def stitch(images: Tensor, partners: Tensor, axis: Tensor, keep: Tensor, *, pool
     planes, borrowed = _image_and_partner(images, partners, pool)
     check_index(axis, "axis", partners.shape, 2)
     check_index(keep, "keep", partners.shape, 2)
+    if as_share(feather, "feather"):
+        return as_images(blend(soft_half(axis, keep, size_of(planes), feather).unsqueeze(-1), borrowed, planes), images)
     return as_images(overlay_box(_foreign_halves(axis, keep, size_of(planes)), borrowed, planes), images)
 
 
-def cutmix(images: Tensor, partners: Tensor, boxes: Tensor, *, pool: Tensor | None = None) -> Tensor:
+def cutmix(
+    images: Tensor, partners: Tensor, boxes: Tensor, *, feather: float = 0.0, pool: Tensor | None = None
+) -> Tensor:
     """Fill a box of every image from the same place of its partner.
 
     Args:
         images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
         partners: int64 ``(B,)``, indices into the pool.
         boxes: int64 ``(B, 4)`` of ``(x0, y0, x1, y1)`` in pixels, half-open.
+        feather: Share of half a side over which the partner fades in from the border of the box, in [0, 1]; 0 is a
+            hard edge.
         pool: ``(N, C, H, W)`` images that partners are taken from; the batch itself by default.
 
     Returns:
         Tensor like ``images``: same shape, dtype, device and memory format.
 
     Raises:
-        ValueError: If a shape is wrong or the pool does not match the images.
+        ValueError: If a shape is wrong, the pool does not match the images, or ``feather`` is not in [0, 1].
         TypeError: If the images are neither floating point nor uint8.
 
     Example:
@@ -66,6 +83,9 @@ def cutmix(images: Tensor, partners: Tensor, boxes: Tensor, *, pool: Tensor | No
     """
     planes, borrowed = _image_and_partner(images, partners, pool)
     check_boxes(boxes, len(images), size_of(planes))
+    if as_share(feather, "feather"):
+        soft = masks.soft_box(boxes, size_of(planes), feather)
+        return as_images(blend(soft.unsqueeze(-1), borrowed, planes), images)
     return as_images(overlay_box(boxes, borrowed, planes), images)
 
 

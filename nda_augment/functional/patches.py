@@ -3,11 +3,20 @@
 import torch
 from torch import Tensor
 
-from nda_augment._checks import as_pool, check_grid, check_images, check_index
-from nda_augment.functional._layout import as_images, as_planes, constant, matching_planes, pick, size_of
+from nda_augment._checks import as_pool, as_share, check_grid, check_images, check_index, check_parameter
+from nda_augment.functional._layout import as_images, as_planes, constant, matching_planes, pick, shift, size_of
+from nda_augment.functional.seams import feathered_cells
 
 
-def jigsaw(images: Tensor, permutation: Tensor, grid: tuple[int, int] = (2, 2)) -> Tensor:
+def jigsaw(
+    images: Tensor,
+    permutation: Tensor,
+    grid: tuple[int, int] = (2, 2),
+    *,
+    corners: Tensor | None = None,
+    shifts: Tensor | None = None,
+    feather: float = 0.0,
+) -> Tensor:
     """Cut every image into a grid of cells and put the cells back in another order.
 
     Args:
@@ -15,12 +24,18 @@ def jigsaw(images: Tensor, permutation: Tensor, grid: tuple[int, int] = (2, 2)) 
         permutation: int64 ``(B, rows * cols)``; cell ``j`` of the result, counted row by row, is cell
             ``permutation[:, j]`` of the image. ``arange`` gives the image back.
         grid: Rows and columns; they divide ``H`` and ``W``.
+        corners: int64 ``(B, 2)``, the pixel ``(x, y)`` that the grid's first cell begins at; the grid wraps around at
+            the border. The image's own corner by default.
+        shifts: int64 ``(B, 2)``, how far right and down the result is shifted cyclically, ``(x, y)`` pixels; not at
+            all by default.
+        feather: Share of half a cell's side over which cells blend into each other on either side of a seam, in
+            [0, 1]; 0 is a hard edge. With corners or shifts the border of the image is a seam too.
 
     Returns:
-        Tensor like ``images``: same shape, dtype, device and memory format.
+        Tensor like ``images``: same shape, dtype, device and memory format. Blends of uint8 images are rounded.
 
     Raises:
-        ValueError: If the grid does not divide the image or a shape is wrong.
+        ValueError: If the grid does not divide the image, a shape is wrong, or ``feather`` is not in [0, 1].
         TypeError: If the images are neither floating point nor uint8.
 
     Example:
@@ -34,9 +49,21 @@ def jigsaw(images: Tensor, permutation: Tensor, grid: tuple[int, int] = (2, 2)) 
     cells = grid[0] * grid[1]
     check_grid(grid, (images.shape[-2], images.shape[-1]))
     check_index(permutation, "permutation", (len(images), cells), cells)
+    as_share(feather, "feather")
     planes = as_planes(images)
-    image = torch.arange(len(images), device=images.device).view(-1, 1)
-    return as_images(_put_together(planes, planes, image, permutation, grid), images)
+    wrap = corners is not None or shifts is not None
+    if corners is not None:
+        check_parameter(corners, "corners", (len(images), 2))
+        planes = shift(planes, -corners)
+    if feather:
+        planes = feathered_cells(planes, permutation, grid, feather, wrap=wrap)
+    else:
+        image = torch.arange(len(images), device=images.device).view(-1, 1)
+        planes = _put_together(planes, planes, image, permutation, grid)
+    if shifts is not None:
+        check_parameter(shifts, "shifts", (len(images), 2))
+        corners = shifts if corners is None else corners + shifts
+    return as_images(planes if corners is None else shift(planes, corners), images)
 
 
 def cross_patch_shuffle(

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from nda_augment._checks import (
     as_pool,
+    as_share,
     check_boxes,
     check_images,
     check_index,
@@ -65,7 +66,9 @@ def cutout(images: Tensor, boxes: Tensor, fill: Fill = "patch_mean") -> Tensor:
     return as_images(overlay_box(boxes, colour, planes), images)
 
 
-def cut_paste(images: Tensor, boxes: Tensor, shifts: Tensor, jitter: Tensor | None = None) -> Tensor:
+def cut_paste(
+    images: Tensor, boxes: Tensor, shifts: Tensor, jitter: Tensor | None = None, *, feather: float = 0.0
+) -> Tensor:
     """Copy a box of every image to another place of the same image.
 
     Args:
@@ -75,12 +78,14 @@ def cut_paste(images: Tensor, boxes: Tensor, shifts: Tensor, jitter: Tensor | No
             wraps around at the border.
         jitter: ``(B, 2, C)``: per channel, the log of a contrast factor about the image's mean, and a change of
             brightness in units of the image's standard deviation; none by default.
+        feather: Share of half a side over which the copy fades in from the border of the box, in [0, 1]; 0 is a hard
+            edge.
 
     Returns:
         Tensor like ``images``: same shape, dtype, device and memory format.
 
     Raises:
-        ValueError: If a shape is wrong.
+        ValueError: If a shape is wrong, or ``feather`` is not in [0, 1].
         TypeError: If the images are neither floating point nor uint8.
 
     Example:
@@ -95,6 +100,8 @@ def cut_paste(images: Tensor, boxes: Tensor, shifts: Tensor, jitter: Tensor | No
     check_parameter(shifts, "shifts", (len(images), 2))
     planes = as_planes(images)
     moved = _jittered(shift(planes, shifts), planes, jitter, channels=images.shape[-3])
+    if as_share(feather, "feather"):
+        return as_images(blend(masks.soft_box(boxes, size_of(planes), feather).unsqueeze(-1), moved, planes), images)
     return as_images(overlay_box(boxes, moved, planes), images)
 
 
@@ -150,7 +157,7 @@ def cut_paste_foreign(
     boxes: Tensor,
     shifts: Tensor,
     weights: Tensor,
-    softness: float = 0.0,
+    feather: float = 0.0,
     *,
     pool: Tensor | None = None,
 ) -> Tensor:
@@ -162,7 +169,8 @@ def cut_paste_foreign(
         boxes: int64 ``(B, 4)`` of ``(x0, y0, x1, y1)`` in pixels, half-open: where the copy goes.
         shifts: int64 ``(B, 2)``, how far right and down the copy has moved, ``(x, y)`` pixels.
         weights: ``(B,)`` in [0, 1], the opacity of the copy.
-        softness: Share of a half side over which the copy fades in, in [0, 1]; 0 is a hard edge.
+        feather: Share of half a side over which the copy fades in from the border of the box, in [0, 1]; 0 is a hard
+            edge.
         pool: ``(N, C, H, W)`` images that partners are taken from; the batch itself by default.
 
     Returns:
@@ -188,7 +196,7 @@ def cut_paste_foreign(
     check_share(weights, "weights", (len(images),))
     planes = as_planes(images)
     moved = shift(take(matching_planes(pool, planes, images), partners), shifts)
-    alpha = masks.soft_box(boxes, size_of(planes), softness) * weights.view(-1, 1, 1, 1)
+    alpha = masks.soft_box(boxes, size_of(planes), as_share(feather, "feather")) * weights.view(-1, 1, 1, 1)
     return as_images(blend(alpha.unsqueeze(-1), moved, planes), images)
 
 

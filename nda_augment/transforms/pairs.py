@@ -26,6 +26,7 @@ class Stitch(PairTransform):
         axis: ``"horizontal"`` cuts along a horizontal line (top and bottom halves), ``"vertical"`` along a vertical
             one, ``"random"`` draws one of them per image.
         keep: The half that is the image's own: ``"first"`` (top or left), ``"second"``, or ``"random"``.
+        feather: Share of the half over which the partner fades in from the seam, in [0, 1]; 0 is a hard edge.
         **common: ``partner``, ``p``, ``same_on_batch``, ``keepdim`` of :class:`PairTransform`.
 
     Raises:
@@ -46,10 +47,13 @@ class Stitch(PairTransform):
     Source: Sinha et al., Negative Data Augmentation, ICLR 2021.
     """
 
-    def __init__(self, axis: Axis = "random", keep: Keep = "random", **common: Unpack[PairCommon]) -> None:
+    def __init__(
+        self, axis: Axis = "random", keep: Keep = "random", feather: float = 0.0, **common: Unpack[PairCommon]
+    ) -> None:
         super().__init__(**common)
         self.axis: Axis = as_one_of(axis, "axis", get_args(Axis))
         self.keep: Keep = as_one_of(keep, "keep", get_args(Keep))
+        self.feather = as_share(feather, "feather")
 
     def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw the cut's direction and the side to keep."""
@@ -63,7 +67,8 @@ class Stitch(PairTransform):
 
     def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.stitch`."""
-        return functional.stitch(images, params["partners"], params["axis"], params["keep"], pool=params.get("pool"))
+        partners, axis, keep = (params[name] for name in ("partners", "axis", "keep"))
+        return functional.stitch(images, partners, axis, keep, feather=self.feather, pool=params.get("pool"))
 
 
 class CutMix(PairTransform):
@@ -72,6 +77,8 @@ class CutMix(PairTransform):
     Args:
         side: Smallest and largest side of the box as fractions of the image's height and width, drawn apart; or one
             number. The paper's 1/3 to 1/2 by default. Below 1: a box of the whole image would be the partner itself.
+        feather: Share of half a side over which the partner fades in from the border of the box, in [0, 1]; 0 is a
+            hard edge.
         **common: ``partner``, ``p``, ``same_on_batch``, ``keepdim`` of :class:`PairTransform`.
 
     Raises:
@@ -93,8 +100,11 @@ class CutMix(PairTransform):
 
     changes_region = True
 
-    def __init__(self, side: tuple[float, float] | float = (1 / 3, 1 / 2), **common: Unpack[PairCommon]) -> None:
+    def __init__(
+        self, side: tuple[float, float] | float = (1 / 3, 1 / 2), feather: float = 0.0, **common: Unpack[PairCommon]
+    ) -> None:
         super().__init__(**common)
+        self.feather = as_share(feather, "feather")
         self.side = as_fractions(side, "side")
         if self.side[1] == 1.0:
             raise ValueError(f"side must stay below 1, got {side}: a box of the whole image is the partner, untouched")
@@ -106,7 +116,8 @@ class CutMix(PairTransform):
 
     def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.cutmix`."""
-        return functional.cutmix(images, params["partners"], params["boxes"], pool=params.get("pool"))
+        partners, boxes = params["partners"], params["boxes"]
+        return functional.cutmix(images, partners, boxes, feather=self.feather, pool=params.get("pool"))
 
     def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the inside of the boxes."""

@@ -1,18 +1,26 @@
 """Negatives that rearrange, turn or exchange the cells of a grid."""
 
-from typing import Unpack
+from typing import Literal, Unpack, get_args
 
 import torch
 from torch import Tensor
 
 from nda_augment import functional, sampling
-from nda_augment._checks import as_grid, as_one_of, check_grid
+from nda_augment._checks import as_grid, as_one_of, as_share, check_grid
 from nda_augment.functional.patches import INFILL_GRIDS
 from nda_augment.sampling import Source
 from nda_augment.transforms.base import Common, DrawContext, NegativeTransform, Params
 from nda_augment.transforms.partners import PairCommon, PairTransform
 
 Grid = tuple[int, int] | int
+Offset = Literal["fixed", "random"]
+
+
+class _Seams(Common, total=False):
+    """Where a jigsaw's seams are and how hard."""
+
+    offset: Offset
+    feather: float
 
 
 class Jigsaw(NegativeTransform):
@@ -21,15 +29,26 @@ class Jigsaw(NegativeTransform):
     Each image gets its own permutation, uniform over all but the identity. Cells of equal content (a constant image)
     can still make the result equal to the source.
 
+    A grid always cuts along the same lines, and a network may learn these instead of the layout. With
+    ``offset="random"`` the grid begins anywhere and wraps around at the border, and the result is shifted cyclically
+    by a quarter to three quarters of a cell, so that neither a seam nor the image's former border has a place of its
+    own. With ``feather`` there is no hard edge either.
+
     Args:
         grid: Rows and columns, or one number for both; they divide the image's height and width.
+        offset: ``"fixed"`` cuts along the grid, ``"random"`` along one that is drawn per image; its cells have at least
+            two rows and columns.
+        feather: Share of half a cell's side over which cells blend into each other on either side of a seam, in
+            [0, 1]; 0 is a hard edge.
         **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
 
     Raises:
-        ValueError: If the grid has fewer than two cells, or does not divide the images.
+        ValueError: If the grid has fewer than two cells or does not divide the images, an argument is out of bounds, or
+            cells are too small for a random offset.
 
     Shape:
-        ``(B, C, H, W)`` or ``(B, T, C, H, W)`` to the same. Parameters: ``permutation``, int64 ``(B, rows * cols)``.
+        ``(B, C, H, W)`` or ``(B, T, C, H, W)`` to the same. Parameters: ``permutation``, int64 ``(B, rows * cols)``;
+        with a random offset ``corners`` and ``shifts``, int64 ``(B, 2)``.
 
     Example:
         >>> images = torch.rand(8, 3, 32, 32)
@@ -41,19 +60,42 @@ class Jigsaw(NegativeTransform):
     Source: Sinha et al., Negative Data Augmentation, ICLR 2021.
     """
 
-    def __init__(self, grid: Grid = (2, 2), **common: Unpack[Common]) -> None:
+    def __init__(
+        self, grid: Grid = (2, 2), offset: Offset = "fixed", feather: float = 0.0, **common: Unpack[Common]
+    ) -> None:
         super().__init__(**common)
         self.grid = as_grid(grid)
+        self.offset: Offset = as_one_of(offset, "offset", get_args(Offset))
+        self.feather = as_share(feather, "feather")
 
     def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
-        """Draw one permutation per image."""
+        """Draw one permutation per image, and where its grid begins."""
         check_grid(self.grid, (shape[-2], shape[-1]))
         cells = self.grid[0] * self.grid[1]
-        return {"permutation": sampling.permutations(shape[0], cells, **source)}
+        permutation = sampling.permutations(shape[0], cells, **source)
+        return {"permutation": permutation, **self._draw_offset(shape, source)}
 
     def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.jigsaw`."""
-        return functional.jigsaw(images, params["permutation"], self.grid)
+        corners, shifts = params.get("corners"), params.get("shifts")
+        return functional.jigsaw(
+            images, params["permutation"], self.grid, corners=corners, shifts=shifts, feather=self.feather
+        )
+
+    def _draw_offset(self, shape: tuple[int, ...], source: Source) -> Params:
+        if self.offset == "fixed":
+            return {}
+        size = (shape[-1], shape[-2])  # x, y
+        cell = (size[0] // self.grid[1], size[1] // self.grid[0])
+        if min(cell) < 2:
+            raise ValueError(
+                f'offset="random" needs cells of at least 2x2 px, got {cell[1]}x{cell[0]} from a grid of '
+                f"{self.grid[0]}x{self.grid[1]} on {shape[-2]}x{shape[-1]} px; use a coarser grid or larger images"
+            )
+        corners = [sampling.integers(0, length, shape[0], **source) for length in size]
+        # Never a whole number of cells, so that no permutation is undone: a shift by cells is one of them.
+        shifts = [sampling.integers(-(-side // 4), side * 3 // 4 + 1, shape[0], **source) for side in cell]
+        return {"corners": torch.stack(corners, dim=1), "shifts": torch.stack(shifts, dim=1)}
 
 
 class PatchShuffle(Jigsaw):
@@ -64,7 +106,7 @@ class PatchShuffle(Jigsaw):
 
     Args:
         grid: Rows and columns, or one number for both; they divide the image's height and width.
-        **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
+        **seams: ``offset``, ``feather``, ``p``, ``same_on_batch``, ``keepdim`` of :class:`Jigsaw`.
 
     Raises:
         ValueError: If the grid has fewer than two cells, or does not divide the images.
@@ -79,8 +121,8 @@ class PatchShuffle(Jigsaw):
     Source: Qin et al., patch-based negative augmentation, 2021, "P-Shuffle".
     """
 
-    def __init__(self, grid: Grid = (8, 8), **common: Unpack[Common]) -> None:
-        super().__init__(grid, **common)
+    def __init__(self, grid: Grid = (8, 8), **seams: Unpack[_Seams]) -> None:
+        super().__init__(grid, **seams)
 
 
 class CutPerm(Jigsaw):
@@ -89,7 +131,7 @@ class CutPerm(Jigsaw):
     Three of the 23 jigsaws of a 2x2 grid, each with the same probability.
 
     Args:
-        **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
+        **seams: ``offset``, ``feather``, ``p``, ``same_on_batch``, ``keepdim`` of :class:`Jigsaw`.
 
     Raises:
         ValueError: If the image's height or width is odd.
@@ -104,8 +146,8 @@ class CutPerm(Jigsaw):
     Source: Tack et al., CSI, NeurIPS 2020, "CutPerm".
     """
 
-    def __init__(self, **common: Unpack[Common]) -> None:
-        super().__init__((2, 2), **common)
+    def __init__(self, **seams: Unpack[_Seams]) -> None:
+        super().__init__((2, 2), **seams)
 
     @classmethod
     def defaults(cls) -> dict[str, object]:
@@ -113,11 +155,12 @@ class CutPerm(Jigsaw):
         return {name: default for name, default in super().defaults().items() if name != "grid"}
 
     def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
-        """Draw one of the three swaps per image."""
+        """Draw one of the three swaps per image, and where its grid begins."""
         check_grid(self.grid, (shape[-2], shape[-1]))
         swap = sampling.integers(1, 4, shape[0], **source)
         # The number of a cell in a 2x2 grid has its row in one bit and its column in the other.
-        return {"permutation": swap.unsqueeze(1) ^ torch.arange(4, device=swap.device)}
+        permutation = swap.unsqueeze(1) ^ torch.arange(4, device=swap.device)
+        return {"permutation": permutation, **self._draw_offset(shape, source)}
 
 
 class CrossPatchShuffle(PairTransform):

@@ -93,6 +93,8 @@ class CutPaste(NegativeTransform):
         jitter: Largest change of the copy's colours, 0 for none: the log of a contrast factor about the image's mean,
             and a change of brightness in standard deviations of the image, both drawn per channel. It stands for the
             colour jitter of the source, which assumes a range.
+        feather: Share of half a side over which the copy fades in from the border of the box, in [0, 1]; 0 is a hard
+            edge.
         **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
 
     Raises:
@@ -118,11 +120,13 @@ class CutPaste(NegativeTransform):
         area: Range = (0.02, 0.15),
         aspect: Range = (0.3, 3.3),
         jitter: float = 0.0,
+        feather: float = 0.0,
         **common: Unpack[Common],
     ) -> None:
         super().__init__(**common)
         self.area, self.aspect = _as_area(area), as_positive_range(aspect, "aspect")
         self.jitter = as_share(jitter, "jitter")
+        self.feather = as_share(feather, "feather")
 
     def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw where the copy goes, where it comes from, and its colours."""
@@ -133,7 +137,8 @@ class CutPaste(NegativeTransform):
 
     def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.cut_paste`."""
-        return functional.cut_paste(images, params["boxes"], params["shifts"], params.get("jitter"))
+        jitter = params.get("jitter")
+        return functional.cut_paste(images, params["boxes"], params["shifts"], jitter, feather=self.feather)
 
     def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the inside of the boxes."""
@@ -217,7 +222,8 @@ class CutPasteForeign(PairTransform):
     Args:
         area: Smallest and largest area of the box as fractions of the image's, at most 1/2; or one number.
         aspect: Smallest and largest ratio of height to width; or one number.
-        softness: Share of a half side over which the copy fades in, in [0, 1]; 0 is a hard edge.
+        feather: Share of half a side over which the copy fades in from the border of the box, in [0, 1]; 0 is a hard
+            edge.
         strength: Opacity of the copy, in [0, 1]; at 0 the image itself comes back.
         **common: ``partner``, ``p``, ``same_on_batch``, ``keepdim`` of :class:`PairTransform`.
 
@@ -229,7 +235,7 @@ class CutPasteForeign(PairTransform):
         ``(B, 4)``; ``shifts``, int64 ``(B, 2)``; ``weights``, float32 ``(B,)``, the opacity.
 
     Example:
-        >>> CutPasteForeign(softness=0.5)(torch.rand(8, 3, 32, 32)).shape
+        >>> CutPasteForeign(feather=0.5)(torch.rand(8, 3, 32, 32)).shape
         torch.Size([8, 3, 32, 32])
 
     Source: after Li et al., CutPaste, CVPR 2021, with the patch of another image.
@@ -241,13 +247,13 @@ class CutPasteForeign(PairTransform):
         self,
         area: Range = (0.02, 0.15),
         aspect: Range = (0.3, 3.3),
-        softness: float = 0.0,
+        feather: float = 0.0,
         strength: float = 1.0,
         **common: Unpack[PairCommon],
     ) -> None:
         super().__init__(**common)
         self.area, self.aspect = _as_area(area), as_positive_range(aspect, "aspect")
-        self.softness = as_share(softness, "softness")
+        self.feather = as_share(feather, "feather")
         self.strength = as_share(strength, "strength")
 
     def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
@@ -264,7 +270,7 @@ class CutPasteForeign(PairTransform):
         """Apply :func:`nda_augment.functional.cut_paste_foreign`."""
         partners, boxes, shifts, weights = (params[name] for name in ("partners", "boxes", "shifts", "weights"))
         pool = params.get("pool")
-        return functional.cut_paste_foreign(images, partners, boxes, shifts, weights, self.softness, pool=pool)
+        return functional.cut_paste_foreign(images, partners, boxes, shifts, weights, self.feather, pool=pool)
 
     def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the inside of the boxes."""

@@ -26,16 +26,16 @@ def test_box() -> None:
                 assert bool(mask[b, 0, y, x]) == (x0 <= x < x1 and y0 <= y < y1)
 
 
-@pytest.mark.parametrize("softness", [0.0, 0.3, 1.0])
-def test_soft_box(softness: float) -> None:
-    soft = masks.soft_box(boxes(), SIZE, softness)
+@pytest.mark.parametrize("feather", [0.0, 0.3, 1.0])
+def test_soft_box(feather: float) -> None:
+    soft = masks.soft_box(boxes(), SIZE, feather)
     assert torch.equal(soft > 0, masks.box(boxes(), SIZE))
     assert soft.max() <= 1
     for b, (x0, y0, x1, y1) in enumerate(boxes().tolist()):
         for y in range(y0, y1):
             for x in range(x0, x1):
                 depth_y, depth_x = min(y + 0.5 - y0, y1 - y - 0.5), min(x + 0.5 - x0, x1 - x - 0.5)
-                rise_y, rise_x = (max(softness * side / 2, 0.5) for side in (y1 - y0, x1 - x0))
+                rise_y, rise_x = (max(feather * side / 2, 0.5) for side in (y1 - y0, x1 - x0))
                 expected = min(depth_y / rise_y, 1) * min(depth_x / rise_x, 1)
                 assert float(soft[b, 0, y, x]) == pytest.approx(expected, abs=1e-5)
 

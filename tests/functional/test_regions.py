@@ -160,19 +160,19 @@ class TestForeign:
     def pool(self, shape: tuple[int, ...], wanted: bool) -> Tensor | None:
         return distinct((5, *shape[1:]), seed=1, dtype=torch.float64) if wanted else None
 
-    @pytest.mark.parametrize("softness", [0.0, 0.7])
-    def test_cut_paste_foreign(self, shape: tuple[int, ...], memory_format, with_pool: bool, softness: float) -> None:
+    @pytest.mark.parametrize("feather", [0.0, 0.7])
+    def test_cut_paste_foreign(self, shape: tuple[int, ...], memory_format, with_pool: bool, feather: float) -> None:
         images, pool, batch = images_of(shape, memory_format), self.pool(shape, with_pool), shape[0]
         partners = sampling.partners(batch, 5 if with_pool else None, generator=generator(0))
         boxes = sampling.area_boxes(batch, shape[-2:], area=(0.1, 0.4), aspect=(0.3, 3.3), generator=generator(1))
         shifts = sampling.other_places(boxes, shape[-2:], generator=generator(2))
         weights = torch.rand(batch, generator=generator(3))
-        result = functional.cut_paste_foreign(images, partners, boxes, shifts, weights, softness, pool=pool)
+        result = functional.cut_paste_foreign(images, partners, boxes, shifts, weights, feather, pool=pool)
         others = images if pool is None else pool
         donors = torch.stack(
             [others[p].roll((y, x), (-2, -1)) for p, (x, y) in zip(partners.tolist(), shifts.tolist(), strict=True)]
         )
-        alpha = masks.soft_box(boxes, shape[-2:], softness) * weights.view(-1, 1, 1, 1)
+        alpha = masks.soft_box(boxes, shape[-2:], feather) * weights.view(-1, 1, 1, 1)
         assert_close(result, self.blended(images, donors, alpha), rtol=1e-6, atol=1e-6)
 
     def test_perlin_blend(self, shape: tuple[int, ...], memory_format, with_pool: bool) -> None:

@@ -54,7 +54,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
         lambda: nda.CutPasteScar(angle=(0.0, math.inf)),
         "angle must be a number or a range low <= high, and finite, got (0.0, inf)",
     ),
-    (lambda: nda.CutPasteForeign(softness=-0.5), "softness must be in [0, 1], got -0.5"),
+    (lambda: nda.CutPasteForeign(feather=-0.5), "feather must be in [0, 1], got -0.5"),
     (lambda: nda.CutPasteForeign(strength=1.5), "strength must be in [0, 1], got 1.5"),
     (lambda: nda.PerlinBlend(scales=(3, 1)), "scales must be whole numbers 0 <= low <= high, got (3, 1)"),
     (lambda: nda.PerlinBlend(scales=(-1, 1)), "got (-1, 1)"),
