@@ -17,7 +17,6 @@ from nda_augment.losses.contrastive import (
     DCLLoss,
     InfoNCELoss,
     NTXentLoss,
-    Scope,
     SupConLoss,
     dcl,
     info_nce,
@@ -43,6 +42,7 @@ from nda_augment.losses.gan import (
 )
 from nda_augment.losses.hard_negatives import HardNegativeMixing, mix_hard_negatives
 from nda_augment.losses.one_class import CSILoss, UniCLRLoss, csi, uniclr
+from nda_augment.losses.options import ContrastiveOptions, NegativeOptions, Scope
 from nda_augment.losses.rumi import (
     RumiDiscriminatorLoss,
     RumiGeneratorLoss,
@@ -55,6 +55,7 @@ from nda_augment.losses.rumi import (
 __all__ = [
     "CSILoss",
     "ClassificationLoss",
+    "ContrastiveOptions",
     "DCLLoss",
     "DiscriminatorLoss",
     "DiscriminatorTerms",
@@ -63,6 +64,7 @@ __all__ = [
     "HardNegativeMixing",
     "InfoNCELoss",
     "NTXentLoss",
+    "NegativeOptions",
     "NegativeTerm",
     "RumiDiscriminatorLoss",
     "RumiGeneratorLoss",

@@ -2,13 +2,12 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from nda_augment._checks import as_full_precision
 from nda_augment.functional._precision import without_autocast
 
 
-def unit(name: str, embeddings: Tensor, features: int | None = None) -> Tensor:
+def unit(embeddings: Tensor, name: str, features: int | None = None) -> Tensor:
     """Check embeddings ``(..., D)`` and scale each to length one, in float32 or wider.
 
     Non-finite values are looked for where it is free to look: on the CPU, outside ``torch.compile``. On an accelerator
@@ -16,21 +15,42 @@ def unit(name: str, embeddings: Tensor, features: int | None = None) -> Tensor:
     ``torch.autograd.set_detect_anomaly`` mode as the error.
 
     Args:
-        name: What the error messages call the tensor.
         embeddings: The embeddings.
+        name: What the error messages call the tensor.
         features: The size ``D`` must have; any if ``None``.
 
     Raises:
         TypeError: If the embeddings are not floating point.
-        ValueError: If they are empty, of another feature size, or not finite.
+        ValueError: If they are empty, of another feature size, not finite, or so long that their length is not.
     """
     values = as_full_precision(embeddings, name)
     if features is not None and embeddings.shape[-1] != features:
         hint = "; transpose it, the features come last" if embeddings.shape[-2:-1] == (features,) else ""
         raise ValueError(f"{name} must have {features} features, got shape {tuple(embeddings.shape)}{hint}")
-    if _may_look(embeddings) and not bool(embeddings.isfinite().all()):
-        raise ValueError(f"{name} has {int((~embeddings.isfinite()).sum())} values that are not finite")
-    return F.normalize(values, dim=-1)
+    lengths: Tensor = torch.linalg.vector_norm(values, dim=-1, keepdim=True)
+    if may_look(embeddings) and not bool(lengths.isfinite().all()):
+        broken = int((~embeddings.isfinite()).sum())
+        if broken:
+            raise ValueError(f"{name} has {broken} values that are not finite")
+        raise ValueError(
+            f"{name} has rows so long that their length overflows {values.dtype}, the largest value is "
+            f"{float(embeddings.abs().max()):.2g}: their direction would be lost, and their gradient is"
+        )
+    return values / lengths.clamp(min=1e-12)
+
+
+def check_rank(embeddings: Tensor, name: str, ranks: tuple[int, ...]) -> None:
+    """Refuse what is no tensor, or has another number of dimensions.
+
+    Raises:
+        TypeError: If it is no tensor.
+        ValueError: If the number of its dimensions is not among ``ranks``.
+    """
+    if not isinstance(embeddings, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(embeddings).__name__}")
+    if embeddings.ndim not in ranks:
+        wanted = " or ".join({2: "(N, D)", 3: "(B, M, D)"}[ndim] for ndim in ranks)
+        raise ValueError(f"{name} must have shape {wanted}, got {tuple(embeddings.shape)}")
 
 
 def similarity(anchors: Tensor, others: Tensor) -> Tensor:
@@ -44,7 +64,8 @@ def similarity(anchors: Tensor, others: Tensor) -> Tensor:
         return anchors.to(dtype) @ others.to(dtype).mT
 
 
-def _may_look(embeddings: Tensor) -> bool:
+def may_look(embeddings: Tensor) -> bool:
+    """Whether asking for values is free, or was asked for."""
     if torch.compiler.is_compiling():
         return False
     return embeddings.device.type == "cpu" or torch.is_anomaly_enabled()

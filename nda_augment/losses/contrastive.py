@@ -17,6 +17,9 @@ queue or memory bank. Their shape says how many there are, and ``scope`` which i
 All embeddings are L2-normalised inside, and similarities and their log-sum-exp are computed in float32 (float64 for
 float64 inputs), also under autocast, so a temperature of 0.05 is safe in bfloat16 and float16.
 
+A boolean ``negative_mask`` says which negatives count, ``candidate_mask`` which other images do: for false negatives,
+or images that share one of several labels. Masks that are all true change nothing.
+
 With ``gather_distributed=True`` the candidates of all ranks are joined: in-batch embeddings, and negatives of
 ``scope="batch"``. Each rank returns the mean over its own anchors; averaged over the ranks, as
 ``DistributedDataParallel`` does with gradients, values and gradients are those of one process on the joined batch.
@@ -24,60 +27,45 @@ Every rank must hold equally many rows. Without a process group of two or more r
 """
 
 import math
-from typing import Literal, TypedDict, get_args
+from collections.abc import Sequence
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from nda_augment._checks import as_positive, check_word
-from nda_augment.losses._distributed import gather, rank, world_size
-from nda_augment.losses._embeddings import similarity, unit
+from nda_augment.losses import _distributed as distributed
+from nda_augment.losses._embeddings import check_rank, similarity, unit
+from nda_augment.losses._softmax import Part, check_mask, hide, negative_parts, surprise
+from nda_augment.losses.options import ContrastiveOptions, KeepsOptions, complete
 
-Scope = Literal["own", "batch"]
-_SCOPES = get_args(Scope)
-
-
-class _Settings(TypedDict):
-    """The settings that all losses of this module share."""
-
-    temperature: float
-    negative_scale: float
-    scope: Scope
-    negative_gradient: bool
-    gather_distributed: bool
+INFO_NCE: ContrastiveOptions = {"temperature": 0.2, "negative_gradient": False}
+NT_XENT: ContrastiveOptions = {"temperature": 0.5}
+DCL: ContrastiveOptions = {"temperature": 0.1}
+SUP_CON: ContrastiveOptions = {"temperature": 0.07, "scope": "batch"}
 
 
 def negative_logits(
-    anchors: Tensor,
-    negatives: Tensor,
-    *,
-    temperature: float,
-    negative_scale: float = 1.0,
-    scope: Scope = "own",
-    negative_gradient: bool = True,
-    gather_distributed: bool = False,
+    anchors: Tensor, negatives: Tensor, *, mask: Tensor | None = None, **options: Unpack[ContrastiveOptions]
 ) -> Tensor:
-    """The columns that negatives add on the right of any contrastive loss's logits, ``α · cos(anchor, negative) / τ``.
+    """The columns that negatives add on the right of any contrastive loss's logits.
 
-    Every loss of this module adds these; use them to bring negatives to a loss of your own.
+    They are ``α · cos(anchor, negative) / τ + log(negative_weight)``. Every loss of this module adds these; use them to
+    bring negatives to a loss of your own.
 
     Args:
-        anchors: ``(B, D)``, or ``(B, V, D)`` for ``V`` views of each image.
-        negatives: ``(B, D)``, ``(B, M, D)`` or ``(M, D)``; see the top of the module.
-        temperature: τ, above 0.
-        negative_scale: α, above 0, multiplies the similarity (Ge et al. 2021, who use 2 and 3).
-        scope: ``"own"``: an image sees its own negatives. ``"batch"``: it sees everybody's.
-        negative_gradient: Whether gradient flows into ``negatives``.
-        gather_distributed: Whether ``scope="batch"`` includes the negatives of other ranks.
+        anchors: Embeddings ``(B, D)``, or ``(B, V, D)`` for ``V`` views of each image.
+        negatives: Embedded negatives, ``(B, D)``, ``(B, M, D)`` or ``(M, D)``; see the top of the module.
+        mask: Booleans that say which negatives count, ``(B,)`` or ``(B, M)`` with ``scope="own"``, ``(B, K)`` with
+            ``scope="batch"``, for the ``K`` negatives that an image sees.
+        **options: Keyword arguments of :class:`ContrastiveOptions`; ``temperature`` must be given.
 
     Returns:
-        ``(B, K)``, or ``(B, V, K)``, in float32 or wider, for the ``K`` negatives an anchor sees.
+        Logits ``(B, K)``, or ``(B, V, K)``, in float32 or wider, for the ``K`` negatives an anchor sees; −∞ where one
+        does not count.
 
     Raises:
-        TypeError: If a tensor is not floating point.
-        ValueError: If a shape does not fit, a value is not finite (see :func:`info_nce`), ``temperature`` or
-            ``negative_scale`` is not a finite number above 0, or ``scope`` is unknown.
+        TypeError: If a tensor is not floating point, the mask is not boolean, or an option is unknown or missing.
+        ValueError: If a shape does not fit, a value is not finite (see :func:`info_nce`), or an option is out of range.
 
     Example:
         >>> import torch
@@ -90,25 +78,14 @@ def negative_logits(
         tensor([[2.0000, 1.2000],
                 [0.0000, 1.6000]])
     """
-    _check_settings(temperature, negative_scale, scope)
-    _check_rank("anchors", anchors, (2, 3))
-    _check_rank("negatives", negatives, (2, 3))
-    anchors = unit("anchors", anchors)
-    negatives = unit("negatives", negatives, features=anchors.shape[-1])
-    if not negative_gradient:
-        negatives = negatives.detach()
-    views = anchors if anchors.ndim == 3 else anchors[:, None]
-    if scope == "own":
-        if len(negatives) != len(anchors):
-            raise ValueError(
-                f'scope="own" gives each of the {len(anchors)} images its own negatives, got negatives of shape '
-                f'{tuple(negatives.shape)}; for negatives that all images share pass scope="batch"'
-            )
-        similarities = similarity(views, negatives if negatives.ndim == 3 else negatives[:, None])
-    else:
-        shared = negatives.flatten(0, -2)
-        similarities = similarity(views, gather(shared) if gather_distributed else shared)
-    return (similarities * (negative_scale / temperature)).reshape(*anchors.shape[:-1], -1)
+    if "temperature" not in options:
+        raise TypeError("negative_logits needs the temperature of the loss that the columns are added to")
+    complete_options = complete(options)
+    check_rank(anchors, "anchors", (2, 3))
+    views = unit(anchors if anchors.ndim == 3 else anchors[:, None], "anchors")
+    (part,) = negative_parts(views, negatives, mask, complete_options)
+    logits = part.logits + math.log(part.weight) if part.weight != 1 else part.logits
+    return logits.reshape(*anchors.shape[:-1], -1)
 
 
 def info_nce(
@@ -117,18 +94,17 @@ def info_nce(
     *,
     queue: Tensor | None = None,
     negatives: Tensor | None = None,
-    temperature: float = 0.2,
-    negative_scale: float = 1.0,
-    scope: Scope = "own",
-    negative_gradient: bool = False,
-    gather_distributed: bool = False,
+    negative_mask: Tensor | None = None,
+    candidate_mask: Tensor | None = None,
+    in_batch: bool | None = None,
+    decoupled: bool = False,
+    **options: Unpack[ContrastiveOptions],
 ) -> Tensor:
     """InfoNCE of queries against keys (MoCo, NNCLR, CLIP's image side), with negatives in the denominator.
 
-    The loss is the cross-entropy of the positive among ``[q·k₊, candidates, α q·k̄] / τ``. With a queue the candidates
-    are its rows (MoCo); without, they are the keys of the other images in the batch. ``negatives=None`` is plain
-    InfoNCE bit for bit. Sources: van den Oord et al. 2018; He et al., "Momentum Contrast", CVPR 2020; Sinha et al.
-    2021; the scale α, Ge et al., NeurIPS 2021.
+    The loss is the cross-entropy of the positive among ``[q·k₊, candidates, α q·k̄] / τ``. The candidates are the keys
+    of the other images in the batch, the rows of a queue (MoCo), or both. Sources: van den Oord et al. 2018; He et al.,
+    "Momentum Contrast", CVPR 2020; Sinha et al. 2021; the scale α, Ge et al., NeurIPS 2021.
 
     In MoCo, embed negatives with the momentum encoder, without gradient, in a forward pass of their own (beside the
     keys they would shift the batch statistics), and do not enqueue them.
@@ -137,90 +113,97 @@ def info_nce(
     accelerator, where looking for them would stall the stream at each step, they surface as a NaN loss.
 
     Args:
-        query: ``(B, D)``.
-        key: ``(B, D)``; ``key[i]`` is the positive of ``query[i]``. Gradient flows into it if it carries any.
+        query: Embeddings ``(B, D)``.
+        key: Embeddings ``(B, D)``; ``key[i]`` is the positive of ``query[i]``. Gradient flows in if it carries any.
         queue: Earlier keys, ``(K, D)``. Taken as the same on all ranks: it is never gathered.
         negatives: Embedded negatives, ``(B, D)``, ``(B, M, D)`` or ``(M, D)``; see the top of the module.
-        temperature: τ, above 0.
-        negative_scale: α, above 0, multiplies the similarity to negatives before the division by τ.
-        scope: ``"own"``: an image sees its own negatives. ``"batch"``: it sees everybody's.
-        negative_gradient: Whether gradient flows into ``negatives``. Off, since they stand on the key side.
-        gather_distributed: Whether in-batch keys, and negatives of ``scope="batch"``, of all ranks are joined.
+        negative_mask: Booleans that say which negatives count, ``(B,)`` or ``(B, M)`` with ``scope="own"``, ``(B, K)``
+            with ``scope="batch"``, for the ``K`` negatives that an image sees.
+        candidate_mask: Booleans that say which other keys, and then which rows of the queue, count for a query,
+            ``(B, B)``, ``(B, K)`` or ``(B, B + K)``. What it says of the positive is not asked.
+        in_batch: Whether the keys of other images are candidates. ``None``: where there is no queue.
+        decoupled: Whether the positive stays out of the denominator, as in :func:`dcl`.
+        **options: Keyword arguments of :class:`ContrastiveOptions`. By default the temperature is 0.2, and no gradient
+            flows into negatives, since they stand on the side of the keys.
 
     Returns:
-        The mean over the queries, a scalar in float32 or wider.
+        The mean over the queries, a scalar in float32 or wider. A query without candidates counts as 0.
 
     Raises:
-        TypeError: If a tensor is not floating point.
-        ValueError: If a shape does not fit, a value is not finite, ``temperature`` or ``negative_scale`` is not a
-            finite number above 0, or ``scope`` is unknown.
+        TypeError: If a tensor is not floating point, a mask is not boolean, or an option is unknown.
+        ValueError: If a shape does not fit, a value is not finite, an option is out of range, or there are no
+            candidates at all.
 
     Example:
         >>> import torch
         >>> query, key = torch.eye(2), torch.eye(2)
         >>> info_nce(query, key, temperature=1.0)
         tensor(0.3133)
-        >>> info_nce(query, key, negatives=torch.tensor([[0.0, 1.0], [1.0, 0.0]]), temperature=1.0)
+        >>> negatives = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+        >>> info_nce(query, key, negatives=negatives, temperature=1.0)
         tensor(0.5514)
+        >>> info_nce(query, key, negatives=negatives, in_batch=False, temperature=1.0)
+        tensor(0.3133)
     """
-    settings: _Settings = {
-        "temperature": temperature,
-        "negative_scale": negative_scale,
-        "scope": scope,
-        "negative_gradient": negative_gradient,
-        "gather_distributed": gather_distributed,
-    }
-    _check_settings(**settings)
-    _check_pair("query", query, "key", key)
-    query, key = unit("query", query), unit("key", key)
-    if queue is None:
-        keys = gather(key) if gather_distributed else key
-        similarities = similarity(query, keys)
-        target = torch.arange(len(query), device=query.device) + _offset(query, gather_distributed)
-    else:
-        _check_rank("queue", queue, (2,))
-        positive = similarity(query[:, None], key[:, None])[:, 0]
-        candidates = similarity(query, unit("queue", queue, features=query.shape[1]))
-        similarities = torch.cat([positive, candidates], dim=1)
-        target = torch.zeros(len(query), dtype=torch.long, device=query.device)
-    logits = similarities / temperature
-    if negatives is not None:
-        logits = torch.cat([logits, negative_logits(query, negatives, **settings)], dim=1)
-    return F.cross_entropy(logits, target)
+    settings = complete(options, INFO_NCE)
+    _check_pair(query, "query", key, "key")
+    query, key = unit(query, "query"), unit(key, "key")
+    scaled = query / settings["temperature"]
+    positive = (scaled * key).sum(dim=1)
+    in_batch = queue is None if in_batch is None else in_batch
+    others = []
+    if in_batch:
+        keys = distributed.gather(key) if settings["gather_distributed"] else key
+        others.append(similarity(scaled, keys))
+        _hide_diagonal(others[0], _offset(query, settings))
+    if queue is not None:
+        check_rank(queue, "queue", (2,))
+        if not len(queue):
+            raise ValueError("queue has no rows: pass queue=None until it holds earlier keys")
+        others.append(similarity(scaled, unit(queue, "queue", features=query.shape[1])))
+    if not others and negatives is None:
+        raise ValueError("there is nothing to contrast with: no keys of the batch, no queue and no negatives")
+    if candidate_mask is not None:
+        widths = [logits.shape[1] for logits in others]
+        check_mask(candidate_mask, "candidate_mask", (len(query), sum(widths)))
+        for logits, mask in zip(others, torch.split(candidate_mask, widths, dim=1), strict=True):
+            hide(logits, ~mask)
+    parts = [Part(logits) for logits in others]
+    if not decoupled:
+        parts.append(Part(positive[:, None], negative=False))
+    parts += negative_parts(query[:, None], negatives, negative_mask, settings)
+    return surprise(positive, parts, settings["concentration"]).mean()
 
 
 def nt_xent(
-    z0: Tensor,
-    z1: Tensor,
+    z0: Tensor | Sequence[Tensor],
+    z1: Tensor | None = None,
     *,
     negatives: Tensor | None = None,
-    temperature: float = 0.5,
-    negative_scale: float = 1.0,
-    scope: Scope = "own",
-    negative_gradient: bool = True,
-    gather_distributed: bool = False,
+    negative_mask: Tensor | None = None,
+    candidate_mask: Tensor | None = None,
+    **options: Unpack[ContrastiveOptions],
 ) -> Tensor:
     """NT-Xent, SimCLR's loss, with negatives in the denominator.
 
     Each of the 2B embeddings is an anchor; its positive is the image's other view, its candidates all 2B − 1 others.
+    With more than two views an anchor's loss is the mean over its positives, and all others stand in the denominator.
     Source: Chen et al., "A Simple Framework for Contrastive Learning", ICML 2020.
 
     Args:
-        z0: The first views, ``(B, D)``.
-        z1: The second views, ``(B, D)``.
-        negatives: Embedded negatives, ``(B, D)``, ``(B, M, D)`` or ``(M, D)``; both views of an image see the same.
-        temperature: τ, above 0.
-        negative_scale: α, above 0, multiplies the similarity to negatives before the division by τ.
-        scope: ``"own"``: an image sees its own negatives. ``"batch"``: it sees everybody's.
-        negative_gradient: Whether gradient flows into ``negatives``. On, since here one encoder makes every embedding
-            and gradient flows into every candidate.
-        gather_distributed: Whether candidates, and negatives of ``scope="batch"``, of all ranks are joined.
+        z0: Embeddings of the first views, ``(B, D)``; or a list of those of two views or more, without ``z1``.
+        z1: Embeddings of the second views, ``(B, D)``.
+        negatives: Embedded negatives, ``(B, D)``, ``(B, M, D)`` or ``(M, D)``; all views of an image see the same.
+        negative_mask: Booleans that say which negatives count; as in :func:`info_nce`.
+        candidate_mask: Booleans ``(B, B)`` that say whether the views of image ``j`` count for those of image ``i``.
+            With joined ranks ``(B, ranks · B)``. What it says of an image and itself is not asked.
+        **options: Keyword arguments of :class:`ContrastiveOptions`; by default the temperature is 0.5.
 
     Returns:
-        The mean over the 2B anchors, a scalar in float32 or wider.
+        The mean over the anchors, a scalar in float32 or wider.
 
     Raises:
-        TypeError: If a tensor is not floating point.
+        TypeError: As :func:`info_nce`.
         ValueError: As :func:`info_nce`.
 
     Example:
@@ -230,47 +213,41 @@ def nt_xent(
         tensor(0.5514)
         >>> nt_xent(z0, z1, negatives=-torch.eye(2), temperature=1.0)
         tensor(0.6265)
+        >>> nt_xent([z0, z1, z1], temperature=1.0)
+        tensor(1.1326)
     """
-    settings: _Settings = {
-        "temperature": temperature,
-        "negative_scale": negative_scale,
-        "scope": scope,
-        "negative_gradient": negative_gradient,
-        "gather_distributed": gather_distributed,
-    }
-    return _two_view(z0, z1, negatives, settings)
+    views = stack_views(z0, z1)
+    return contrast_images(views, negatives, negative_mask, candidate_mask, complete(options, NT_XENT))
 
 
 def dcl(
-    z0: Tensor,
-    z1: Tensor,
+    z0: Tensor | Sequence[Tensor],
+    z1: Tensor | None = None,
     *,
     negatives: Tensor | None = None,
-    temperature: float = 0.1,
-    negative_scale: float = 1.0,
-    scope: Scope = "own",
-    negative_gradient: bool = True,
-    gather_distributed: bool = False,
+    negative_mask: Tensor | None = None,
+    candidate_mask: Tensor | None = None,
+    **options: Unpack[ContrastiveOptions],
 ) -> Tensor:
-    """The decoupled contrastive loss: :func:`nt_xent` without the positive in the denominator.
+    """The decoupled contrastive loss: :func:`nt_xent` without the positives in the denominator.
 
-    Source: Yeh et al., "Decoupled Contrastive Learning", ECCV 2022, equation 6.
+    With a queue it is ``info_nce(..., decoupled=True)``. Source: Yeh et al., "Decoupled Contrastive Learning", ECCV
+    2022, equation 6.
 
     Args:
-        z0: The first views, ``(B, D)``.
-        z1: The second views, ``(B, D)``.
-        negatives: Embedded negatives, ``(B, D)``, ``(B, M, D)`` or ``(M, D)``; both views of an image see the same.
-        temperature: τ, above 0.
-        negative_scale: α, above 0, multiplies the similarity to negatives before the division by τ.
-        scope: ``"own"``: an image sees its own negatives. ``"batch"``: it sees everybody's.
-        negative_gradient: Whether gradient flows into ``negatives``; on, as in :func:`nt_xent`.
-        gather_distributed: Whether candidates, and negatives of ``scope="batch"``, of all ranks are joined.
+        z0: Embeddings of the first views, ``(B, D)``; or a list of those of two views or more, without ``z1``.
+        z1: Embeddings of the second views, ``(B, D)``.
+        negatives: Embedded negatives, ``(B, D)``, ``(B, M, D)`` or ``(M, D)``; all views of an image see the same.
+        negative_mask: Booleans that say which negatives count; as in :func:`info_nce`.
+        candidate_mask: Booleans that say which other images count; as in :func:`nt_xent`.
+        **options: Keyword arguments of :class:`ContrastiveOptions`; by default the temperature is 0.1.
 
     Returns:
-        The mean over the 2B anchors, a scalar in float32 or wider; it may be negative.
+        The mean over the anchors, a scalar in float32 or wider; it may be negative. An anchor without candidates counts
+        as 0.
 
     Raises:
-        TypeError: If a tensor is not floating point.
+        TypeError: As :func:`info_nce`.
         ValueError: As :func:`info_nce`; also if there is one image and no negative, which leaves no denominator.
 
     Example:
@@ -280,14 +257,8 @@ def dcl(
         >>> dcl(torch.eye(2), torch.eye(2), negatives=-torch.eye(2), temperature=1.0)
         tensor(-0.1380)
     """
-    settings: _Settings = {
-        "temperature": temperature,
-        "negative_scale": negative_scale,
-        "scope": scope,
-        "negative_gradient": negative_gradient,
-        "gather_distributed": gather_distributed,
-    }
-    return _two_view(z0, z1, negatives, settings, decoupled=True)
+    views = stack_views(z0, z1)
+    return contrast_images(views, negatives, negative_mask, candidate_mask, complete(options, DCL), decoupled=True)
 
 
 def sup_con(
@@ -295,11 +266,9 @@ def sup_con(
     labels: Tensor,
     *,
     negatives: Tensor | None = None,
-    temperature: float = 0.07,
-    negative_scale: float = 1.0,
-    scope: Scope = "batch",
-    negative_gradient: bool = True,
-    gather_distributed: bool = False,
+    negative_mask: Tensor | None = None,
+    candidate_mask: Tensor | None = None,
+    **options: Unpack[ContrastiveOptions],
 ) -> Tensor:
     """The supervised contrastive loss, with negatives of no class (UniCon's *universum*) in the denominator.
 
@@ -310,21 +279,20 @@ def sup_con(
     mixtures of images of two classes.
 
     Args:
-        features: ``(B, D)``, or ``(B, V, D)`` for ``V`` views of each image.
-        labels: ``(B,)``, integers.
+        features: Embeddings ``(B, D)``, or ``(B, V, D)`` for ``V`` views of each image.
+        labels: Classes of the images, integers ``(B,)``.
         negatives: Embedded negatives, ``(M, D)``, ``(B, D)`` or ``(B, M, D)``.
-        temperature: τ, above 0.
-        negative_scale: α, above 0, multiplies the similarity to negatives before the division by τ.
-        scope: ``"batch"``: every anchor sees all negatives, which belong to no class, hence to no image either.
-            ``"own"``: an anchor sees its image's only.
-        negative_gradient: Whether gradient flows into ``negatives``; on, as in :func:`nt_xent`.
-        gather_distributed: Whether embeddings, labels, and negatives of ``scope="batch"``, of all ranks are joined.
+        negative_mask: Booleans that say which negatives count; as in :func:`info_nce`.
+        candidate_mask: Booleans that say which images of other classes count; as in :func:`nt_xent`. What it says of
+            images of one class is not asked.
+        **options: Keyword arguments of :class:`ContrastiveOptions`. By default the temperature is 0.07, and every
+            anchor sees all negatives, which belong to no class, hence to no image either.
 
     Returns:
         The mean over the anchors, a scalar in float32 or wider.
 
     Raises:
-        TypeError: If ``features`` or ``negatives`` are not floating point, or ``labels`` are.
+        TypeError: As :func:`info_nce`; also if ``labels`` are not integers.
         ValueError: As :func:`info_nce`; also if ``labels`` are not one for each image, or there is one embedding and
             no negative.
 
@@ -336,60 +304,50 @@ def sup_con(
         >>> sup_con(features, labels, negatives=torch.tensor([[1.0, 1.0]]), temperature=1.0)
         tensor(0.9090)
     """
-    settings: _Settings = {
-        "temperature": temperature,
-        "negative_scale": negative_scale,
-        "scope": scope,
-        "negative_gradient": negative_gradient,
-        "gather_distributed": gather_distributed,
-    }
-    _check_rank("features", features, (2, 3))
+    settings = complete(options, SUP_CON)
+    check_rank(features, "features", (2, 3))
     if labels.is_floating_point():
         raise TypeError(f"labels must be integers, got {labels.dtype}")
     if labels.shape != features.shape[:1]:
         raise ValueError(f"labels must have shape ({len(features)},), one for each image, got {tuple(labels.shape)}")
-    labels = gather(labels) if gather_distributed else labels
-    views = unit("features", features)
-    return _multi_view(views if views.ndim == 3 else views[:, None], labels, negatives, settings)
+    views = unit(features if features.ndim == 3 else features[:, None], "features")
+    logits, others = _similarities(views, settings)
+    _check_company(others, 1, negatives)
+    joined = distributed.gather(labels) if settings["gather_distributed"] else labels
+    other_class = labels[:, None] != joined
+    per_image = views.shape[1]
+    alike = ~other_class.repeat_interleave(per_image, 0).repeat_interleave(per_image, 1)
+    _hide_diagonal(alike, _offset(logits, settings), value=False)
+    count = alike.sum(dim=1)
+    positives = logits.masked_fill(~alike, -math.inf)
+    positive = torch.where(alike, logits, 0.0).sum(dim=1) / count.clamp(min=1)
+
+    if candidate_mask is not None:
+        check_mask(candidate_mask, "candidate_mask", tuple(other_class.shape))
+        other_class = other_class & candidate_mask
+    _hide_images(logits, other_class, views)
+    parts = [Part(logits), Part(positives, negative=False)]
+    parts += negative_parts(views, negatives, negative_mask, settings)
+    return torch.where(count > 0, surprise(positive, parts, settings["concentration"]), 0.0).mean()
 
 
-class _ContrastiveLoss(nn.Module):
-    """The settings of a contrastive loss, checked once; plain attributes, which a schedule may set during training."""
+class _ContrastiveLoss(KeepsOptions, nn.Module):
+    """The options of a contrastive loss, checked once; plain attributes, which a schedule may set during training."""
 
-    def __init__(
-        self,
-        temperature: float,
-        negative_scale: float,
-        scope: Scope,
-        negative_gradient: bool,
-        gather_distributed: bool,
-    ) -> None:
+    defaults: ClassVar[ContrastiveOptions]
+
+    def __init__(self, **options: Unpack[ContrastiveOptions]) -> None:
         super().__init__()
-        _check_settings(temperature, negative_scale, scope)
-        self.temperature = temperature
-        self.negative_scale = negative_scale
-        self.scope: Scope = scope
-        self.negative_gradient = negative_gradient
-        self.gather_distributed = gather_distributed
-
-    @property
-    def settings(self) -> _Settings:
-        """The settings as the functional form takes them."""
-        return {
-            "temperature": self.temperature,
-            "negative_scale": self.negative_scale,
-            "scope": self.scope,
-            "negative_gradient": self.negative_gradient,
-            "gather_distributed": self.gather_distributed,
-        }
-
-    def extra_repr(self) -> str:
-        """The settings, as in the constructor."""
-        return ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
+        self.keep(self.defaults, **options)
 
 
 class InfoNCELoss(_ContrastiveLoss):
     """Module twin of :func:`info_nce`, with the same settings.
+
+    Args:
+        in_batch: Whether the keys of other images are candidates. ``None``: where there is no queue.
+        decoupled: Whether the positive stays out of the denominator.
+        **options: Keyword arguments of :class:`ContrastiveOptions`, with the defaults of :func:`info_nce`.
 
     Example:
         >>> import torch
@@ -397,26 +355,44 @@ class InfoNCELoss(_ContrastiveLoss):
         tensor(0.5514)
     """
 
+    defaults = INFO_NCE
+
     def __init__(
-        self,
-        temperature: float = 0.2,
-        *,
-        negative_scale: float = 1.0,
-        scope: Scope = "own",
-        negative_gradient: bool = False,
-        gather_distributed: bool = False,
+        self, in_batch: bool | None = None, decoupled: bool = False, **options: Unpack[ContrastiveOptions]
     ) -> None:
-        super().__init__(temperature, negative_scale, scope, negative_gradient, gather_distributed)
+        super().__init__(**options)
+        self.in_batch = in_batch
+        self.decoupled = decoupled
 
     def forward(
-        self, query: Tensor, key: Tensor, queue: Tensor | None = None, negatives: Tensor | None = None
+        self,
+        query: Tensor,
+        key: Tensor,
+        queue: Tensor | None = None,
+        negatives: Tensor | None = None,
+        negative_mask: Tensor | None = None,
+        candidate_mask: Tensor | None = None,
     ) -> Tensor:
         """The loss of ``(B, D)`` queries and keys, a ``(K, D)`` queue and negatives; see :func:`info_nce`."""
-        return info_nce(query, key, queue=queue, negatives=negatives, **self.settings)
+        return info_nce(
+            query,
+            key,
+            queue=queue,
+            negatives=negatives,
+            negative_mask=negative_mask,
+            candidate_mask=candidate_mask,
+            in_batch=self.in_batch,
+            decoupled=self.decoupled,
+            **self.options,
+        )
+
+    def extra_repr(self) -> str:
+        """The settings, as in the constructor."""
+        return f"in_batch={self.in_batch}, decoupled={self.decoupled}, {super().extra_repr()}"
 
 
 class NTXentLoss(_ContrastiveLoss):
-    """Module twin of :func:`nt_xent`, with the same settings.
+    """Module twin of :func:`nt_xent`, with the same options.
 
     Example:
         >>> import torch
@@ -424,24 +400,23 @@ class NTXentLoss(_ContrastiveLoss):
         tensor(0.5514)
     """
 
-    def __init__(
-        self,
-        temperature: float = 0.5,
-        *,
-        negative_scale: float = 1.0,
-        scope: Scope = "own",
-        negative_gradient: bool = True,
-        gather_distributed: bool = False,
-    ) -> None:
-        super().__init__(temperature, negative_scale, scope, negative_gradient, gather_distributed)
+    defaults = NT_XENT
 
-    def forward(self, z0: Tensor, z1: Tensor, negatives: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        z0: Tensor | Sequence[Tensor],
+        z1: Tensor | None = None,
+        negatives: Tensor | None = None,
+        negative_mask: Tensor | None = None,
+        candidate_mask: Tensor | None = None,
+    ) -> Tensor:
         """The loss of ``(B, D)`` embeddings of two views and of negatives; see :func:`nt_xent`."""
-        return nt_xent(z0, z1, negatives=negatives, **self.settings)
+        masks = {"negative_mask": negative_mask, "candidate_mask": candidate_mask}
+        return nt_xent(z0, z1, negatives=negatives, **masks, **self.options)
 
 
 class DCLLoss(_ContrastiveLoss):
-    """Module twin of :func:`dcl`, with the same settings.
+    """Module twin of :func:`dcl`, with the same options.
 
     Example:
         >>> import torch
@@ -449,24 +424,23 @@ class DCLLoss(_ContrastiveLoss):
         tensor(-0.3069)
     """
 
-    def __init__(
-        self,
-        temperature: float = 0.1,
-        *,
-        negative_scale: float = 1.0,
-        scope: Scope = "own",
-        negative_gradient: bool = True,
-        gather_distributed: bool = False,
-    ) -> None:
-        super().__init__(temperature, negative_scale, scope, negative_gradient, gather_distributed)
+    defaults = DCL
 
-    def forward(self, z0: Tensor, z1: Tensor, negatives: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        z0: Tensor | Sequence[Tensor],
+        z1: Tensor | None = None,
+        negatives: Tensor | None = None,
+        negative_mask: Tensor | None = None,
+        candidate_mask: Tensor | None = None,
+    ) -> Tensor:
         """The loss of ``(B, D)`` embeddings of two views and of negatives; see :func:`dcl`."""
-        return dcl(z0, z1, negatives=negatives, **self.settings)
+        masks = {"negative_mask": negative_mask, "candidate_mask": candidate_mask}
+        return dcl(z0, z1, negatives=negatives, **masks, **self.options)
 
 
 class SupConLoss(_ContrastiveLoss):
-    """Module twin of :func:`sup_con`, with the same settings.
+    """Module twin of :func:`sup_con`, with the same options.
 
     Example:
         >>> import torch
@@ -474,89 +448,108 @@ class SupConLoss(_ContrastiveLoss):
         tensor(0.5514)
     """
 
-    def __init__(
+    defaults = SUP_CON
+
+    def forward(
         self,
-        temperature: float = 0.07,
-        *,
-        negative_scale: float = 1.0,
-        scope: Scope = "batch",
-        negative_gradient: bool = True,
-        gather_distributed: bool = False,
-    ) -> None:
-        super().__init__(temperature, negative_scale, scope, negative_gradient, gather_distributed)
-
-    def forward(self, features: Tensor, labels: Tensor, negatives: Tensor | None = None) -> Tensor:
+        features: Tensor,
+        labels: Tensor,
+        negatives: Tensor | None = None,
+        negative_mask: Tensor | None = None,
+        candidate_mask: Tensor | None = None,
+    ) -> Tensor:
         """The loss of ``(B, D)`` or ``(B, V, D)`` features and ``(B,)`` labels; see :func:`sup_con`."""
-        return sup_con(features, labels, negatives=negatives, **self.settings)
+        masks = {"negative_mask": negative_mask, "candidate_mask": candidate_mask}
+        return sup_con(features, labels, negatives=negatives, **masks, **self.options)
 
 
-def _two_view(z0: Tensor, z1: Tensor, negatives: Tensor | None, settings: _Settings, decoupled: bool = False) -> Tensor:
-    """The supervised loss when every image is a class of its own."""
-    _check_pair("z0", z0, "z1", z1)
-    images = len(z0) * (world_size() if settings["gather_distributed"] else 1)
-    labels = torch.arange(images, device=z0.device)
-    views = torch.stack([unit("z0", z0), unit("z1", z1)], dim=1)
-    return _multi_view(views, labels, negatives, settings, decoupled)
-
-
-def _multi_view(
-    views: Tensor, labels: Tensor, negatives: Tensor | None, settings: _Settings, decoupled: bool = False
+def contrast_images(
+    views: Tensor,
+    negatives: Tensor | None,
+    negative_mask: Tensor | None,
+    candidate_mask: Tensor | None,
+    options: ContrastiveOptions,
+    decoupled: bool = False,
+    positive_weight: Tensor | None = None,
 ) -> Tensor:
-    """Mean over all anchors of log(sum over candidates) − mean over positives, both of similarities / τ.
+    """The loss of ``V`` views of each image, which are each other's positives.
 
     Args:
-        views: ``(B, V, D)``, each of length one.
-        labels: Which images are each other's positives; those of all ranks where ranks are joined.
+        views: Embeddings of length one, ``(B, V, D)``.
         negatives: As the public functions take them.
-        settings: As the public functions take them.
-        decoupled: Whether positives stay out of the sum over candidates.
+        negative_mask: As the public functions take it.
+        candidate_mask: As the public functions take it.
+        options: Complete options.
+        decoupled: Whether positives stay out of the denominator.
+        positive_weight: Factor of the positives in the numerator, ``(B, V)``; 1 without it.
     """
-    _check_settings(**settings)
-    images, per_image, _ = views.shape
-    offset = _offset(views, settings["gather_distributed"])
+    images, count, _ = views.shape
+    logits, others = _similarities(views, options)
+    if decoupled:
+        _check_company(others, count, negatives)
+    own = logits.view(images, count, -1, count).diagonal(_offset(views, options), dim1=0, dim2=2)
+    with torch.no_grad():
+        own.fill_(-math.inf)
+    if candidate_mask is not None:
+        _hide_images(logits, candidate_mask, views)
+    scaled = views / options["temperature"]
+    turns = [(scaled * views.roll(turn, dims=1)).sum(dim=2) for turn in range(1, count)]
+    positives = torch.stack(turns, dim=2).flatten(0, 1)
+    positive = positives.mean(dim=1)
+    if positive_weight is not None:
+        positive = positive * positive_weight.flatten()
+
+    parts = [Part(logits)]
+    if not decoupled:
+        parts.append(Part(positives, negative=False))
+    parts += negative_parts(views, negatives, negative_mask, options)
+    return surprise(positive, parts, options["concentration"]).mean()
+
+
+def stack_views(z0: Tensor | Sequence[Tensor], z1: Tensor | None) -> Tensor:
+    """Return views ``(B, V, D)`` of length one, of two tensors or of a list of tensors ``(B, D)``."""
+    if isinstance(z0, Tensor) and isinstance(z1, Tensor):
+        _check_pair(z0, "z0", z1, "z1")
+        return torch.stack([unit(z0, "z0"), unit(z1, "z1")], dim=1)
+    if isinstance(z0, Tensor) or z1 is not None or len(z0) < 2:
+        raise TypeError("views come as two tensors z0 and z1, or as one list of two tensors or more")
+    for number, view in enumerate(z0):
+        _check_pair(z0[0], "z0[0]", view, f"z0[{number}]")
+    return torch.stack([unit(view, f"z0[{number}]") for number, view in enumerate(z0)], dim=1)
+
+
+def _similarities(views: Tensor, options: ContrastiveOptions) -> tuple[Tensor, int]:
+    """Return the logits ``(B · V, N)`` among all views, those of other ranks included, and ``N``."""
     anchors = views.flatten(0, 1)
-    others = gather(anchors) if settings["gather_distributed"] else anchors
-    logits = similarity(anchors, others) / settings["temperature"]
-
-    own_labels = labels[offset : offset + images].repeat_interleave(per_image)
-    same = own_labels[:, None] == labels.repeat_interleave(per_image)
-    itself = torch.arange(len(anchors), device=views.device) + offset * per_image
-    oneself = itself[:, None] == torch.arange(len(others), device=views.device)
-    positives = same & ~oneself
-
-    candidates = logits.masked_fill(same if decoupled else oneself, -math.inf)
-    if negatives is not None:
-        columns = negative_logits(views, negatives, **settings)
-        candidates = torch.cat([candidates, columns.flatten(0, 1)], dim=1)
-    elif len(others) == (per_image if decoupled else 1):
-        raise ValueError(f"one image with {per_image} view(s) and no negatives: there is nothing to contrast it with")
-
-    count = positives.sum(dim=1)
-    positive = (logits * positives).sum(dim=1) / count.clamp(min=1)
-    return torch.where(count > 0, candidates.logsumexp(dim=1) - positive, 0.0).mean()
+    others = distributed.gather(anchors) if options["gather_distributed"] else anchors
+    return similarity(anchors / options["temperature"], others), len(others)
 
 
-def _offset(embeddings: Tensor, gather_distributed: bool) -> int:
+def _hide_images(logits: Tensor, counted: Tensor, views: Tensor) -> None:
+    """Keep, for the views of an image, those of the images that count: ``(B, B)``, or with ranks ``(B, ranks · B)``."""
+    images, count, _ = views.shape
+    blocks = logits.view(images, count, -1, count)
+    check_mask(counted, "candidate_mask", (images, blocks.shape[2]))
+    hide(blocks, ~counted[:, None, :, None])
+
+
+def _hide_diagonal(matrix: Tensor, offset: int, value: float = -math.inf) -> None:
+    with torch.no_grad():
+        matrix.diagonal(offset).fill_(value)
+
+
+def _offset(rows: Tensor, options: ContrastiveOptions) -> int:
     """Where this rank's rows begin among those of all ranks."""
-    return rank() * len(embeddings) if gather_distributed else 0
+    return distributed.rank() * len(rows) if options["gather_distributed"] else 0
 
 
-def _check_settings(temperature: float, negative_scale: float, scope: str, **_: bool) -> None:
-    as_positive(temperature, "temperature")
-    as_positive(negative_scale, "negative_scale")
-    check_word(scope, "scope", _SCOPES)
+def _check_company(others: int, own: int, negatives: Tensor | None) -> None:
+    if others == own and negatives is None:
+        raise ValueError(f"one image with {own} view(s) and no negatives: there is nothing to contrast it with")
 
 
-def _check_rank(name: str, embeddings: Tensor, ranks: tuple[int, ...]) -> None:
-    if not isinstance(embeddings, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, got {type(embeddings).__name__}")
-    if embeddings.ndim not in ranks:
-        wanted = " or ".join({2: "(N, D)", 3: "(B, M, D)"}[ndim] for ndim in ranks)
-        raise ValueError(f"{name} must have shape {wanted}, got {tuple(embeddings.shape)}")
-
-
-def _check_pair(name: str, embeddings: Tensor, other_name: str, others: Tensor) -> None:
-    _check_rank(name, embeddings, (2,))
+def _check_pair(embeddings: Tensor, name: str, others: Tensor, other_name: str) -> None:
+    check_rank(embeddings, name, (2,))
     if embeddings.shape != others.shape:
         raise ValueError(
             f"{name} and {other_name} must have the same shape, got {tuple(embeddings.shape)} and {tuple(others.shape)}"

@@ -57,8 +57,8 @@ def mix_hard_negatives(
         raise ValueError(
             f"query must have shape (B, D) and queue (K, D), got {tuple(query.shape)} and {tuple(queue.shape)}"
         )
-    query = unit("query", query)
-    queue = unit("queue", queue, features=query.shape[1])
+    query = unit(query, "query")
+    queue = unit(queue, "queue", features=query.shape[1])
     if n_hardest > len(queue):
         raise ValueError(f"n_hardest={n_hardest} is more than the {len(queue)} rows of the queue")
 
@@ -81,7 +81,7 @@ def mix_hard_negatives(
     if n_mix_query:
         row = pick(n_mix_query, n_hardest)
         mixes.append(torch.lerp(queue[hardest.gather(1, row)], query[:, None], weigh(n_mix_query) / 2))
-    mixed = unit("mixes", torch.cat(mixes, dim=1))
+    mixed = unit(torch.cat(mixes, dim=1), "mixes")
     return mixed.detach() if detach else mixed
 
 

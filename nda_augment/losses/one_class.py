@@ -98,8 +98,8 @@ def uniclr(
         if embeddings.ndim != 3 or embeddings.shape[1] < fewest:
             wanted = "(N, views, D)" + (" with two views at least" if fewest == 2 else "")
             raise ValueError(f"{name} must be {wanted}, got {tuple(embeddings.shape)}")
-    normal = unit("inliers", inliers)
-    negative = unit("outliers", outliers, features=inliers.shape[-1])
+    normal = unit(inliers, "inliers")
+    negative = unit(outliers, "outliers", features=inliers.shape[-1])
     count = normal.shape[0] * normal.shape[1]
     if count < 2:
         raise ValueError("a single normal view has no other to be drawn to; give two views, or two images")

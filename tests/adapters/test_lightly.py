@@ -175,24 +175,58 @@ def test_gradient_reaches_negatives_in_the_batch_and_not_beside_a_bank(kind: str
     assert out0.grad is not None
 
 
-@pytest.mark.parametrize("kind", ["in batch", "bank", "decoupled"])
+@lightly_warns
+@pytest.mark.parametrize("kind", PAIRS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_with_a_small_temperature_stays_near_the_full_one(kind: str, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("given", [True, False])
+def test_autocast_changes_nothing_with_negatives_or_where_full_precision_is_asked_for(
+    kind: str, dtype: torch.dtype, given: bool
+) -> None:
     ours, _, arguments = PAIRS[kind]
     losses = []
     for autocast in (False, True):
         torch.manual_seed(3)
-        criterion = ours(**{**arguments, "temperature": 0.05})
+        criterion = ours(**{**arguments, "temperature": 0.05}, full_precision=not given)
         out0, out1, negatives = outputs((B, D), (B, D), (B, D))
         with torch.autocast("cpu", dtype, enabled=autocast):
-            losses.append(criterion(out0, out1, negatives))
-    torch.testing.assert_close(losses[0], losses[1].float(), rtol=0.03, atol=0.03)
+            losses.append(criterion(out0, out1, negatives if given else None))
+    assert torch.equal(*losses)
+
+
+def test_half_precision_is_the_parents_unless_asked_otherwise() -> None:
+    ours, parent = build("in batch")
+    halves = [output.bfloat16() for output in outputs((B, D), (B, D))]
+    assert ours(*halves).dtype == parent(*halves).dtype == torch.bfloat16
+    exact = NDANTXentLoss(0.2, full_precision=True)(*halves)
+    assert torch.equal(exact, parent(*[half.float() for half in halves]))
+
+
+@lightly_warns
+@pytest.mark.parametrize("kind", PAIRS)
+def test_negatives_count_whatever_the_parent_does(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later Lightly may compute its loss in other steps; ours must not rely on them."""
+    criterion, parent = build(kind)
+    out0, out1, negatives = outputs((B, D), (B, D), (B, D))
+    with_negatives = criterion(out0, out1, negatives)
+    criterion, parent = build(kind)
+    monkeypatch.setattr(type(parent), "forward", lambda self, out0, out1: (out0 * out1).sum())
+    assert torch.equal(criterion(out0, out1, negatives), with_negatives)
+
+
+@lightly_warns
+@pytest.mark.parametrize("kind", PAIRS)
+def test_masked_and_weighted_negatives(kind: str) -> None:
+    out0, out1, negatives = outputs((B, D), (B, D), (B, 2, D))
+    counted = torch.tensor([[True, False]] * B)
+    masked = build(kind, negative_weight=2.0)[0](out0, out1, negatives, counted)
+    twice = build(kind)[0](out0, out1, negatives[:, [0, 0]])
+    torch.testing.assert_close(masked, twice)
 
 
 @pytest.mark.parametrize("kind", PAIRS)
 def test_the_settings_show_in_the_representation(kind: str) -> None:
     criterion, _ = build(kind, negative_scale=2.0, scope="batch")
-    assert "temperature=0.2, negative_scale=2.0, scope='batch'" in repr(criterion)
+    assert "temperature=0.2, negative_scale=2.0, negative_weight=1.0, scope='batch'" in repr(criterion)
 
 
 # Two ranks
@@ -260,10 +294,9 @@ def test_a_zero_temperature_is_refused_as_by_the_parent() -> None:
         NDANTXentLoss(temperature=0.0)
 
 
-def test_a_single_image_has_nothing_to_be_decoupled_from() -> None:
+def test_a_single_image_can_be_decoupled_from_its_negative() -> None:
     out0, out1, negatives = outputs((1, D), (1, D), (1, D))
-    with pytest.raises(ValueError, match="nothing to contrast"):
-        NDADCLLoss()(out0, out1, negatives)
+    assert NDADCLLoss()(out0, out1, negatives).isfinite()
 
 
 def test_the_memory_bank_refuses_keys_in_eval_mode_and_can_be_used_without_gradient() -> None:

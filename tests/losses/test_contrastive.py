@@ -1,4 +1,3 @@
-import inspect
 import math
 import pickle
 
@@ -38,13 +37,16 @@ def cosine(a: Tensor, b: Tensor) -> float:
     return dot / math.sqrt(sum(x * x for x in a.tolist())) / math.sqrt(sum(y * y for y in b.tolist()))
 
 
-def seen_by(image: int, negatives: Tensor | None, scope: str) -> list[Tensor]:
+def seen_by(image: int, negatives: Tensor | None, scope: str, mask: Tensor | None) -> list[Tensor]:
     """The negatives that an image sees."""
     if negatives is None:
         return []
     if scope == "own":
-        return list(negatives[image]) if negatives.ndim == 3 else [negatives[image]]
-    return list(negatives.reshape(-1, negatives.shape[-1]))
+        seen = list(negatives[image]) if negatives.ndim == 3 else [negatives[image]]
+    else:
+        seen = list(negatives.reshape(-1, negatives.shape[-1]))
+    counted = [True] * len(seen) if mask is None else mask[image].reshape(-1).tolist()
+    return [negative for negative, counts in zip(seen, counted, strict=True) if counts]
 
 
 def written_out(
@@ -56,39 +58,52 @@ def written_out(
     negatives: Tensor | None,
     temperature: float,
     negative_scale: float = 1.0,
+    negative_weight: float = 1.0,
+    concentration: float = 0.0,
+    negative_mask: Tensor | None = None,
     scope: str = "own",
-    positives_count: bool = True,
+    decoupled: bool = False,
 ) -> float:
     """Mean over the anchors of −log(e^positive / Σ e^candidate), averaged over an anchor's positives."""
     total = 0.0
     for anchor, which, good, bad in zip(anchors, image, positives, others, strict=True):
-        exponents = [cosine(anchor, z) / temperature for z in bad + (good if positives_count else [])]
-        exponents += [negative_scale * cosine(anchor, z) / temperature for z in seen_by(which, negatives, scope)]
-        if good:
-            log_partition = math.log(sum(math.exp(e) for e in exponents))
-            total += sum(log_partition - cosine(anchor, z) / temperature for z in good) / len(good)
+        candidates = [(cosine(anchor, z) / temperature, 1.0) for z in bad]
+        for z in seen_by(which, negatives, scope, negative_mask):
+            candidates.append((negative_scale * cosine(anchor, z) / temperature, negative_weight))
+        # With a concentration β, each candidate weighs e^(β·logit), and these weights are scaled to a mean of 1.
+        importance = [weight * math.exp(concentration * e) for e, weight in candidates]
+        scale = sum(weight for _, weight in candidates) / sum(importance) if candidates else 0.0
+        partition = sum(scale * share * math.exp(e) for share, (e, _) in zip(importance, candidates, strict=True))
+        if not decoupled:
+            partition += sum(math.exp(cosine(anchor, z) / temperature) for z in good)
+        if good and partition:
+            total += sum(math.log(partition) - cosine(anchor, z) / temperature for z in good) / len(good)
     return total / len(anchors)
 
 
-def info_nce_written_out(query, key, queue=None, **kwargs):
+def info_nce_written_out(query, key, queue=None, candidate_mask=None, in_batch=None, **kwargs):
     batch = range(len(query))
-    others = [list(queue) if queue is not None else [key[j] for j in batch if j != i] for i in batch]
+    others = [[] for _ in batch]
+    candidates = list(key) if (queue is None if in_batch is None else in_batch) else []
+    own = len(candidates)
+    candidates += [] if queue is None else list(queue)
+    for i in batch:
+        for j, candidate in enumerate(candidates):
+            if not (j < own and j == i) and (candidate_mask is None or candidate_mask[i, j]):
+                others[i].append(candidate)
     return written_out(list(query), list(batch), [[k] for k in key], others, **kwargs)
 
 
-def sup_con_written_out(features, labels, **kwargs):
+def sup_con_written_out(features, labels, candidate_mask=None, **kwargs):
     """For ``(B, V, D)``; with every image a class of its own and two views, that is NT-Xent."""
     index = [(i, v) for i in range(features.shape[0]) for v in range(features.shape[1])]
     positives, others = [], []
     for i, v in index:
         rest = [(j, w) for j, w in index if (j, w) != (i, v)]
+        counted = [(j, w) for j, w in rest if candidate_mask is None or candidate_mask[i, j]]
         positives.append([features[j, w] for j, w in rest if labels[j] == labels[i]])
-        others.append([features[j, w] for j, w in rest if labels[j] != labels[i]])
+        others.append([features[j, w] for j, w in counted if labels[j] != labels[i]])
     return written_out([features[i, v] for i, v in index], [i for i, _ in index], positives, others, **kwargs)
-
-
-def pair_written_out(z0, z1, **kwargs):
-    return sup_con_written_out(torch.stack([z0, z1], 1), torch.arange(len(z0)), **kwargs)
 
 
 @st.composite
@@ -105,48 +120,62 @@ def batches(draw):
         "scope": scope,
         "temperature": draw(st.floats(0.05, 2)),
         "negative_scale": draw(st.floats(0.1, 3)),
+        "negative_weight": draw(st.sampled_from([1.0, 0.3, 2.0])),
+        "concentration": draw(st.sampled_from([0.0, 0.5, 2.0])),
+        "negative_mask": None,
     }
+    if shape is not None and draw(st.booleans()):
+        given["negative_mask"] = booleans(*(shape if scope == "own" else (images, math.prod(shape))), seed=seed)
     return images, features, seed, given
 
 
+def booleans(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed + 1)) < 0.6
+
+
 examples = settings(deadline=None, max_examples=60)
+CLOSE = {"rel": 1e-9, "abs": 1e-9}
 
 
 @examples
-@given(batches(), st.sampled_from([None, 1, 4]))
-def test_info_nce_equals_the_sum_written_out(batch, queue_size):
+@given(batches(), st.sampled_from([None, 1, 4]), st.sampled_from([None, True, False]), st.booleans(), st.booleans())
+def test_info_nce_equals_the_sum_written_out(batch, queue_size, in_batch, decoupled, masked):
     images, features, seed, given = batch
     query, key = normal(images, features, seed=seed), normal(images, features, seed=seed + 1)
     queue = None if queue_size is None else normal(queue_size, features, seed=seed + 2)
+    if in_batch is False and queue is None and given["negatives"] is None:
+        in_batch = True
+    given |= {"in_batch": in_batch, "decoupled": decoupled}
+    columns = (queue_size or 0) + (images if (queue is None if in_batch is None else in_batch) else 0)
+    if masked:
+        given["candidate_mask"] = booleans(images, columns, seed=seed + 5)
     expected = info_nce_written_out(query, key, queue, **given)
-    assert info_nce(query, key, queue=queue, **given).item() == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    assert info_nce(query, key, queue=queue, **given).item() == pytest.approx(expected, **CLOSE)
 
 
 @examples
-@given(batches())
-def test_nt_xent_equals_the_sum_written_out(batch):
+@given(batches(), st.booleans(), st.sampled_from([nt_xent, dcl]), st.integers(2, 4))
+def test_losses_of_views_equal_the_sum_written_out(batch, masked, loss, count):
     images, features, seed, given = batch
-    z0, z1 = normal(images, features, seed=seed), normal(images, features, seed=seed + 1)
-    assert nt_xent(z0, z1, **given).item() == pytest.approx(pair_written_out(z0, z1, **given), rel=1e-9, abs=1e-9)
+    views = [normal(images, features, seed=seed + number) for number in range(count)]
+    if masked:
+        given["candidate_mask"] = booleans(images, images, seed=seed + 5)
+    expected = sup_con_written_out(torch.stack(views, 1), torch.arange(images), decoupled=loss is dcl, **given)
+    assert loss(views, **given).item() == pytest.approx(expected, **CLOSE)
+    if count == 2:
+        assert torch.equal(loss(*views, **given), loss(views, **given))
 
 
 @examples
-@given(batches())
-def test_dcl_equals_the_sum_written_out(batch):
-    images, features, seed, given = batch
-    z0, z1 = normal(images, features, seed=seed), normal(images, features, seed=seed + 1)
-    expected = pair_written_out(z0, z1, positives_count=False, **given)
-    assert dcl(z0, z1, **given).item() == pytest.approx(expected, rel=1e-9, abs=1e-9)
-
-
-@examples
-@given(batches(), st.integers(1, 3))
-def test_sup_con_equals_the_sum_written_out(batch, views):
+@given(batches(), st.integers(1, 3), st.booleans())
+def test_sup_con_equals_the_sum_written_out(batch, views, masked):
     images, features, seed, given = batch
     embeddings = normal(images, views, features, seed=seed)
     labels = torch.randint(3, (images,), generator=torch.Generator().manual_seed(seed))
+    if masked:
+        given["candidate_mask"] = booleans(images, images, seed=seed + 5)
     expected = sup_con_written_out(embeddings, labels, **given)
-    assert sup_con(embeddings, labels, **given).item() == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    assert sup_con(embeddings, labels, **given).item() == pytest.approx(expected, **CLOSE)
     if views == 1:
         assert torch.equal(sup_con(embeddings[:, 0], labels, **given), sup_con(embeddings, labels, **given))
 
@@ -157,16 +186,102 @@ def test_sup_con_equals_the_sum_written_out(batch, views):
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.2, 1.0])
-def test_info_nce_without_negatives_is_the_plain_loss_bit_for_bit(temperature):
+def test_info_nce_without_negatives_is_a_cross_entropy(temperature):
     query, key, queue = (F.normalize(normal(n, 16, seed=n, dtype=torch.float32), dim=1) for n in (8, 8, 33))
     key = key.flip(0)
     unit_query, unit_key, unit_queue = (F.normalize(z, dim=1) for z in (query, key, queue))
     positive = torch.einsum("nc,nc->n", unit_query, unit_key).unsqueeze(1)
     logits = torch.cat([positive, torch.einsum("nc,ck->nk", unit_query, unit_queue.T)], dim=1) / temperature
     expected = F.cross_entropy(logits, torch.zeros(8, dtype=torch.long))
-    assert torch.equal(info_nce(query, key, queue=queue, temperature=temperature), expected)
+    torch.testing.assert_close(info_nce(query, key, queue=queue, temperature=temperature), expected)
     in_batch = F.cross_entropy(unit_query @ unit_key.T / temperature, torch.arange(8))
-    assert torch.equal(info_nce(query, key, temperature=temperature), in_batch)
+    torch.testing.assert_close(info_nce(query, key, temperature=temperature), in_batch)
+
+
+LIMITS = {
+    "all negatives count": {"negative_mask": torch.ones(5, 2, dtype=torch.bool)},
+    "all candidates count": {"candidate_mask": torch.ones(5, 5, dtype=torch.bool)},
+    "a weight of 1": {"negative_weight": 1.0},
+    "no concentration": {"concentration": 0.0},
+}
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize("loss", [info_nce, nt_xent, dcl, sup_con])
+def test_limits_are_the_loss_without_the_setting_bit_for_bit(loss, limit):
+    second = torch.tensor([0, 1, 0, 2, 1]) if loss is sup_con else normal(5, 4, seed=1)
+    settings = {"negatives": normal(5, 2, 4, seed=2), "scope": "own"}
+    assert torch.equal(loss(normal(5, 4), second, **settings, **LIMITS[limit]), loss(normal(5, 4), second, **settings))
+
+
+@pytest.mark.parametrize("concentration", [0.0, 1.5])
+@pytest.mark.parametrize("loss", [info_nce, nt_xent, dcl, sup_con])
+def test_a_weight_of_two_is_every_negative_twice(loss, concentration):
+    second = torch.tensor([0, 1, 0]) if loss is sup_con else normal(3, 4, seed=1)
+    negatives = normal(3, 2, 4, seed=2)
+    settings = {"concentration": concentration, "scope": "own"}
+    twice = loss(normal(3, 4), second, negatives=negatives.repeat(1, 2, 1), **settings)
+    torch.testing.assert_close(loss(normal(3, 4), second, negatives=negatives, negative_weight=2.0, **settings), twice)
+
+
+@pytest.mark.parametrize("loss", [info_nce, nt_xent, dcl, sup_con])
+def test_no_negative_counts_equals_none_given(loss):
+    second = torch.tensor([0, 1, 0]) if loss is sup_con else normal(3, 4, seed=1)
+    none = torch.zeros(3, dtype=torch.bool)
+    masked = loss(normal(3, 4), second, negatives=normal(3, 4, seed=2), negative_mask=none, scope="own")
+    torch.testing.assert_close(masked, loss(normal(3, 4), second))
+
+
+def test_a_queue_beside_the_batch_is_one_longer_queue_without_the_key():
+    query, key, queue = normal(3, 4), normal(3, 4, seed=1), normal(5, 4, seed=2)
+    both = info_nce(query, key, queue=queue, in_batch=True)
+    each = [info_nce(query[[i]], key[[i]], queue=torch.cat([queue, key[torch.arange(3) != i]])) for i in range(3)]
+    torch.testing.assert_close(both, torch.stack(each).mean())
+
+
+def test_explicit_negatives_only():
+    query, key, negatives = normal(3, 4), normal(3, 4, seed=1), normal(7, 4, seed=2)
+    alone = info_nce(query, key, negatives=negatives, scope="batch", in_batch=False)
+    torch.testing.assert_close(alone, info_nce(query, key, queue=negatives))
+
+
+def test_decoupled_info_nce_with_a_queue_is_minus_the_positive_plus_the_log_sum_of_the_queue():
+    query, key, queue = (F.normalize(normal(n, 4, seed=n), dim=1) for n in (3, 3, 6))
+    key = key.flip(0)
+    expected = ((query @ queue.T / 0.2).logsumexp(1) - (query * key).sum(1) / 0.2).mean()
+    torch.testing.assert_close(info_nce(query, key, queue=queue, decoupled=True), expected)
+
+
+def test_an_anchor_without_candidates_contributes_nothing_and_no_gradient():
+    z0 = normal(3, 4).requires_grad_()
+    nobody = torch.zeros(3, 3, dtype=torch.bool)
+    for concentration in (0.0, 1.0):
+        loss = dcl(z0, normal(3, 4, seed=1), candidate_mask=nobody, concentration=concentration)
+        (gradient,) = torch.autograd.grad(loss, z0)
+        assert loss.item() == 0
+        assert torch.equal(gradient, torch.zeros_like(gradient))
+
+
+def test_a_concentration_equals_the_reference_form_of_hard_negatives():
+    """Robinson et al.'s estimator with a class prior of 0, as they write it: everything in exponentials."""
+    z0, z1, beta, temperature = normal(6, 4), normal(6, 4, seed=1), 1.5, 0.5
+    out = F.normalize(torch.cat([z0, z1]), dim=1)
+    similarity = (out @ out.T / temperature).exp()
+    others = ~(torch.eye(6, dtype=torch.bool).repeat(2, 2))
+    negative = similarity[others].view(12, 10)
+    importance = negative**beta
+    reweighted = (importance * negative).sum(1) / importance.mean(1)
+    positive = ((out * out.roll(6, 0)).sum(1) / temperature).exp()
+    expected = -(positive / (positive + reweighted)).log().mean()
+    torch.testing.assert_close(nt_xent(z0, z1, concentration=beta, temperature=temperature), expected)
+
+
+def test_a_concentration_survives_a_low_temperature():
+    z0, z1 = normal(6, 4, dtype=torch.float32).requires_grad_(), normal(6, 4, seed=1, dtype=torch.float32)
+    loss = nt_xent(z0, z1, temperature=0.01, concentration=3.0)
+    exact = nt_xent(z0.detach().double(), z1.double(), temperature=0.01, concentration=3.0)
+    torch.testing.assert_close(loss.double(), exact, rtol=1e-4, atol=1e-4)
+    assert torch.autograd.grad(loss, z0)[0].isfinite().all()
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.5])
@@ -250,6 +365,16 @@ def pair_losses(scope: str, temperature: float = 0.3):
         "nt_xent": lambda a, b, n: nt_xent(a, b, negatives=n, **options),
         "dcl": lambda a, b, n: dcl(a, b, negatives=n, **options),
         "sup_con": lambda a, b, n: sup_con(torch.stack([a, b], 1), labels, negatives=n, **options),
+        "concentration": lambda a, b, n: nt_xent(a, b, negatives=n, concentration=1.0, **options),
+        "masks": lambda a, b, n: dcl(
+            a,
+            b,
+            negatives=n,
+            candidate_mask=torch.ones(3, 3, dtype=torch.bool).tril(),
+            negative_mask=torch.ones(n.shape[:-1] if scope == "own" else (3, n[..., 0].numel())) > 0,
+            negative_weight=0.5,
+            **options,
+        ),
     }
 
 
@@ -387,10 +512,8 @@ def test_modules_equal_functions(function, module):
         expected = function(first, second, negatives=negatives, **options)
         assert torch.equal(criterion(first, second, negatives=negatives), expected)
         assert torch.equal(criterion(first, second), function(first, second, **options))
-    parameters = inspect.signature(function).parameters
-    for name, parameter in inspect.signature(module).parameters.items():
-        assert parameter.default == parameters[name].default, name
-    assert repr(criterion).startswith(f"{module.__name__}(temperature=0.3, negative_scale=2.0, scope='batch'")
+    assert "temperature=0.3, negative_scale=2.0, negative_weight=1.0" in repr(criterion)
+    assert "scope='batch'" in repr(criterion)
 
 
 def test_info_nce_module_takes_a_queue():
@@ -406,6 +529,72 @@ def test_numbers_out_of_range(function, module, name, value):
     for call in (lambda: function(normal(3, 4), second, **{name: value}), lambda: module(**{name: value})):
         with pytest.raises(ValueError, match=f"{name} must be a finite number above 0, got {value}"):
             call()
+
+
+@pytest.mark.parametrize(("function", "module"), PAIRS)
+def test_unknown_options_are_named(function, module):
+    second = torch.tensor([0, 1, 0]) if function is sup_con else normal(3, 4)
+    for call in (
+        lambda: function(normal(3, 4), second, negative_scael=2.0),
+        lambda: module(negative_scael=2.0),
+        lambda: function(normal(3, 4), second, concentration=-1.0),
+    ):
+        with pytest.raises((TypeError, ValueError), match=r"mean 'negative_scale'|concentration must be finite"):
+            call()
+
+
+def test_columns_need_the_temperature_of_the_loss():
+    with pytest.raises(TypeError, match="negative_logits needs the temperature"):
+        negative_logits(normal(3, 4), normal(3, 4))
+
+
+@pytest.mark.parametrize("loss", [info_nce, nt_xent, dcl, sup_con])
+@pytest.mark.parametrize(
+    ("masks", "error", "message"),
+    [
+        ({"negative_mask": torch.ones(3, 2)}, TypeError, "negative_mask must be a boolean tensor.*got torch.float32"),
+        ({"negative_mask": [True]}, TypeError, "negative_mask must be a boolean tensor.*got list"),
+        ({"negative_mask": booleans(3)}, ValueError, r"negative_mask must have shape \(3, 2\), got \(3,\)"),
+        ({"candidate_mask": booleans(3)}, ValueError, r"candidate_mask must have shape \(3, 3\), got \(3,\)"),
+        ({"negative_mask": booleans(3), "negatives": None}, ValueError, "there are none: pass negatives too"),
+    ],
+)
+def test_bad_masks(loss, masks, error, message):
+    second = torch.tensor([0, 1, 0]) if loss is sup_con else normal(3, 4)
+    given = {"negatives": normal(3, 2, 4), "scope": "own"} | masks
+    with pytest.raises(error, match=message):
+        loss(normal(3, 4), second, **given)
+
+
+def test_a_mask_of_shared_negatives_has_a_column_for_each():
+    given = {"negatives": normal(3, 2, 4), "scope": "batch"}
+    with pytest.raises(ValueError, match=r"negative_mask must have shape \(3, 6\), got \(3, 2\)"):
+        nt_xent(normal(3, 4), normal(3, 4), negative_mask=booleans(3, 2), **given)
+
+
+@pytest.mark.parametrize("views", [[normal(3, 4)], [], normal(3, 4)])
+def test_views_come_in_two_or_more(views):
+    with pytest.raises(TypeError, match="two tensors z0 and z1, or as one list of two"):
+        nt_xent(views)
+    with pytest.raises(TypeError, match="two tensors z0 and z1, or as one list of two"):
+        dcl([normal(3, 4), normal(3, 4)], normal(3, 4))
+
+
+def test_a_view_of_another_shape_is_named():
+    with pytest.raises(ValueError, match=r"z0\[0\] and z0\[2\] must have the same shape"):
+        nt_xent([normal(3, 4), normal(3, 4), normal(2, 4)])
+
+
+def test_nothing_to_contrast_a_query_with():
+    with pytest.raises(ValueError, match="no keys of the batch, no queue and no negatives"):
+        info_nce(normal(3, 4), normal(3, 4), in_batch=False)
+    with pytest.raises(ValueError, match="queue has no rows: pass queue=None"):
+        info_nce(normal(3, 4), normal(3, 4), queue=normal(0, 4))
+
+
+def test_rows_whose_length_overflows_are_named():
+    with pytest.raises(ValueError, match="key has rows so long that their length overflows"):
+        info_nce(normal(3, 4).float(), normal(3, 4).float() * 1e30)
 
 
 @pytest.mark.parametrize(("function", "module"), PAIRS)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nda_augment.losses import contrastive
+from nda_augment.losses import _distributed, contrastive
 from tests.losses import ranks
 
 
@@ -36,9 +36,8 @@ class Turns:
 @pytest.fixture
 def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
     group = Turns()
-    monkeypatch.setattr(contrastive, "gather", group.gather)
-    monkeypatch.setattr(contrastive, "rank", lambda: group.rank)
-    monkeypatch.setattr(contrastive, "world_size", lambda: ranks.WORLD_SIZE)
+    monkeypatch.setattr(_distributed, "gather", group.gather)
+    monkeypatch.setattr(_distributed, "rank", lambda: group.rank)
     return group
 
 
