@@ -6,6 +6,7 @@ from collections.abc import Iterator, Set
 import torch
 from torch import Tensor
 
+from nda_augment._negatives import check_negative
 from nda_augment.policy import from_policy
 from nda_augment.transforms import Cutout, Flip, Mixture, NegativeTransform, Roll, Rotate90
 
@@ -34,36 +35,8 @@ def as_negatives(negatives: NegativeTransform | str) -> NegativeTransform:
         'jigsaw,stitch'
     """
     transform = from_policy(negatives) if isinstance(negatives, str) else negatives
-    if not isinstance(transform, NegativeTransform):
-        raise TypeError(
-            f"negatives must be a transform such as nda_augment.Jigsaw(), or a policy string, got {negatives!r}"
-        )
-    if transform.p != 1.0:
-        raise ValueError(
-            f"{transform!r} leaves images as they are, and the discriminator would learn that they are not real; "
-            "use p=1, and fake_weight for how much negatives count"
-        )
-    if transform.needs_clips:
-        raise ValueError(f"{transform} works on clips; this discriminator sees images")
+    check_negative(transform, labels=True)
     return transform
-
-
-def check_fake_weight(fake_weight: float) -> float:
-    """Return λ if it is one.
-
-    Raises:
-        ValueError: If λ is outside (0, 1].
-
-    Example:
-        >>> check_fake_weight(0.25)
-        0.25
-    """
-    # Written so that NaN, which compares false with everything, is refused too.
-    if not 0 < fake_weight <= 1:
-        raise ValueError(
-            f"fake_weight (λ) must be in (0, 1], got {fake_weight}: 1 is the plain loss, the paper uses 0.25"
-        )
-    return fake_weight
 
 
 def make_negatives(transform: NegativeTransform, images: Tensor, labels: Tensor | None) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nda_augment._negatives import check_negative
 from nda_augment.transforms import NegativeTransform
 
 from ._optional import optional_import
@@ -50,14 +51,9 @@ class AnomalyGenerator(v2.Transform):  # type: ignore[misc]  # torchvision is un
 
     def __init__(self, transform: NegativeTransform, pool: Tensor | None = None) -> None:
         super().__init__()
-        if not isinstance(transform, NegativeTransform):
-            raise TypeError(
-                f"transform must be a negative of nda_augment, such as nda_augment.CutPaste(), got {transform!r}"
-            )
+        check_negative(transform, "transform", always=False)
         if not transform.changes_region:
             raise ValueError(f"{transform!r} changes no region of the image, so there is no mask; take CutPaste, say")
-        if transform.needs_labels:
-            raise ValueError(f"{transform!r} needs labels, which anomalib's generators are not given")
         if pool is not None and not transform.uses_partners:
             raise ValueError(f"{transform!r} borrows from no other image; leave out the pool")
         self.negative = transform
@@ -90,8 +86,7 @@ def synthetic_anomalies(generator: AnomalyGenerator) -> Iterator[None]:
         ValueError: If the transform has ``p`` below 1.
         RuntimeError: If the installed anomalib makes its splits in another way.
     """
-    if generator.negative.p != 1.0:
-        raise ValueError(f"every image is labelled anomalous, so p must be 1, got {generator.negative!r}")
+    check_negative(generator.negative, "the generator's transform")
     with optional_import("anomalib"):
         import anomalib
         from anomalib.data.utils import synthetic

@@ -12,7 +12,7 @@ What stands after ``--`` is for StudioGAN. The keys, with their defaults::
       apply_nda: false
       nda_policy: "jigsaw"
     LOSS:
-      nda_fake_weight: 0.25
+      nda_fake_weight: 0.75
 """
 
 import argparse
@@ -29,9 +29,10 @@ from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
+from nda_augment.losses.gan import FAKE_WEIGHT, check_fake_weight
 from nda_augment.transforms import NegativeTransform
 
-from ._gan import as_negatives, check_fake_weight, make_negatives, warn_undone
+from ._gan import as_negatives, make_negatives, warn_undone
 
 # What StudioGAN's augmentation types consist of, by the names of ADA and DiffAugment.
 _CR = frozenset({"xflip", "translation"})
@@ -50,7 +51,7 @@ _OPERATIONS = {
 }
 
 
-def attach(worker: Any, negatives: NegativeTransform | str, fake_weight: float = 0.25) -> "Attachment":
+def attach(worker: Any, negatives: NegativeTransform | str, fake_weight: float = FAKE_WEIGHT) -> "Attachment":
     """Give a worker negatives: from now on its discriminator minimises ``L_real + λ · L_fake + (1 − λ) · L_negative``.
 
     Every ``L`` is the worker's own, whichever its ``adv_loss``; the multi-hinge loss too. Negatives are made of the
@@ -96,7 +97,7 @@ def attach(worker: Any, negatives: NegativeTransform | str, fake_weight: float =
     """
     if hasattr(worker, "nda"):
         raise ValueError(f"the worker has negatives already ({worker.nda.negatives}); detach(worker) removes them")
-    worker.nda = attachment = Attachment(worker, as_negatives(negatives), check_fake_weight(fake_weight))
+    worker.nda = attachment = Attachment(worker, as_negatives(negatives), fake_weight)
     warn_undone(attachment.negatives, _operations(worker))
     return attachment
 
@@ -140,6 +141,7 @@ class Attachment:
 
     def __init__(self, worker: Any, negatives: NegativeTransform, fake_weight: float) -> None:
         self.negatives = negatives
+        check_fake_weight(fake_weight)
         self._fake_weight = fake_weight
         self._worker = worker
         self._stock_loss: Callable[..., Tensor] = worker.LOSS.d_loss
@@ -161,7 +163,8 @@ class Attachment:
 
     @fake_weight.setter
     def fake_weight(self, value: float) -> None:
-        self._fake_weight = check_fake_weight(value)
+        check_fake_weight(value)
+        self._fake_weight = value
 
     def remove(self) -> None:
         """Put the worker's own loss and augmentation back; see :func:`detach`."""
@@ -299,7 +302,7 @@ def NDAConfigurations(base: type) -> type:  # noqa: N802 - it stands for the cla
         ...         self.AUG, self.LOSS = Section(), Section()
         >>> cfgs = NDAConfigurations(Configurations)()
         >>> cfgs.AUG.apply_nda, cfgs.AUG.nda_policy, cfgs.LOSS.nda_fake_weight
-        (False, 'jigsaw', 0.25)
+        (False, 'jigsaw', 0.75)
     """
 
     class NDAConfigurations(base):  # type: ignore[misc]  # known at run time only
@@ -307,13 +310,13 @@ def NDAConfigurations(base: type) -> type:  # noqa: N802 - it stands for the cla
             super().load_base_cfgs()
             self.AUG.apply_nda = False
             self.AUG.nda_policy = "jigsaw"
-            self.LOSS.nda_fake_weight = 0.25
+            self.LOSS.nda_fake_weight = FAKE_WEIGHT
 
         def check_compatability(self) -> None:
             super().check_compatability()
             if self.AUG.apply_nda:
                 as_negatives(self.AUG.nda_policy)
-                check_fake_weight(self.LOSS.nda_fake_weight)
+                check_fake_weight(self.LOSS.nda_fake_weight, "LOSS.nda_fake_weight")
 
         def __reduce__(self) -> tuple[Any, ...]:
             # By name, since the launcher puts this class in the place of its base.

@@ -15,9 +15,10 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
+from nda_augment.losses.gan import FAKE_WEIGHT, check_fake_weight
 from nda_augment.transforms import NegativeTransform
 
-from ._gan import as_negatives, check_fake_weight, make_negatives, warn_undone
+from ._gan import as_negatives, make_negatives, warn_undone
 
 _ADA = ("xflip", "rotate90", "xint", "rotate", "xfrac", "cutout")
 
@@ -52,12 +53,13 @@ class NDAStyleGAN2Loss:
         self,
         *,
         nda_policy: str | NegativeTransform = "jigsaw",
-        nda_fake_weight: float = 0.25,
+        nda_fake_weight: float = FAKE_WEIGHT,
         nda_base: str = "training.loss.StyleGAN2Loss",
         **kwargs: Any,
     ) -> None:
         self.negatives = as_negatives(nda_policy)
-        self.fake_weight = check_fake_weight(nda_fake_weight)
+        check_fake_weight(nda_fake_weight, "nda_fake_weight")
+        self.fake_weight = nda_fake_weight
         self.base = _from_checkout(nda_base)(**kwargs)
         self.report = _from_checkout("torch_utils.training_stats.report")
         pipe = kwargs.get("augment_pipe")

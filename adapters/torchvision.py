@@ -9,6 +9,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.data import Dataset, default_collate
 
 from nda_augment import sampling
+from nda_augment._negatives import check_negative
 from nda_augment.transforms import NegativeTransform as CoreTransform
 
 from ._optional import optional_import
@@ -35,6 +36,9 @@ class MapStyle(Protocol):
 
     def __getitem__(self, index: int, /) -> Any: ...
 
+
+# Where there are labels.
+_COLLATE = "make its negatives with NegativeCollate"
 
 Pool: TypeAlias = MapStyle | Callable[[], Any]
 
@@ -83,7 +87,8 @@ class NegativeTransform(v2.Transform):  # type: ignore[misc]  # torchvision is u
 
     def __init__(self, transform: CoreTransform, pool: Pool | None = None) -> None:
         super().__init__()
-        self.negative = _check_transform(transform)
+        check_negative(transform, "transform", always=False, clips=True, instead=_COLLATE)
+        self.negative = transform
         self.pool = _check_pool(pool, transform)
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:
@@ -174,7 +179,8 @@ class NegativeCollate:
         label_key: str = "label",
         negative_key: str = "negative",
     ) -> None:
-        self.transform = _check_transform(transform, with_labels=True)
+        check_negative(transform, "transform", always=False, labels=True, clips=True)
+        self.transform = transform
         self.collate_fn = collate_fn
         self.pool = _check_pool(pool, transform)
         self.image_key = image_key
@@ -232,7 +238,8 @@ class NegativeDataset(Dataset[tuple[Any, int]]):
         if seed is not None and seed < 0:
             raise ValueError(f"seed must not be negative, got {seed}")
         self.dataset = dataset
-        self.transform = _check_transform(transform)
+        check_negative(transform, "transform", always=False, clips=True, instead=_COLLATE)
+        self.transform = transform
         self.pool = _check_pool(pool, transform)
         self.seed = seed
 
@@ -339,14 +346,6 @@ def _tensor_at(key: Any, batch: Mapping[Any, Any], what: str) -> Tensor:
             "stacks them"
         )
     return tensor
-
-
-def _check_transform(transform: CoreTransform, with_labels: bool = False) -> CoreTransform:
-    if not isinstance(transform, CoreTransform):
-        raise TypeError(f"transform must be a negative of nda_augment, such as nda_augment.Jigsaw(), got {transform!r}")
-    if transform.needs_labels and not with_labels:
-        raise ValueError(f"{transform!r} needs the classes of the images; make its negatives with NegativeCollate")
-    return transform
 
 
 def _check_pool(pool: Pool | None, transform: CoreTransform) -> Pool | None:

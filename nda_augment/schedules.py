@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from torch import Tensor
 
 from nda_augment._checks import as_finite, as_one_of, as_positive
+from nda_augment.losses.gan import FAKE_WEIGHT
 from nda_augment.transforms import Mixture, NegativeTransform
 
 Kind = Literal["constant", "linear", "cosine"]
@@ -125,7 +126,7 @@ class AdaptiveWeight:
 
     def __init__(
         self,
-        fake_weight: float = 0.25,
+        fake_weight: float = FAKE_WEIGHT,
         target: float = 2.0,
         rate: float = 1e-4,
         interval: int = 4,

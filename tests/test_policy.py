@@ -207,7 +207,7 @@ class TestErrors:
             from_policy(policy)
 
     def test_a_member_that_skips(self) -> None:
-        with pytest.raises(ValueError, match=r"has p=0\.5; in a mixture the weights say how often"):
+        with pytest.raises(ValueError, match=r"members of a mixture: .* has p=0\.5 .* use p=1, and a weight"):
             from_policy("jigsaw(p=0.5)")
 
 

@@ -61,7 +61,7 @@ def test_a_strength_outside_its_range_is_refused():
 
 class TestAdaptiveWeight:
     def test_easy_negatives_lose_weight_and_hard_ones_gain_it(self):
-        easy, hard = AdaptiveWeight(rate=0.01, interval=1), AdaptiveWeight(rate=0.01, interval=1)
+        easy, hard = (AdaptiveWeight(0.25, rate=0.01, interval=1) for _ in range(2))
         assert [easy.update(3.0) for _ in range(3)] == pytest.approx([0.26, 0.27, 0.28])
         assert [hard.update(1.0) for _ in range(3)] == pytest.approx([0.24, 0.23, 0.22])
         assert easy.negative_weight == pytest.approx(0.72)
@@ -88,7 +88,7 @@ class TestAdaptiveWeight:
         reads = []
         to_float = torch.Tensor.__float__
         monkeypatch.setattr(torch.Tensor, "__float__", lambda tensor: (reads.append(1), to_float(tensor))[1])
-        weight = AdaptiveWeight(interval=4, rate=0.01)
+        weight = AdaptiveWeight(0.25, interval=4, rate=0.01)
         gaps = torch.full((8, 1), 3.0, requires_grad=True)
         assert [weight.update(gap) for gap in gaps][3::4] == pytest.approx([0.29, 0.33])
         assert len(reads) == 2

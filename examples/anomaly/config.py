@@ -33,7 +33,7 @@ class Augmentation:
     # A policy whose members are the negatives: classes (classifier), shifts (csi, uniclr), a mixture (discriminator).
     # Or one word of nda_augment.anomaly.BANKS. "none" leaves csi and discriminator without negatives.
     negatives: str = "rotation"
-    fake_weight: float = 0.25  # discriminator: λ
+    fake_weight: float = nda.losses.FAKE_WEIGHT  # discriminator: λ
     patch: float = 0.0  # classifier: side of the windows as a share of the image; 0 is the whole image
     min_scale: float = 0.5  # smallest share of the image in a crop
     flip: bool = False  # mirror images are views

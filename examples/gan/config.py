@@ -12,6 +12,7 @@ import nda_augment as nda
 from examples.common import data, settings
 from examples.common.settings import ConfigError
 from examples.gan.positives import AdaptiveAugment, DiffAugment
+from nda_augment._negatives import check_negative
 
 __all__ = ["DIGITS", "Config", "ConfigError", "Data", "load", "save"]
 
@@ -68,7 +69,7 @@ class Loss:
     cr_lambda: float = 10.0
     apply_augself: bool = False  # the discriminator also says how its images were augmented: AugSelf-GAN
     augself_lambda: float = 1.0
-    nda_fake_weight: float = 0.25  # λ: weight of generated images; negatives have 1 - λ
+    nda_fake_weight: float = nda.losses.FAKE_WEIGHT  # λ: weight of generated images; negatives have 1 - λ
     nda_mode: str = "separate"  # or replace: a generated image gives way to a negative with probability 1 - λ
     nda_schedule: str = "constant"  # linear, cosine: how λ goes from nda_schedule_start to nda_fake_weight
     nda_schedule_start: float = 1.0
@@ -322,12 +323,11 @@ def _check_augmentation(config: Config) -> None:
     augmentation = config.AUG
     try:
         policy = nda.from_policy(augmentation.nda_policy)
+        check_negative(policy, labels=True)
         if augmentation.nda_strength_schedule != "W/O":
             strength_schedule(augmentation).apply(policy, 0)
     except ValueError as error:
         raise ConfigError(f"AUG.nda_policy or AUG.nda_strength: {error}") from error
-    if policy.needs_clips:
-        raise ConfigError(f"AUG.nda_policy={augmentation.nda_policy} works on clips; this trains on images")
     try:
         for key in ("diffaug_type", "cr_aug_type"):
             DiffAugment(getattr(augmentation, key))

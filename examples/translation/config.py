@@ -11,6 +11,7 @@ from typing import Any, cast
 import nda_augment as nda
 from examples.common import settings
 from examples.common.settings import ConfigError
+from nda_augment._negatives import check_negative
 
 SIZES = (16, 32, 64, 128, 256)
 
@@ -40,7 +41,7 @@ class Loss:
     """What the players want."""
 
     adv_loss: str = "softplus"  # softplus, hinge, least_squares or wasserstein
-    nda_fake_weight: float = 0.25  # λ: weight of generated images; negatives have 1 - λ
+    nda_fake_weight: float = nda.losses.FAKE_WEIGHT  # λ: weight of generated images; negatives have 1 - λ
     l1_lambda: float = 100.0  # weight of the distance to the true photograph; 0 leaves the adversarial loss alone
 
 
@@ -134,8 +135,6 @@ def _check(config: Config) -> None:
     settings.check_shares(values, ("DATA.holdout", "OPTIMIZATION.beta1", "OPTIMIZATION.beta2"), whole=False)
     try:
         nda.losses.DiscriminatorLoss(cast(nda.losses.GANKind, config.LOSS.adv_loss), config.LOSS.nda_fake_weight)
-        policy = nda.from_policy(config.AUG.nda_policy)
+        check_negative(nda.from_policy(config.AUG.nda_policy))
     except ValueError as error:
         raise ConfigError(f"LOSS or AUG: {error}") from error
-    if policy.needs_clips or policy.needs_labels:
-        raise ConfigError(f"AUG.nda_policy={config.AUG.nda_policy} needs clips or labels, which there are not")

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nda_augment._checks import check_word
+from nda_augment._negatives import check_negative
 from nda_augment.anomaly._training import Objective, Training, adamw, seeded, train
 from nda_augment.anomaly.density import DensityDetector
 from nda_augment.transforms import Mixture, NegativeTransform
@@ -130,12 +131,7 @@ def check_negatives(negatives: Sequence[NegativeTransform]) -> None:
     if isinstance(negatives, str) or not len(negatives):
         raise ValueError(f"negatives must be a list of one transform at least, got {negatives!r}")
     for negative in negatives:
-        if not isinstance(negative, NegativeTransform):
-            raise TypeError(f"{negative!r} is no negative of this package; wrap it in nda_augment.AsNegative")
-        if negative.needs_labels:
-            raise ValueError(f"{negative!r} needs labels, and a detector learns from images alone")
-        if negative.p != 1:
-            raise ValueError(f"{negative!r} leaves images as they are, which would count as negatives; it needs p=1")
+        check_negative(negative, clips=True)
 
 
 def _random_windows(images: Tensor, side: int) -> Tensor:

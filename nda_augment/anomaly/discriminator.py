@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from nda_augment.anomaly._training import Objective, Training, train
 from nda_augment.anomaly.classifier import check_negatives
 from nda_augment.anomaly.detector import Detector
-from nda_augment.losses.gan import DiscriminatorLoss, GANKind, generator_loss
+from nda_augment.losses.gan import FAKE_WEIGHT, DiscriminatorLoss, GANKind, generator_loss
 from nda_augment.transforms import NegativeTransform
 
 
@@ -66,7 +66,7 @@ class DiscriminatorDetector(Detector):
         if negatives is not None:
             check_negatives([negatives])
         self.generator, self.discriminator, self.latent, self.negatives = generator, discriminator, latent, negatives
-        weight = (1.0 if negatives is None else 0.25) if fake_weight is None else fake_weight
+        weight = (1.0 if negatives is None else FAKE_WEIGHT) if fake_weight is None else fake_weight
         self.criterion = DiscriminatorLoss(kind, weight)
         self.kind, self.lr = kind, lr
         self.training_settings = training or Training()

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from nda_augment._negatives import check_negative
 from nda_augment._networks import evaluating
 from nda_augment.auditing.bench import NEAREST_K, REFERENCES, Bench, Transform
 from nda_augment.auditing.encoder import train_encoder
@@ -141,8 +142,7 @@ def choose(
         raise TypeError(f"transforms must be a policy string, or a list or mapping of transforms, got {transforms!r}")
     members = from_policy(transforms).members if isinstance(transforms, str) else list(transforms)
     for member in members:
-        if not isinstance(member, NegativeTransform):
-            raise TypeError(f"{member!r} is no transform of this package; audit other functions as {{name: function}}")
+        check_negative(member, "transforms in a list", always=False, labels=True, clips=True)
     names = [str(transform) for transform in members]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -32,6 +32,7 @@ from nda_augment.losses.diffusion import (
     repulsion_from_negatives,
 )
 from nda_augment.losses.gan import (
+    FAKE_WEIGHT,
     DiscriminatorLoss,
     DiscriminatorTerms,
     GANKind,
@@ -53,6 +54,7 @@ from nda_augment.losses.rumi import (
 )
 
 __all__ = [
+    "FAKE_WEIGHT",
     "CSILoss",
     "ClassificationLoss",
     "ContrastiveOptions",

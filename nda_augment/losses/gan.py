@@ -20,6 +20,10 @@ from nda_augment._checks import as_full_precision, check_same_trailing, check_wo
 GANKind = Literal["softplus", "hinge", "least_squares", "wasserstein"]
 _KINDS = get_args(GANKind)
 
+FAKE_WEIGHT = 0.75
+"""The default of λ, everywhere. At 1/4, the setting of the paper's code, our small GANs were worse than plain ones or
+level with them; at 3/4 they were level or better (docs/results/gan.md)."""
+
 
 class _Penalties(NamedTuple):
     """What one logit costs the discriminator on real and on fake images, and the generator on fake ones."""
@@ -65,7 +69,7 @@ class DiscriminatorTerms(NamedTuple):
     negative: Tensor | None
     logit_gap: Tensor | None
 
-    def total(self, fake_weight: float = 0.25) -> Tensor:
+    def total(self, fake_weight: float = FAKE_WEIGHT) -> Tensor:
         """Weigh the terms: ``real + λ · fake + (1 − λ) · negative`` with λ = ``fake_weight``.
 
         Args:
@@ -77,7 +81,7 @@ class DiscriminatorTerms(NamedTuple):
         Raises:
             ValueError: If ``fake_weight`` is outside (0, 1], or below 1 while there is no negative term.
         """
-        _check_fake_weight(fake_weight)
+        check_fake_weight(fake_weight)
         if fake_weight == 1:
             return self.real + self.fake
         if self.negative is None:
@@ -85,7 +89,7 @@ class DiscriminatorTerms(NamedTuple):
                 f"fake_weight={fake_weight} leaves {1 - fake_weight:g} of the weight to negatives, but there are none: "
                 "pass the discriminator's logits of negatives, or fake_weight=1 for the plain loss"
             )
-        return self.real + fake_weight * self.fake + (1 - fake_weight) * self.negative
+        return self.real + weigh(self.fake, self.negative, fake_weight)
 
 
 def discriminator_terms(
@@ -136,7 +140,7 @@ def discriminator_loss(
     negative: Tensor | None = None,
     *,
     kind: GANKind = "softplus",
-    fake_weight: float = 0.25,
+    fake_weight: float = FAKE_WEIGHT,
 ) -> Tensor:
     """The discriminator's loss ``L_real + λ · L_fake + (1 − λ) · L_negative``, each a mean over its logits.
 
@@ -164,8 +168,7 @@ def discriminator_loss(
             shapes may not, since ``(B,)`` beside ``(B, 1)`` is a mistake somewhere in the discriminator.
         negative: Logits of negatives, ``(B'', ...)``. Not needed at ``fake_weight=1``, and without effect there.
         kind: ``"softplus"``, ``"hinge"``, ``"least_squares"`` or ``"wasserstein"``.
-        fake_weight: λ, in (0, 1]. 1 is the plain loss bit for bit. The default is that of the authors' code.
-            In short trainings of small networks 0.25 cost coverage and 0.75 did not, see docs/results/gan.md.
+        fake_weight: λ, in (0, 1]. 1 is the plain loss bit for bit; the authors' code has 0.25.
 
     Returns:
         A scalar, in float32 or the logits' wider type.
@@ -183,7 +186,7 @@ def discriminator_loss(
         >>> discriminator_loss(real, fake, kind="hinge", fake_weight=1)
         tensor(0.5000)
     """
-    _check_fake_weight(fake_weight)
+    check_fake_weight(fake_weight)
     return discriminator_terms(real, fake, negative, kind=kind).total(fake_weight)
 
 
@@ -231,10 +234,10 @@ class DiscriminatorLoss(nn.Module):
         DiscriminatorLoss(kind='hinge', fake_weight=0.5)
     """
 
-    def __init__(self, kind: GANKind = "softplus", fake_weight: float = 0.25) -> None:
+    def __init__(self, kind: GANKind = "softplus", fake_weight: float = FAKE_WEIGHT) -> None:
         super().__init__()
         check_word(kind, "kind", _KINDS)
-        _check_fake_weight(fake_weight)
+        check_fake_weight(fake_weight)
         self.kind: GANKind = kind
         self.fake_weight = fake_weight
 
@@ -276,11 +279,21 @@ class GeneratorLoss(nn.Module):
         return f"kind={self.kind!r}"
 
 
-def _check_fake_weight(fake_weight: float) -> None:
+def weigh(fake: Tensor, negative: Tensor, fake_weight: float) -> Tensor:
+    """Weigh what generated images cost and what negatives cost: ``λ · fake + (1 − λ) · negative``."""
+    return fake_weight * fake + (1 - fake_weight) * negative
+
+
+def check_fake_weight(fake_weight: float, name: str = "fake_weight") -> None:
+    """Refuse a λ that is none.
+
+    Raises:
+        ValueError: If it is outside (0, 1].
+    """
     # Written so that NaN, which compares false with everything, is refused too.
     if not 0 < fake_weight <= 1:
         raise ValueError(
-            f"fake_weight (λ) must be in (0, 1], got {fake_weight}: 1 is the plain loss, 0.25 is the default"
+            f"{name} (λ) must be in (0, 1], got {fake_weight}: 1 is the plain loss, {FAKE_WEIGHT} is the default"
         )
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nda_augment import sampling
+from nda_augment._negatives import check_negative
 from nda_augment.functional._layout import as_images, as_planes, put, take
 from nda_augment.sampling import Source
 from nda_augment.transforms.base import Common, DrawContext, NegativeTransform, Params, select
@@ -174,13 +175,7 @@ def _as_members(transforms: Any) -> list[NegativeTransform]:
     if not members:
         raise ValueError("a mixture needs at least one transform, got none")
     for transform in members:
-        if not isinstance(transform, NegativeTransform):
-            raise TypeError(
-                f"a mixture is made of negative transforms, got {type(transform).__name__}; "
-                "wrap other transforms in AsNegative"
-            )
-        if transform.p != 1.0:
-            raise ValueError(f"{transform!r} has p={transform.p}; in a mixture the weights say how often, use p=1")
+        check_negative(transform, "the members of a mixture", labels=True, clips=True)
     return members
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import nda_augment as nda
-from nda_augment.adapters._gan import as_negatives, check_fake_weight, make_negatives, warn_undone
+from nda_augment.adapters._gan import as_negatives, make_negatives, warn_undone
 from nda_augment.transforms import NegativeTransform
 
 
@@ -31,11 +31,6 @@ class TestAsNegatives:
             as_negatives(nda.Jigsaw(p=0.5))
         with pytest.raises(ValueError, match="clips"):
             as_negatives("frameshuffle")
-
-    @pytest.mark.parametrize("value", [0.0, -0.25, 1.5, float("nan")])
-    def test_what_is_no_fake_weight(self, value: float) -> None:
-        with pytest.raises(ValueError, match=r"\(0, 1\]"):
-            check_fake_weight(value)
 
 
 class TestMakeNegatives:

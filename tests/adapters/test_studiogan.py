@@ -385,7 +385,7 @@ class TestFactories:
 
     def test_off_by_default(self) -> None:
         cfgs = NDAConfigurations(Configurations)({})
-        assert (cfgs.AUG.apply_nda, cfgs.AUG.nda_policy, cfgs.LOSS.nda_fake_weight) == (False, "jigsaw", 0.25)
+        assert (cfgs.AUG.apply_nda, cfgs.AUG.nda_policy, cfgs.LOSS.nda_fake_weight) == (False, "jigsaw", 0.75)
         worker = make_worker(cfgs, NDAWorker(WORKER))
         assert not hasattr(worker, "nda")
         stock = make_worker(Configurations({}))

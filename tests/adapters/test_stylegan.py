@@ -192,7 +192,7 @@ class TestGradients:
         blur = {"blur_init_sigma": 2.0} | ({"blur_fade_kimg": 1} if real else {})
         grads = {}
         for cur_nimg in (0, 2000):
-            loss = lab.loss(CLASS_NAME, nda_policy=nda.Flip(), **blur)
+            loss = lab.loss(CLASS_NAME, nda_policy=nda.Flip(), nda_fake_weight=0.25, **blur)
             replaced = lab.fakes_are_negatives(lab.loss(**blur), lab.real_img.flip(-2))
             grads[cur_nimg] = lab.step(loss, "Dmain", cur_nimg=cur_nimg)
             with_fakes = lab.step(lab.loss(**blur), "Dmain", cur_nimg=cur_nimg)

@@ -144,9 +144,9 @@ def test_the_heat_is_where_the_defect_is() -> None:
     [
         ({"negatives": []}, ValueError, "one transform at least"),
         ({"negatives": "jigsaw"}, ValueError, "one transform at least, got 'jigsaw'"),
-        ({"negatives": [nn.Identity()]}, TypeError, "wrap it in nda_augment.AsNegative"),
+        ({"negatives": [nn.Identity()]}, TypeError, "nda_augment.AsNegative"),
         ({"negatives": [nda.Stitch(partner="other_class")]}, ValueError, "needs labels"),
-        ({"negatives": [nda.Jigsaw(p=0.5)]}, ValueError, "needs p=1"),
+        ({"negatives": [nda.Jigsaw(p=0.5)]}, ValueError, "use p=1"),
         ({"classes": "ech"}, ValueError, "Did you mean 'each'"),
         ({"patch": 1.0}, ValueError, r"patch must be a share of the image in \(0, 1\), or None, got 1.0"),
         ({"patch": 0.0}, ValueError, "got 0.0"),

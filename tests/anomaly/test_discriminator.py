@@ -80,7 +80,7 @@ def test_the_score_is_minus_the_logit(shape) -> None:
 
 
 def test_a_quarter_of_the_weight_is_on_generated_images() -> None:
-    assert build().criterion.fake_weight == 0.25
+    assert build().criterion.fake_weight == nda.losses.FAKE_WEIGHT
     assert build(negatives=None).criterion.fake_weight == 1.0
     assert build(negatives=None, fake_weight=1).criterion.fake_weight == 1
 
@@ -91,7 +91,7 @@ def test_a_quarter_of_the_weight_is_on_generated_images() -> None:
         ({"latent": 0}, "latent must be at least 1, got 0"),
         ({"negatives": None, "fake_weight": 0.5}, "fake_weight=0.5 leaves weight for negatives, but there are none"),
         ({"negatives": nda.Stitch(partner="same_class")}, "needs labels"),
-        ({"negatives": nda.Jigsaw(p=0.5)}, "needs p=1"),
+        ({"negatives": nda.Jigsaw(p=0.5)}, "use p=1"),
         ({"fake_weight": 0.0}, "fake_weight"),
         ({"kind": "softpuls"}, "Did you mean 'softplus'"),
     ],

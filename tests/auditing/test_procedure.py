@@ -216,7 +216,7 @@ def test_transforms_that_need_labels_get_them():
         ({"transforms": "jigsaw,jigsaw"}, ValueError, "jigsaw more than once"),
         ({"transforms": []}, ValueError, "no transform"),
         ({"transforms": nda.Jigsaw()}, TypeError, "a list or mapping of transforms, got Jigsaw"),
-        ({"transforms": [nda.Jigsaw]}, TypeError, "no transform of this package; audit other functions as {name"),
+        ({"transforms": [nda.Jigsaw]}, TypeError, "must be negatives of this package"),
         ({"transforms": {"noise": nda.Jigsaw()}}, ValueError, "another name"),
         ({"transforms": {"smaller": lambda x: x[..., 1:]}}, ValueError, "smaller made .* must keep the shape"),
         ({"encoder": nn.Conv2d(3, 4, 3)}, RuntimeError, "channels"),

@@ -217,7 +217,7 @@ class TestErrors:
         "stranger", [nn.Identity(), lambda x: x, "jigsaw", nda.Jigsaw], ids=["module", "function", "word", "class"]
     )
     def test_strangers(self, stranger: Any) -> None:
-        with pytest.raises(TypeError, match=rf"made of negative transforms, got {type(stranger).__name__}.*AsNegative"):
+        with pytest.raises(TypeError, match=r"members of a mixture must be negatives of this package.*AsNegative"):
             Mixture([nda.Jigsaw(), stranger])
 
     def test_one_transform_is_no_list(self) -> None:
@@ -225,7 +225,7 @@ class TestErrors:
             Mixture(nda.Jigsaw())  # type: ignore[arg-type]
 
     def test_members_that_skip(self) -> None:
-        with pytest.raises(ValueError, match=r"has p=0\.5; in a mixture the weights say how often, use p=1"):
+        with pytest.raises(ValueError, match=r"members of a mixture: .* has p=0\.5 .* use p=1, and a weight"):
             Mixture([nda.Jigsaw(p=0.5)])
 
     @pytest.mark.parametrize("weights", [[1.0], [1.0, 1.0, 1.0], []], ids=str)

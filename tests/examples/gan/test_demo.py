@@ -39,7 +39,7 @@ def test_pictures(tour):
 def test_numbers(tour):
     folder, output = tour
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert list(metrics["rows"])[-2:] == ["plain", "jigsaw, λ = 0.25"]
+    assert list(metrics["rows"])[-2:] == ["plain", "jigsaw, λ = 0.75"]
     assert (metrics["n"], metrics["feature_dim"], metrics["nearest_k"]) == (898, 64, 5)
     for scores in metrics["rows"].values():
         assert {"frechet", "precision", "recall", "density", "coverage", "forbidden"} <= set(scores)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import nda_augment as nda
 from examples.common import data
 from examples.common.randomness import generator
 from examples.gan import augself, config, train
@@ -124,7 +125,7 @@ def test_a_killed_process_goes_on_as_if_nothing_had_happened(tiny, tmp_path):
     whole = final(tiny("whole", *STATEFUL, more))
     assert differing(whole, final(tiny("killed", *STATEFUL, more))) == []
     # Nothing of what is stateful stood still.
-    assert whole["adaptive_weight"]["fake_weight"] != 0.25
+    assert whole["adaptive_weight"]["fake_weight"] != nda.losses.FAKE_WEIGHT
     assert whole["positives"]["_extra_state"]["p"] > 0.5
     assert whole["scaler"]["_growth_tracker"] > 0
 
@@ -321,7 +322,7 @@ def test_without_an_average_samples_are_those_of_the_generator(quick):
 def test_lambda_follows_its_schedule(quick):
     words = ["LOSS.nda_schedule=linear", "LOSS.nda_schedule_steps=2", "LOSS.nda_schedule_delay=1", "RUN.print_freq=1"]
     rows = final(quick("a", *words, "OPTIMIZATION.total_steps=4"))["history"]
-    assert [row["fake_weight"] for row in rows] == [1.0, 1.0, 0.625, 0.25]  # step 0, still; 1, where it begins; 2; 3
+    assert [row["fake_weight"] for row in rows] == [1.0, 1.0, 0.875, 0.75]  # step 0, still; 1, where it begins; 2; 3
     assert ["negative" in row for row in rows] == [False, False, True, True]
 
 
