@@ -41,7 +41,7 @@ def discriminator_loss(
     """The package's loss in exact expectation, ``(..., K)`` to ``(...)``."""
     cost = penalties(logits, kind)
     real, fake, negative = (data * cost.real).sum(-1), (generator * cost.fake).sum(-1), (negatives * cost.fake).sum(-1)
-    return DiscriminatorTerms(real, fake, negative, logit_gap=None).total(fake_weight)
+    return DiscriminatorTerms(real, fake, negative).total(fake_weight)
 
 
 def best_logits(data: Tensor, other: Tensor, kind: GANKind) -> Tensor:

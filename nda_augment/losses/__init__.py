@@ -1,11 +1,13 @@
 """Losses that use negatives: logits or embeddings in, a scalar out.
 
-``gan`` has the discriminator's and the generator's losses, ``rumi`` an alternative to them, ``contrastive`` those on
-embeddings, ``hard_negatives`` mixes further negatives in feature space, ``one_class`` learns a single class,
+``gan`` has the discriminator's and the generator's losses, ``any_loss`` puts negatives into a discriminator loss of
+your own, ``gap_watch`` watches the logits, ``rumi`` is an alternative to ``gan``, ``contrastive`` has those
+on embeddings, ``hard_negatives`` mixes further negatives in feature space, ``one_class`` learns a single class,
 ``classification`` has the terms for a classifier. Each loss is a function, with an ``nn.Module`` of the same settings
 beside it. None knows where the negatives come from: augmentation, another data set, a memory.
 """
 
+from nda_augment.losses.any_loss import with_negatives
 from nda_augment.losses.classification import (
     ClassificationLoss,
     NegativeTerm,
@@ -41,6 +43,7 @@ from nda_augment.losses.gan import (
     discriminator_terms,
     generator_loss,
 )
+from nda_augment.losses.gap_watch import GapWatch
 from nda_augment.losses.hard_negatives import HardNegativeMixing, mix_hard_negatives
 from nda_augment.losses.one_class import CSILoss, UniCLRLoss, csi, uniclr
 from nda_augment.losses.options import ContrastiveOptions, NegativeOptions, Scope
@@ -62,6 +65,7 @@ __all__ = [
     "DiscriminatorLoss",
     "DiscriminatorTerms",
     "GANKind",
+    "GapWatch",
     "GeneratorLoss",
     "HardNegativeMixing",
     "InfoNCELoss",
@@ -96,4 +100,5 @@ __all__ = [
     "sup_con",
     "uniclr",
     "uniform_cross_entropy",
+    "with_negatives",
 ]

@@ -5,9 +5,14 @@ The discriminator sees real images, generated images and negatives, and minimise
     L = L_real + λ · L_fake + (1 − λ) · L_negative,
 
 each term a mean over its logits. The generator's loss stays what it was. Source: Sinha et al., "Negative Data
-Augmentation", ICLR 2021.
+Augmentation", ICLR 2021. For a loss of your own there is :func:`~nda_augment.losses.with_negatives`.
+
+Logits are what the discriminator returns before any sigmoid, and high where it takes an image for real. Whether that
+fits your code shows at λ = 1: ``discriminator_loss(D(real), D(fake), kind=..., fake_weight=1)`` must equal your own
+loss.
 """
 
+import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
 
@@ -15,10 +20,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nda_augment._checks import as_full_precision, check_same_trailing, check_word
+from nda_augment._checks import check_word
+from nda_augment.losses._logits import as_logits, warn_of_probabilities
 
 GANKind = Literal["softplus", "hinge", "least_squares", "wasserstein"]
 _KINDS = get_args(GANKind)
+_CALLED_ELSEWHERE = {
+    **dict.fromkeys(("bce", "vanilla", "logistic", "ns", "nsgan", "nonsaturating", "non-saturating"), "softplus"),
+    **dict.fromkeys(("ls", "lsgan", "mse"), "least_squares"),
+    **dict.fromkeys(("w", "wgan", "wgan-gp", "wgan_gp", "wgangp"), "wasserstein"),
+}
 
 FAKE_WEIGHT = 0.75
 """The default of λ, everywhere. At 1/4, the setting of the paper's code, our small GANs were worse than plain ones or
@@ -62,12 +73,16 @@ class DiscriminatorTerms(NamedTuple):
         negative: Mean penalty on negatives; ``None`` without them.
         logit_gap: Mean real logit minus mean negative logit, detached: how far apart the discriminator holds the two.
             Near zero it has not learnt that negatives are not real. ``None`` without negatives.
+        hardness: Logit of each negative minus the mean real logit, ``(B'', ...)``, detached: how hard each negative is
+            to tell. Far below zero it teaches nothing more, above zero it is taken for more real than real images.
+            ``None`` without negatives.
     """
 
     real: Tensor
     fake: Tensor
     negative: Tensor | None
-    logit_gap: Tensor | None
+    logit_gap: Tensor | None = None
+    hardness: Tensor | None = None
 
     def total(self, fake_weight: float = FAKE_WEIGHT) -> Tensor:
         """Weigh the terms: ``real + λ · fake + (1 − λ) · negative`` with λ = ``fake_weight``.
@@ -119,19 +134,18 @@ def discriminator_terms(
         (0.0, 0.0, 0.0, 6.0)
         >>> loss = terms.total(fake_weight=0.25)
     """
-    check_word(kind, "kind", _KINDS)
-    real = as_full_precision(real, "real")
-    fake = _prepare("fake", fake, like=real)
+    check_kind(kind)
+    real = as_logits(real, "real")
+    fake = as_logits(fake, "fake", like=real)
     penalties = _PENALTIES[kind]
+    on_real, on_fake = penalties.real(real).mean(), penalties.fake(fake).mean()
     if negative is None:
-        return DiscriminatorTerms(penalties.real(real).mean(), penalties.fake(fake).mean(), None, None)
-    negative = _prepare("negative", negative, like=real)
-    return DiscriminatorTerms(
-        real=penalties.real(real).mean(),
-        fake=penalties.fake(fake).mean(),
-        negative=penalties.fake(negative).mean(),
-        logit_gap=real.detach().mean() - negative.detach().mean(),
-    )
+        _warn_of_probabilities(kind, real, fake)
+        return DiscriminatorTerms(on_real, on_fake, None)
+    negative = as_logits(negative, "negative", like=real)
+    _warn_of_probabilities(kind, real, fake, negative)
+    hardness = negative.detach() - real.detach().mean()
+    return DiscriminatorTerms(on_real, on_fake, penalties.fake(negative).mean(), -hardness.mean(), hardness)
 
 
 def discriminator_loss(
@@ -163,7 +177,7 @@ def discriminator_loss(
     Half-precision logits are averaged in float32.
 
     Args:
-        real: Logits of real images, ``(B, ...)``; a 0-d tensor is one logit.
+        real: Logits of real images, ``(B, ...)``, before any sigmoid and high for real; a 0-d tensor is one logit.
         fake: Logits of generated images, ``(B', ...)``. Every term is a mean, so batch sizes may differ; the trailing
             shapes may not, since ``(B,)`` beside ``(B, 1)`` is a mistake somewhere in the discriminator.
         negative: Logits of negatives, ``(B'', ...)``. Not needed at ``fake_weight=1``, and without effect there.
@@ -178,6 +192,10 @@ def discriminator_loss(
         ValueError: If ``fake_weight`` is outside (0, 1], or below 1 with no ``negative``; if logits are empty or their
             trailing shapes differ; if ``kind`` is unknown.
 
+    Warns:
+        UserWarning: If, with softplus or hinge, all logits lie in [0, 1] as those of a sigmoid do; on a CPU, where it
+            costs nothing to look.
+
     Example:
         >>> import torch
         >>> real, fake, negative = torch.tensor([3.0, 1.0]), torch.tensor([0.0, -2.0]), torch.tensor([1.0, -3.0])
@@ -190,29 +208,40 @@ def discriminator_loss(
     return discriminator_terms(real, fake, negative, kind=kind).total(fake_weight)
 
 
-def generator_loss(fake: Tensor, *, kind: GANKind = "softplus") -> Tensor:
+def generator_loss(fake: Tensor, *, kind: GANKind = "softplus", prior: float = 1.0) -> Tensor:
     """The generator's loss: negatives do not enter it.
 
     ``softplus(−fake)``, ``−fake`` (hinge and wasserstein) or ``½(fake − 1)²``, averaged over the logits.
 
+    Where generated images have the weight λ in the discriminator's loss, its best logits on the data are
+    ``log(data / G) − log λ``: higher than those of a plain GAN, so that ``softplus(−fake)`` pulls less. ``prior=λ``
+    undoes the shift, with ``fake + log λ`` in the place of ``fake``. The authors' code does not.
+
     Args:
         fake: Logits of generated images, ``(B, ...)``.
         kind: As for :func:`discriminator_loss`; use the same.
+        prior: λ of the discriminator's loss, to undo its shift of the logits, in (0, 1]; 1 leaves the logits as they
+            are, bit for bit. For softplus alone: of the other kinds the logits are no log-odds.
 
     Returns:
         A scalar, in float32 or the logits' wider type.
 
     Raises:
         TypeError: If logits are not floating point.
-        ValueError: If logits are empty or ``kind`` is unknown.
+        ValueError: If logits are empty, ``kind`` is unknown, or ``prior`` is outside (0, 1], or below 1 with another
+            kind than softplus.
 
     Example:
         >>> import torch
         >>> generator_loss(torch.tensor([1.0, 3.0]), kind="hinge")
         tensor(-2.)
+        >>> generator_loss(torch.tensor([1.0, 3.0]), prior=0.75)
+        tensor(0.2337)
     """
-    check_word(kind, "kind", _KINDS)
-    return _PENALTIES[kind].generator(as_full_precision(fake, "fake")).mean()
+    check_kind(kind)
+    _check_prior(prior, kind)
+    fake = as_logits(fake, "fake")
+    return _PENALTIES[kind].generator(fake if prior == 1 else fake + math.log(prior)).mean()
 
 
 class DiscriminatorLoss(nn.Module):
@@ -236,7 +265,7 @@ class DiscriminatorLoss(nn.Module):
 
     def __init__(self, kind: GANKind = "softplus", fake_weight: float = FAKE_WEIGHT) -> None:
         super().__init__()
-        check_word(kind, "kind", _KINDS)
+        check_kind(kind)
         check_fake_weight(fake_weight)
         self.kind: GANKind = kind
         self.fake_weight = fake_weight
@@ -255,9 +284,10 @@ class GeneratorLoss(nn.Module):
 
     Args:
         kind: ``"softplus"``, ``"hinge"``, ``"least_squares"`` or ``"wasserstein"``.
+        prior: λ whose shift of the logits is undone, in (0, 1]. A plain attribute, as λ itself.
 
     Raises:
-        ValueError: If ``kind`` is unknown.
+        ValueError: If ``kind`` is unknown, or ``prior`` is outside (0, 1], or below 1 with another kind than softplus.
 
     Example:
         >>> import torch
@@ -265,18 +295,20 @@ class GeneratorLoss(nn.Module):
         tensor(0.5000)
     """
 
-    def __init__(self, kind: GANKind = "softplus") -> None:
+    def __init__(self, kind: GANKind = "softplus", prior: float = 1.0) -> None:
         super().__init__()
-        check_word(kind, "kind", _KINDS)
+        check_kind(kind)
+        _check_prior(prior, kind)
         self.kind: GANKind = kind
+        self.prior = prior
 
     def forward(self, fake: Tensor) -> Tensor:
         """The loss of logits ``(B, ...)``; see :func:`generator_loss`."""
-        return generator_loss(fake, kind=self.kind)
+        return generator_loss(fake, kind=self.kind, prior=self.prior)
 
     def extra_repr(self) -> str:
         """The settings, as in the constructor."""
-        return f"kind={self.kind!r}"
+        return f"kind={self.kind!r}, prior={self.prior}"
 
 
 def weigh(fake: Tensor, negative: Tensor, fake_weight: float) -> Tensor:
@@ -297,6 +329,24 @@ def check_fake_weight(fake_weight: float, name: str = "fake_weight") -> None:
         )
 
 
-def _prepare(name: str, logits: Tensor, like: Tensor) -> Tensor:
-    check_same_trailing(logits, name, like)
-    return as_full_precision(logits, name)
+def check_kind(kind: str) -> None:
+    """Refuse a kind of loss that is none, naming ours for what others call it.
+
+    Raises:
+        ValueError: If ``kind`` is unknown.
+    """
+    if ours := _CALLED_ELSEWHERE.get(str(kind).lower()):
+        raise ValueError(f"kind must be one of {', '.join(map(repr, _KINDS))}, got {kind!r}, which is {ours!r} here")
+    check_word(kind, "kind", _KINDS)
+
+
+def _check_prior(prior: float, kind: str) -> None:
+    check_fake_weight(prior, "prior")
+    if prior != 1 and kind != "softplus":
+        raise ValueError(f"prior={prior} shifts log-odds, which the logits of kind={kind!r} are not; leave it at 1")
+
+
+def _warn_of_probabilities(kind: str, *logits: Tensor) -> None:
+    # Least squares drives logits to 0 and 1 by itself, and a critic's may lie anywhere.
+    if kind in ("softplus", "hinge"):
+        warn_of_probabilities(*logits)

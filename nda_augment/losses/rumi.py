@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple, get_args
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nda_augment._checks import as_full_precision, as_positive, check_same_trailing, check_word
+from nda_augment._checks import as_positive, check_same_trailing, check_word
+from nda_augment.losses._logits import as_logits
 
 RumiKind = Literal["least_squares", "wasserstein", "softplus"]
 _KINDS = get_args(RumiKind)
@@ -93,7 +94,7 @@ def rumi_discriminator_loss(
     """
     labels = _check(kind, positive_weight, negative_weight, labels)
     real, fake, negative = (
-        as_full_precision(logits, name) for name, logits in (("real", real), ("fake", fake), ("negative", negative))
+        as_logits(logits, name) for name, logits in (("real", real), ("fake", fake), ("negative", negative))
     )
     check_same_trailing(fake, "fake", like=real)
     check_same_trailing(negative, "negative", like=real)
@@ -134,7 +135,7 @@ def rumi_generator_loss(fake: Tensor, *, kind: RumiKind = "least_squares", label
         tensor(1.)
     """
     labels = _check_labels(kind, labels)
-    fake = as_full_precision(fake, "fake")
+    fake = as_logits(fake, "fake")
     if kind == "least_squares":
         return (fake - labels.target).square().mean()
     return F.softplus(-fake).mean() if kind == "softplus" else -fake.mean()

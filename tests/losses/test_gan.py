@@ -17,6 +17,9 @@ from nda_augment.losses import (
     discriminator_loss,
     discriminator_terms,
     generator_loss,
+    rumi_discriminator_loss,
+    rumi_generator_loss,
+    with_negatives,
 )
 
 KINDS = get_args(GANKind)
@@ -208,9 +211,11 @@ def test_terms_are_for_logging():
     assert not terms.logit_gap.requires_grad
     assert torch.equal(terms.total(0.4), discriminator_loss(real, fake, negative, fake_weight=0.4))
     assert torch.equal(terms.total(), discriminator_loss(real, fake, negative))
+    torch.testing.assert_close(terms.hardness, (negative - real.mean()).detach())
+    assert not terms.hardness.requires_grad
+    assert terms.logit_gap == -terms.hardness.mean()
     without = discriminator_terms(real, fake)
-    assert without.negative is None
-    assert without.logit_gap is None
+    assert (without.negative, without.logit_gap, without.hardness) == (None, None, None)
     assert torch.equal(without.real, terms.real)
 
 
@@ -248,13 +253,16 @@ def test_modules_equal_functions(kind):
     )
     assert torch.equal(GeneratorLoss(kind)(fake), generator_loss(fake, kind=kind))
     assert repr(criterion) == f"DiscriminatorLoss(kind={kind!r}, fake_weight=0.7)"
-    assert repr(GeneratorLoss(kind)) == f"GeneratorLoss(kind={kind!r})"
+    assert repr(GeneratorLoss(kind)) == f"GeneratorLoss(kind={kind!r}, prior=1.0)"
 
 
 def test_modules_have_the_functions_defaults():
     function, module = inspect.signature(discriminator_loss).parameters, inspect.signature(DiscriminatorLoss).parameters
     assert {name: module[name].default for name in module} == {name: function[name].default for name in module}
-    assert inspect.signature(GeneratorLoss).parameters["kind"].default == "softplus"
+    function, module = inspect.signature(generator_loss).parameters, inspect.signature(GeneratorLoss).parameters
+    assert {name: module[name].default for name in module} == {
+        name: function[name].default for name in function if name != "fake"
+    }
 
 
 @pytest.mark.parametrize("fake_weight", [0, -0.25, 1.5, math.nan, math.inf])
@@ -275,9 +283,17 @@ def test_missing_negatives_say_what_to_do():
 
 
 @pytest.mark.parametrize(
-    ("word", "nearest"), [("softmax", "softplus"), ("Hinge", "hinge"), ("lsgan", None), ("wgan", None)]
+    ("word", "message"),
+    [
+        ("softmax", "Did you mean 'softplus'?"),
+        ("Hinge", "Did you mean 'hinge'?"),
+        ("relativistic", ""),
+        *((word, "which is 'softplus' here") for word in ("bce", "BCE", "vanilla", "logistic", "ns", "non-saturating")),
+        *((word, "which is 'least_squares' here") for word in ("lsgan", "LSGAN", "mse")),
+        *((word, "which is 'wasserstein' here") for word in ("wgan", "wgan-gp", "WGAN-GP")),
+    ],
 )
-def test_unknown_kind(word, nearest):
+def test_unknown_kind(word, message):
     for call in (
         lambda: discriminator_loss(torch.zeros(2), torch.zeros(2), torch.zeros(2), kind=word),
         lambda: generator_loss(torch.zeros(2), kind=word),
@@ -286,7 +302,7 @@ def test_unknown_kind(word, nearest):
     ):
         with pytest.raises(ValueError, match=f"kind must be one of 'softplus'.*got '{word}'") as error:
             call()
-        assert nearest is None or f"Did you mean '{nearest}'?" in str(error.value)
+        assert message in str(error.value)
 
 
 @pytest.mark.parametrize("position", ["fake", "negative"])
@@ -315,3 +331,90 @@ def test_the_generator_minimises_softplus_by_default_and_names_its_logits():
     assert torch.equal(generator_loss(fake), generator_loss(fake, kind="softplus"))
     with pytest.raises(TypeError, match=r"^fake must be floating point"):
         generator_loss(fake.long())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_prior_undoes_the_shift_of_the_best_discriminator():
+    """Against the best discriminator at λ, the corrected generator pulls as against the best plain one."""
+    data, generator = torch.tensor([0.7, 0.3]).double(), torch.tensor([0.4, 0.6]).double()
+    plain, shifted = (data / generator).log(), (data / (0.4 * generator)).log()
+    assert generator_loss(shifted, prior=0.4).item() == pytest.approx(generator_loss(plain).item(), abs=1e-12)
+    assert generator_loss(shifted).item() < generator_loss(plain).item() - 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_a_prior_the_generator_is_as_it_was_bit_for_bit(kind):
+    fake = normal(1000, dtype=torch.float32)
+    expected = {
+        "softplus": F.softplus(-fake).mean(),
+        "least_squares": (0.5 * (fake - 1).square()).mean(),
+    }.get(kind, (-fake).mean())
+    assert torch.equal(generator_loss(fake, kind=kind, prior=1), expected)
+    assert torch.equal(GeneratorLoss(kind)(fake), expected)
+    assert GeneratorLoss("softplus", prior=0.5)(fake) == generator_loss(fake, prior=0.5)
+
+
+def test_a_prior_that_means_nothing():
+    for prior in (0, 1.5, math.nan):
+        with pytest.raises(ValueError, match=rf"prior \(λ\) must be in \(0, 1\], got {prior}"):
+            generator_loss(torch.zeros(2), prior=prior)
+    for kind in ("hinge", "least_squares", "wasserstein"):
+        with pytest.raises(ValueError, match=f"prior=0.5 shifts log-odds, which the logits of kind='{kind}' are not"):
+            GeneratorLoss(kind, prior=0.5)
+
+
+@pytest.mark.parametrize("output", [(torch.zeros(2),), [torch.zeros(2)] * 3, {"adv": torch.zeros(2)}, 0.5])
+def test_several_outputs_are_named_with_what_to_do(output):
+    logits = torch.zeros(2)
+    calls = {
+        "real": lambda: discriminator_loss(output, logits, logits),
+        "fake": lambda: discriminator_loss(logits, output, logits),
+        "negative": lambda: discriminator_loss(logits, logits, output),
+    }
+    for name, call in calls.items():
+        with pytest.raises(TypeError, match=f"^{name} must be one tensor of logits, got {type(output).__name__}"):
+            call()
+    for loss in (generator_loss, rumi_generator_loss):
+        with pytest.raises(TypeError, match=r"^fake must be one tensor.*losses\.with_negatives"):
+            loss(output)
+    with pytest.raises(TypeError, match=r"^real must be one tensor"):
+        rumi_discriminator_loss(output, logits, logits)
+
+
+class TestProbabilities:
+    """A discriminator that ends in a sigmoid gave 1.446 at λ = 1 where its own loss has 0.693, without a word."""
+
+    outputs = tuple(torch.sigmoid(normal(4, 1, seed=seed)) for seed in range(3))
+
+    @pytest.mark.parametrize("kind", ["softplus", "hinge"])
+    def test_they_are_named(self, kind):
+        with pytest.warns(UserWarning, match=r"lie in \[0, 1\], as after a sigmoid.*with_negatives"):
+            discriminator_loss(*self.outputs, kind=kind)
+        with pytest.warns(UserWarning, match="sigmoid"):
+            discriminator_terms(*self.outputs[:2], kind=kind)
+
+    @pytest.mark.parametrize("kind", ["least_squares", "wasserstein"])
+    def test_where_they_belong_nothing_is_said(self, kind):
+        discriminator_loss(*self.outputs, kind=kind)
+
+    def test_nor_of_logits(self):
+        real, fake, negative = self.outputs
+        discriminator_loss(real, fake, negative - 1)
+        discriminator_loss(real + 0.5, fake, negative)
+        discriminator_loss(*(0.1 * output for output in self.outputs))  # a fresh network
+        torch.vmap(discriminator_loss)(*self.outputs)
+
+    def test_the_recipe_with_their_own_loss(self):
+        """What with_negatives is for: the user's cross-entropy, with and without negatives."""
+
+        def own(real, fake):
+            ones, zeros = torch.ones_like(real), torch.zeros_like(fake)
+            return F.binary_cross_entropy(real, ones) + F.binary_cross_entropy(fake, zeros)
+
+        real, fake, negative = self.outputs
+        logits = [output.logit() for output in self.outputs]
+        with_logits = discriminator_loss(*logits, fake_weight=0.75)
+        assert with_negatives(own, real, fake, negative, 0.75).item() == pytest.approx(with_logits.item())
+        assert torch.equal(with_negatives(own, real, fake, negative, 1), own(real, fake))

@@ -1,0 +1,50 @@
+"""What the adversarial losses ask of a discriminator's outputs: one tensor of logits, high for real images."""
+
+import warnings
+from typing import Any
+
+from torch import Tensor
+
+from nda_augment._checks import as_full_precision, check_same_trailing
+from nda_augment._tracing import is_plain
+
+
+def as_logits(output: Any, name: str, like: Tensor | None = None) -> Tensor:
+    """Return a discriminator's output as logits in float32 or wider.
+
+    Args:
+        output: What the discriminator returned.
+        name: What the error messages call it.
+        like: The real images' logits, whose shape beyond the batch it must have.
+
+    Raises:
+        TypeError: If it is not one tensor, or not floating point.
+        ValueError: If it is empty or of another trailing shape.
+    """
+    if not isinstance(output, Tensor):
+        raise TypeError(
+            f"{name} must be one tensor of logits, got {type(output).__name__}. A discriminator with several outputs "
+            "has one loss for each: add up the losses of the outputs, or write that as your own loss(real, fake) and "
+            "give it to nda_augment.losses.with_negatives. Of other structures, take the adversarial output"
+        )
+    if like is not None:
+        check_same_trailing(output, name, like)
+    return as_full_precision(output, name)
+
+
+def warn_of_probabilities(*logits: Tensor) -> None:
+    """Warn if everything that a discriminator returned could be the output of a sigmoid.
+
+    Values are looked at where that is free: on the CPU, where nobody traces. Outputs that are all small, as those of a
+    fresh network can be, are no evidence.
+    """
+    if not is_plain(*logits) or any(values.device.type != "cpu" for values in logits):
+        return
+    lowest, highest = (min(v.min().item() for v in logits), max(v.max().item() for v in logits))
+    if lowest >= 0 and 0.25 < highest <= 1:
+        warnings.warn(
+            "all logits of this batch lie in [0, 1], as after a sigmoid. These losses take logits, unbounded and high "
+            "for real images: leave the sigmoid out, or give your own loss to nda_augment.losses.with_negatives. "
+            "Without a sigmoid, one such batch is chance",
+            stacklevel=2,
+        )
