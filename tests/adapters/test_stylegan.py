@@ -17,12 +17,39 @@ from torch import Tensor, nn
 
 import nda_augment as nda
 from nda_augment.adapters.stylegan import NDAStyleGAN2Loss
+from nda_augment.losses import GapWatch
 from tests.adapters import stylegan_double as double
 
 ROOT = Path(__file__).parents[2]
 CLASS_NAME = "nda_augment.adapters.stylegan.NDAStyleGAN2Loss"
-SOURCES = {"ada": "STYLEGAN2_ADA_SRC", "stylegan3": "STYLEGAN3_SRC"}
-TOP_LEVEL = ("training", "torch_utils", "dnnlib", "pkg_resources")
+SOURCES = {
+    "ada": "STYLEGAN2_ADA_SRC",
+    "stylegan3": "STYLEGAN3_SRC",
+    "diffaugment": "DIFFAUGMENT_STYLEGAN2_SRC",
+    "projected": "PROJECTED_GAN_SRC",
+    "xl": "STYLEGAN_XL_SRC",
+}
+DOUBLES = {
+    "ada": double.StyleGAN2AdaLoss,
+    "stylegan3": double.StyleGAN3Loss,
+    "diffaugment": double.StyleGAN2AdaLoss,
+    "projected": double.ProjectedGANLoss,
+    "xl": double.StyleGANXLLoss,
+}
+BY_HAND = ("ada", "diffaugment")  # those that synchronise processes so, and take the generator's two parts
+HINGE = ("projected", "xl")
+# Of StyleGAN-XL's loss, what guides by a classifier, which is pretrained, and is not looked at here.
+UNUSED_BY_XL = ("legacy", "timm", "pg_modules", "pg_modules.blocks", "pg_modules.projector")
+TOP_LEVEL = (
+    "training",
+    "torch_utils",
+    "dnnlib",
+    "pkg_resources",
+    "legacy",
+    "timm",
+    "pg_modules",
+    "DiffAugment_pytorch",
+)
 
 D_PHASES, OTHER_PHASES = ("Dmain", "Dboth"), ("Gmain", "Gboth", "Dreg")
 
@@ -37,7 +64,9 @@ class Lab:
         self.real_img = torch.rand(4, 3, size, size) * 2 - 1
         self.real_c, self.gen_c = (torch.eye(double.CLASSES)[torch.randint(double.CLASSES, (4,))] for _ in range(2))
         self.gen_z = torch.randn(4, double.LATENT)
-        self.G, self.D = (double.Generator(), double.Discriminator()) if networks == "double" else self.own_networks()
+        discriminator = double.ManyOutputs if flavour == "xl" else double.Discriminator
+        self.G, self.D = (double.Generator(), discriminator()) if networks == "double" else self.own_networks()
+        self.base = f"training.loss.{'ProjectedGANLoss' if flavour in HINGE else 'StyleGAN2Loss'}"
 
     def own_networks(self) -> tuple[nn.Module, nn.Module]:
         modules = {"ada": "training.networks", "stylegan3": "training.networks_stylegan2"}
@@ -50,10 +79,14 @@ class Lab:
             generator = networks.Generator(z_dim=double.LATENT, w_dim=8, **common, **width)
         return generator, networks.Discriminator(**common, **width)
 
-    def loss(self, class_name: str = "training.loss.StyleGAN2Loss", **kwargs: Any) -> Any:
+    def loss(self, class_name: str = "", **kwargs: Any) -> Any:
         """Construct a loss as the training loop does, with networks of its own."""
         G, D = copy.deepcopy((self.G, self.D))
-        parts = {"G": G} if self.flavour == "stylegan3" else {"G_mapping": G.mapping, "G_synthesis": G.synthesis}
+        parts = {"G_mapping": G.mapping, "G_synthesis": G.synthesis} if self.flavour in BY_HAND else {"G": G}
+        if self.flavour in HINGE:
+            parts["G_ema"] = G
+            kwargs |= {"nda_base": self.base} if class_name else {}
+        class_name = class_name or self.base
         construct = pkgutil.resolve_name(class_name)
         if self.real:
             construct = partial(pkgutil.resolve_name("dnnlib.util.construct_class_by_name"), class_name=class_name)
@@ -70,7 +103,7 @@ class Lab:
         for net in (G, D):
             net.zero_grad()
         batch = {name: getattr(self, name) for name in ("real_img", "real_c", "gen_z", "gen_c")} | changes
-        more = {"cur_nimg": cur_nimg} if self.flavour == "stylegan3" else {"sync": True}
+        more = {"sync": True} if self.flavour in BY_HAND else {"cur_nimg": cur_nimg}
         loss.accumulate_gradients(phase=phase, gain=gain, **batch, **more)
         named = {f"{kind}.{name}": p.grad for kind, net in (("G", G), ("D", D)) for name, p in net.named_parameters()}
         grads = {name: grad.clone() for name, grad in named.items() if grad is not None}
@@ -80,11 +113,17 @@ class Lab:
         """Let a loss of the checkout see negatives, with the labels of their images, where it sees fakes."""
         run_G = loss.run_G
 
-        def instead(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-            return negatives, run_G(*args, **kwargs)[1]  # after the same random draws
+        def instead(*args: Any, **kwargs: Any) -> Any:
+            made = run_G(*args, **kwargs)  # after the same random draws
+            return negatives if isinstance(made, Tensor) else (negatives, made[1])
 
         loss.run_G = instead
         return loss
+
+
+class Brighter(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images + 1
 
 
 @pytest.fixture
@@ -104,13 +143,19 @@ def install(monkeypatch: pytest.MonkeyPatch, flavour: str, real: bool) -> None:
         shim = types.ModuleType("pkg_resources")
         shim.parse_version = pkgutil.resolve_name("packaging.version.Version")
         sys.modules["pkg_resources"] = shim
+        if flavour == "xl":
+            for name in UNUSED_BY_XL:
+                sys.modules[name] = types.ModuleType(name)
+            sys.modules["timm"].create_model = lambda *_, **__: nn.Identity()
+            sys.modules["pg_modules.blocks"].Interpolate = lambda size: nn.Identity()
+            sys.modules["pg_modules.projector"].get_backbone_normstats = lambda name: {"mean": [0.5], "std": [0.5]}
         return
     for name in ("training", "training.loss", "torch_utils", "torch_utils.training_stats"):
         sys.modules[name] = types.ModuleType(name)
     sys.modules["training"].loss = sys.modules["training.loss"]
     sys.modules["torch_utils"].training_stats = sys.modules["torch_utils.training_stats"]
-    base = {"ada": double.StyleGAN2AdaLoss, "stylegan3": double.StyleGAN3Loss}[flavour]
-    sys.modules["training.loss"].StyleGAN2Loss = base
+    name = "ProjectedGANLoss" if flavour in HINGE else "StyleGAN2Loss"
+    setattr(sys.modules["training.loss"], name, DOUBLES[flavour])
     sys.modules["torch_utils.training_stats"].report = double.report
     double.reported.clear()
 
@@ -121,7 +166,7 @@ def labs() -> Iterator[Any]:
         absent = pytest.mark.skipif(variable not in os.environ, reason=f"{variable} names no checkout of {flavour}")
         # Their code is of its time.
         old = pytest.mark.filterwarnings("ignore")
-        for networks in ("double", "own"):
+        for networks in ("double", "own")[: 2 if flavour in ("ada", "stylegan3") else 1]:
             yield pytest.param((flavour, True, networks), id=f"{flavour} with {networks} networks", marks=[absent, old])
 
 
@@ -214,10 +259,6 @@ class TestCalls:
         assert negative_c is real_c is lab.real_c
 
     def test_negatives_pass_the_augmentation(self, doubled: Lab) -> None:
-        class Brighter(nn.Module):
-            def forward(self, images: Tensor) -> Tensor:
-                return images + 1
-
         loss = doubled.loss(CLASS_NAME, nda_policy=nda.Flip(), augment_pipe=Brighter())
         doubled.step(loss, "Dmain")
         assert torch.equal(loss.D.seen[0][0], doubled.real_img.flip(-2) + 1)
@@ -238,11 +279,18 @@ class TestCalls:
         assert loss.base.run_D == before
 
     def test_scores_are_reported(self, doubled: Lab) -> None:
-        loss = doubled.loss(CLASS_NAME)
+        loss = doubled.loss(CLASS_NAME, nda_policy=nda.Flip())
         doubled.step(loss, "Dmain")
         scores = double.reported["Loss/scores/negative"]
-        assert scores.shape == (4, 1)
         assert torch.equal(double.reported["Loss/signs/negative"], scores.sign())
+        (negatives, _), (fakes, _), (real, _) = loss.D.seen
+        for images, c, kind in (
+            (negatives, doubled.real_c, "negative"),
+            (fakes, doubled.gen_c, "fake"),
+            (real, doubled.real_c, "real"),
+        ):
+            assert torch.equal(double.reported[f"Loss/scores/{kind}"], loss.D(images, c))
+        assert sys.modules["torch_utils.training_stats"].report is double.report
 
     def test_partners_by_class(self, doubled: Lab) -> None:
         images = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 3, 8, 8)
@@ -286,8 +334,26 @@ class TestErrors:
     def test_a_base_that_shows_no_fakes(self, doubled: Lab) -> None:
         loss = doubled.loss(CLASS_NAME)
         loss.base.accumulate_gradients = lambda **_: None
-        with pytest.raises(RuntimeError, match="0 times"):
+        with pytest.raises(RuntimeError, match=r"0 times.*with_negatives"):
             doubled.step(loss, "Dmain")
+
+    def test_a_base_that_shows_fakes_and_real_images_before_it_looks_back(self, doubled: Lab) -> None:
+        """No place for negatives between the two: their term would be lost without a word."""
+
+        def jointly(*, real_img: Tensor, real_c: Tensor, gen_z: Tensor, gen_c: Tensor, **_: Any) -> None:
+            base = loss.base
+            fake, real = base.run_D(base.run_G(gen_z, gen_c)[0], gen_c), base.run_D(real_img, real_c)
+            (fake - real).mean().backward()
+
+        loss = doubled.loss(CLASS_NAME)
+        loss.base.accumulate_gradients = jointly
+        with pytest.raises(RuntimeError, match="1 times by run_D, with 0 backward passes before"):
+            doubled.step(loss, "Dmain")
+
+    def test_one_tensor_may_be_the_labels_of_both(self, doubled: Lab) -> None:
+        loss = doubled.loss(CLASS_NAME, nda_policy=nda.Flip())
+        expected = doubled.step(doubled.loss(CLASS_NAME, nda_policy=nda.Flip()), "Dmain", gen_c=doubled.real_c.clone())
+        assert_close(doubled.step(loss, "Dmain", gen_c=doubled.real_c), expected)
 
     def test_a_positive_that_undoes_a_negative(self, doubled: Lab) -> None:
         pipe = nn.Identity()
@@ -295,6 +361,39 @@ class TestErrors:
         with pytest.warns(UserWarning, match="'cutout'"):
             doubled.loss(CLASS_NAME, nda_policy="jigsaw,cutout,rotate90", augment_pipe=pipe)
         doubled.loss(CLASS_NAME, nda_policy="jigsaw,rotate90,flip", augment_pipe=pipe)
+
+    def test_so_does_diffaugment(self, doubled: Lab) -> None:
+        stock = DOUBLES[doubled.flavour]
+        sys.modules["training.loss"].StyleGAN2Loss = lambda diffaugment, **kwargs: stock(**kwargs)
+        with pytest.warns(UserWarning, match="'cutout'"):
+            doubled.loss(CLASS_NAME, nda_policy="jigsaw,cutout", diffaugment="color,translation,cutout")
+        doubled.loss(CLASS_NAME, nda_policy="jigsaw,cutout", diffaugment="color,translation")
+        doubled.loss(CLASS_NAME, nda_policy="jigsaw,cutout", diffaugment="")
+
+    @pytest.mark.parametrize("wrap", [lambda net: net, lambda net: types.SimpleNamespace(module=net)])
+    def test_and_a_discriminator_that_augments_by_itself(self, importable: pytest.MonkeyPatch, wrap: Any) -> None:
+        install(importable, "projected", real=False)
+        lab = Lab("projected", real=False)
+        settings = {"device": "cpu", "G": lab.G, "nda_base": lab.base, "nda_policy": "roll,jigsaw"}
+        lab.D.diffaug = True
+        with pytest.warns(UserWarning, match="'translation' .* 'roll'"):
+            NDAStyleGAN2Loss(D=wrap(lab.D), **settings)
+        lab.D.diffaug = False
+        NDAStyleGAN2Loss(D=wrap(lab.D), **settings)
+
+    def test_real_images_that_stay_below_negatives(self, doubled: Lab) -> None:
+        class Inverted(double.Discriminator):
+            """Calls real what is dark, and its negatives are brighter."""
+
+            def forward(self, img: Tensor, c: Tensor, **_: Any) -> Tensor:
+                return img.mean((1, 2, 3))[:, None] * self.head.bias.exp().sum()
+
+        doubled.D = Inverted()
+        loss = doubled.loss(CLASS_NAME, nda_policy=nda.AsNegative(Brighter()))
+        loss._watch = GapWatch(steps=2)
+        doubled.step(loss, "Dmain")
+        with pytest.warns(UserWarning, match="for 2 steps"):
+            doubled.step(loss, "Dmain")
 
 
 def test_the_page_runs(importable: pytest.MonkeyPatch) -> None:
