@@ -17,23 +17,25 @@ DIGITS = Path(__file__).parent / "configs" / "digits.yaml"
 class Model:
     """The method and its encoder, a ResNet."""
 
-    method: str = "moco"  # moco (version 2) or simclr
+    method: str = "moco"  # moco (version 2), simclr or byol
     backbone: str = "resnet-9"  # resnet-9, resnet-18, resnet-34 or resnet-50
     stem: str = "small"  # small: 3x3 without max-pool; large: 7x7, stride 2 and max-pool, for images from 128 pixels on
     width: float = 0.25  # 1 is the usual 64 channels in the first stage
     bn_splits: int = 0  # statistics of batch norm from this many parts of a batch, as on as many devices; 0 is off
     dim: int = 64  # of the embedding that the loss sees
     queue: int = 1024  # moco: number of earlier keys that serve as candidates
-    momentum: float = 0.99  # moco: of the key encoder
+    momentum: float = 0.99  # moco, byol: of the key or target encoder
 
 
 @dataclass
 class Loss:
-    """InfoNCE with a queue (moco), NT-Xent (simclr)."""
+    """InfoNCE with a queue (moco), NT-Xent (simclr), cosine similarity (byol)."""
 
     temperature: float = 0.2
     nda_scale: float = 1.0  # α: multiplies the similarity to negatives
     nda_scope: str = "own"  # own: an image meets its own negative; batch: it meets all
+    nda_repulsion: float = 1.0  # byol: weight of the similarity to the negative
+    nda_floor: float = -1.0  # byol: similarity below which a negative is left alone
 
 
 @dataclass
@@ -119,7 +121,7 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
 def _check(config: Config) -> None:
     words = {
         "DATA.name": ("digits", "folder", "npz", "sheets", "cifar10"),
-        "MODEL.method": ("moco", "simclr"),
+        "MODEL.method": ("moco", "simclr", "byol"),
         "MODEL.backbone": ("resnet-9", "resnet-18", "resnet-34", "resnet-50"),
         "MODEL.stem": ("small", "large"),
         "RUN.precision": ("32-true", "bf16-mixed", "16-mixed"),
@@ -130,6 +132,7 @@ def _check(config: Config) -> None:
         "MODEL.bn_splits": 0,
         "MODEL.dim": 1,
         "MODEL.queue": 1,
+        "LOSS.nda_repulsion": 0,
         "OPTIMIZATION.batch_size": 2,
         "OPTIMIZATION.weight_decay": 0,
         "OPTIMIZATION.epochs": 1,
@@ -159,6 +162,7 @@ def _check(config: Config) -> None:
     try:
         scope = cast(nda.losses.Scope, config.LOSS.nda_scope)
         nda.losses.InfoNCELoss(negative_scale=config.LOSS.nda_scale, scope=scope)
+        nda.losses.RepulsionLoss(config.LOSS.nda_floor)
         nda.from_policy(config.AUG.nda_policy)
     except ValueError as error:
         raise ConfigError(f"LOSS or AUG: {error}") from error

@@ -1,17 +1,23 @@
-"""MoCo-v2 and SimCLR as Lightning modules; with negatives and without differ in one argument of the loss."""
+"""MoCo-v2, SimCLR and BYOL as Lightning modules; with negatives and without differ in one argument of the loss."""
 
 import copy
 from typing import Any, cast
 
 import torch
 from lightly.models import ResNetGenerator
-from lightly.models.modules.heads import MoCoProjectionHead, SimCLRProjectionHead
+from lightly.models.modules.heads import (
+    BYOLPredictionHead,
+    BYOLProjectionHead,
+    MoCoProjectionHead,
+    SimCLRProjectionHead,
+)
 from lightly.models.utils import batch_shuffle, batch_unshuffle, update_momentum
 from lightly.utils.scheduler import CosineWarmupScheduler
 
 # Lightly's evaluation is built on the package of this name, and a Trainer of the package "lightning" refuses it.
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 import nda_augment as nda
@@ -155,10 +161,35 @@ class MoCo(Contrastive):
             buffer.copy_(checkpoint["memory_bank"][name])
 
 
-METHODS: dict[str, type[MoCo] | type[SimCLR]] = {"moco": MoCo, "simclr": SimCLR}
+class BYOL(Contrastive):
+    """Predictions of the other view's target, both ways, which are pushed away from the target of the negative."""
+
+    def __init__(self, settings: Config, data: Images) -> None:
+        super().__init__(settings, data)
+        dim = settings.MODEL.dim
+        self.head = BYOLProjectionHead(self.features, self.features, dim)
+        self.predictor = BYOLPredictionHead(dim, self.features, dim)
+        self.target = copy.deepcopy(nn.Sequential(self.backbone, self.head)).requires_grad_(False)
+
+    def loss(self, x0: Tensor, x1: Tensor, negatives: Tensor | None, number: int) -> Tensor:
+        update_momentum(nn.Sequential(self.backbone, self.head), self.target, self.settings.MODEL.momentum)
+        predictions = [self.predictor(self.head(self.backbone(view))).float() for view in (x0, x1)]
+        with torch.no_grad():
+            targets = [self.target(view).float() for view in (x1, x0)]
+        views = torch.stack(predictions, dim=1)
+        loss = 2 - 2 * F.cosine_similarity(views, torch.stack(targets, dim=1), dim=2).mean()
+        if negatives is None:
+            return loss
+        with torch.no_grad(), frozen_batch_norm_stats(self.target):
+            target_negative = self.target(negatives)
+        weight, floor = self.settings.LOSS.nda_repulsion, self.settings.LOSS.nda_floor
+        return loss + weight * nda.losses.repulsion(views, target_negative, floor=floor)
 
 
-def make(settings: Config, data: Images) -> MoCo | SimCLR:
+METHODS: dict[str, type[MoCo] | type[SimCLR] | type[BYOL]] = {"moco": MoCo, "simclr": SimCLR, "byol": BYOL}
+
+
+def make(settings: Config, data: Images) -> MoCo | SimCLR | BYOL:
     """Build the method with weights and queue that depend on the seed only."""
     with seeded(settings.RUN.seed, "weights"):
         return METHODS[settings.MODEL.method](settings, data)

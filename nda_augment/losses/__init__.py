@@ -1,10 +1,11 @@
 """Losses that use negatives: logits or embeddings in, a scalar out.
 
 ``gan`` has the discriminator's and the generator's losses, ``any_loss`` puts negatives into a discriminator loss of
-your own, ``gap_watch`` watches the logits, ``rumi`` is an alternative to ``gan``, ``contrastive`` has those
-on embeddings, ``hard_negatives`` mixes further negatives in feature space, ``one_class`` learns a single class,
-``classification`` has the terms for a classifier. Each loss is a function, with an ``nn.Module`` of the same settings
-beside it. None knows where the negatives come from: augmentation, another data set, a memory.
+your own, ``gap_watch`` watches the logits, ``rumi`` is an alternative to ``gan``. ``contrastive`` has the losses on
+embeddings, with the ``options`` that they share; ``repulsion`` is for methods whose loss has no denominator,
+``hard_negatives`` mixes further negatives in feature space. ``one_class`` learns a single class, ``classification`` has
+the terms for a classifier. Each loss is a function, with an ``nn.Module`` of the same settings. None knows where the
+negatives come from: augmentation, another data set, a memory.
 """
 
 from nda_augment.losses.any_loss import with_negatives
@@ -47,6 +48,7 @@ from nda_augment.losses.gap_watch import GapWatch
 from nda_augment.losses.hard_negatives import HardNegativeMixing, mix_hard_negatives
 from nda_augment.losses.one_class import CSILoss, UniCLRLoss, csi, uniclr
 from nda_augment.losses.options import ContrastiveOptions, NegativeOptions, Scope
+from nda_augment.losses.repulsion import RepulsionLoss, repulsion
 from nda_augment.losses.rumi import (
     RumiDiscriminatorLoss,
     RumiGeneratorLoss,
@@ -72,6 +74,7 @@ __all__ = [
     "NTXentLoss",
     "NegativeOptions",
     "NegativeTerm",
+    "RepulsionLoss",
     "RumiDiscriminatorLoss",
     "RumiGeneratorLoss",
     "RumiKind",
@@ -94,6 +97,7 @@ __all__ = [
     "negative_logits",
     "nt_xent",
     "probability_distance",
+    "repulsion",
     "repulsion_from_negatives",
     "rumi_discriminator_loss",
     "rumi_generator_loss",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from nda_augment.losses import dcl, info_nce, nt_xent, sup_con
+from nda_augment.losses import dcl, info_nce, nt_xent, repulsion, sup_con
 
 WORLD_SIZE = 2
 IMAGES = 6
@@ -31,6 +31,10 @@ def make_batch() -> Batch:
         "negatives": normal(IMAGES, 5),
         "many": normal(IMAGES, 3, 5),
         "queue": normal(7, 4),
+        # Which negatives and which other images count; rows are those of a rank, columns those of all.
+        "own_mask": torch.rand(IMAGES, 3, generator=generator) < 0.6,
+        "shared_mask": torch.rand(IMAGES, IMAGES * 3, generator=generator) < 0.6,
+        "candidate_mask": torch.rand(IMAGES, IMAGES, generator=generator) < 0.6,
         "labels": torch.tensor([0, 1, 2, 0, 1, 0]),  # class 2 has one image, and the ranks' classes overlap
     }
 
@@ -82,7 +86,37 @@ def forms(gather: bool) -> dict[str, Callable[[Batch], Tensor]]:
         for scope, negatives, gradient in product(("own", "batch"), ("negatives", "many"), (True, False)):
             settings = {"scope": scope, "negative_gradient": gradient, "gather_distributed": gather}
             found[f"{name}, {negatives}, {scope}, gradient {gradient}"] = partial(apply, loss, negatives, settings)
+    for name, loss in losses.items():
+        if name == "info_nce with a queue":
+            continue
+        found[f"{name}, masks"] = partial(apply_masked, loss, gather)
+        settings = {"negative_weight": 0.5, "concentration": 1.0, "gather_distributed": gather, "scope": "batch"}
+        found[f"{name}, concentration"] = partial(apply, loss, "many", settings)
+    found["info_nce, in the batch and a queue"] = partial(with_queue, in_batch=True, gather_distributed=gather)
+    found["info_nce, decoupled"] = partial(pairs(info_nce), decoupled=True, gather_distributed=gather)
+    found["nt_xent of three views"] = partial(three_views, gather_distributed=gather)
+    for scope, mask in (("own", "own_mask"), ("batch", "shared_mask")):
+        found[f"repulsion, {scope}"] = partial(repelled, mask, scope=scope, gather_distributed=gather)
     return found
+
+
+def apply_masked(loss: Callable[..., Tensor], gather: bool, batch: Batch) -> Tensor:
+    return loss(
+        batch,
+        negatives=batch["many"],
+        negative_mask=batch["shared_mask"],
+        candidate_mask=batch["candidate_mask"],
+        scope="batch",
+        gather_distributed=gather,
+    )
+
+
+def three_views(batch: Batch, **settings: Any) -> Tensor:
+    return nt_xent([batch["x0"], batch["x1"], batch["negatives"]], **settings)
+
+
+def repelled(mask: str, batch: Batch, **settings: Any) -> Tensor:
+    return repulsion(batch["x0"], batch["many"], negative_mask=batch[mask], negative_gradient=True, **settings)
 
 
 def embed(encoder: nn.Module, batch: Batch) -> Batch:
@@ -118,4 +152,16 @@ def run(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=WORLD_SIZE)
     torch.save(measure(make_encoder(), shard(make_batch(), rank), gather=True), folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def run_unequal(rank: int, folder: Path) -> None:
+    """Leave what a rank says when the other holds fewer rows."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=WORLD_SIZE)
+    rows = torch.ones(3 - rank, 4)
+    try:
+        info_nce(rows, rows, gather_distributed=True)
+    except ValueError as error:
+        (folder / f"{rank}.txt").write_text(str(error))
     dist.destroy_process_group()

@@ -480,7 +480,7 @@ def measured(tmp_path_factory):
 
 def test_two_ranks_equal_one_process_on_the_joined_batch(measured):
     shares, expected = measured
-    assert len(expected) == 6 * (1 + 2 * 2 * 2)
+    assert len(expected) == 6 * (1 + 2 * 2 * 2) + 5 * 2 + 5
     for name, (value, gradient) in expected.items():
         for share in shares:
             torch.testing.assert_close(share[name][0], value, msg=lambda m, n=name: f"{n}: {m}")
@@ -493,6 +493,14 @@ def test_one_process_gathers_nothing():
     for loss in (info_nce, nt_xent, dcl):
         alone = loss(z0, z1, negatives=negatives, scope="batch")
         assert torch.equal(loss(z0, z1, negatives=negatives, scope="batch", gather_distributed=True), alone)
+
+
+@pytest.mark.slow
+def test_ranks_of_unequal_rows_are_an_error_on_each(tmp_path):
+    torch.multiprocessing.spawn(ranks.run_unequal, (tmp_path,), nprocs=ranks.WORLD_SIZE)
+    for rank in range(ranks.WORLD_SIZE):
+        message = (tmp_path / f"{rank}.txt").read_text()
+        assert message == "every rank must hold equally many rows, got [3, 2]: give the DataLoader drop_last=True"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -4,11 +4,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from examples.common import data
 from examples.contrastive import methods
 from examples.contrastive.config import Config
-from examples.contrastive.methods import MoCo, SimCLR
+from examples.contrastive.methods import BYOL, MoCo, SimCLR
 from tests.examples.contrastive.conftest import Tiny
 
 
@@ -148,6 +149,39 @@ class TestSimCLR:
         method.loss(x0, x1, negatives, 0).backward()
         assert negatives.grad is not None
         assert negatives.grad.abs().sum() > 0
+
+
+class TestBYOL:
+    def test_negatives_add_their_similarity_and_leave_the_statistics_alone(self, tiny: Tiny) -> None:
+        x0, x1, negatives = views()
+        losses, statistics = [], []
+        for given, weight in ((None, 1), (negatives, 0), (negatives, 1)):
+            method: BYOL = build(tiny("run", "MODEL.method=byol", f"LOSS.nda_repulsion={weight}"))
+            losses.append(method.loss(x0, x1, given, 0))
+            statistics.append([value.clone() for value in method.state_dict().values()])
+        assert losses[0] == losses[1]
+        assert losses[2] != losses[0]
+        assert all(torch.equal(*pair) for pair in zip(*statistics[1:], strict=True))
+
+    def test_gradient_reaches_what_predicts_only(self, tiny: Tiny) -> None:
+        method: BYOL = build(tiny("run", "MODEL.method=byol"))
+        x0, x1, negatives = views()
+        method.loss(x0, x1, negatives.requires_grad_(), 0).backward()
+        assert negatives.grad is None
+        assert all(parameter.grad is not None for parameter in method.predictor.parameters())
+        assert all(parameter.grad is not None for parameter in method.backbone.parameters())
+        assert all(parameter.grad is None for parameter in method.target.parameters())
+
+    def test_the_loss_is_that_of_the_paper_and_the_penalty_of_the_package(self, tiny: Tiny) -> None:
+        method: BYOL = build(tiny("run", "MODEL.method=byol", "LOSS.nda_floor=0"))
+        method.eval()
+        x0, x1, negatives = views()
+        p0, p1 = (method.predictor(method.head(method.backbone(x))) for x in (x0, x1))
+        t0, t1, other = (method.target(x) for x in (x0, x1, negatives))
+        alike = torch.stack([F.cosine_similarity(p0, t1), F.cosine_similarity(p1, t0)])
+        apart = torch.stack([F.cosine_similarity(p, other).clamp(min=0) for p in (p0, p1)])
+        expected = (2 - 2 * alike).mean() + apart.mean()
+        torch.testing.assert_close(method.loss(x0, x1, negatives, 0), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_loss_is_computed_in_full_precision_under_autocast(tiny: Tiny) -> None:
