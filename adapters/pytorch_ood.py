@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from nda_augment.anomaly import Detector as CoreDetector
-from nda_augment.anomaly._training import images_of
+from nda_augment.anomaly._loading import images_of
 from nda_augment.transforms import NegativeTransform
 
 from . import torchvision as torchvision_adapter

@@ -53,7 +53,7 @@ class Encoder(nn.Module):
             if number < 1:
                 raise ValueError(f"{name} must be at least 1, got {number}")
         self.features = 4 * width * places**2
-        self.places = places
+        self.channels, self.width, self.stride, self.places = channels, width, stride, places
         self.layers = nn.Sequential(
             nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False),
             nn.BatchNorm2d(width),
@@ -62,6 +62,10 @@ class Encoder(nn.Module):
             _Block(width, 2 * width, stride=2),
             _Block(2 * width, 4 * width, stride=2),
         )
+
+    def arguments(self) -> dict[str, int]:
+        """Return the constructor's arguments by name."""
+        return {name: getattr(self, name) for name in ("channels", "width", "stride", "places")}
 
     def forward(self, images: Tensor) -> Tensor:
         """Features of a batch of images."""

@@ -18,17 +18,23 @@ Example:
 """
 
 from nda_augment._networks import Encoder
-from nda_augment.anomaly._training import Report, Training
+from nda_augment.anomaly._training import Report, Training, Validation
+from nda_augment.anomaly.blemish import Blemish
 from nda_augment.anomaly.classifier import ClassifierDetector
 from nda_augment.anomaly.density import DensityDetector, GaussianDensity, ledoit_wolf
 from nda_augment.anomaly.detector import Detector
 from nda_augment.anomaly.discriminator import DiscriminatorDetector
+from nda_augment.anomaly.files import load
+from nda_augment.anomaly.measures import auroc, average_precision, per_region_overlap
 from nda_augment.anomaly.presets import defect, defect_negatives, semantic, simclr_views
+from nda_augment.anomaly.segmentation import SegmentationDetector
 from nda_augment.anomaly.shifted import ShiftDetector
 from nda_augment.anomaly.shifts import BANKS, Blur, Noise, Sobel, Swap, Turn, cut_perms, rotations
+from nda_augment.anomaly.unet import UNet
 
 __all__ = [
     "BANKS",
+    "Blemish",
     "Blur",
     "ClassifierDetector",
     "DensityDetector",
@@ -38,15 +44,22 @@ __all__ = [
     "GaussianDensity",
     "Noise",
     "Report",
+    "SegmentationDetector",
     "ShiftDetector",
     "Sobel",
     "Swap",
     "Training",
     "Turn",
+    "UNet",
+    "Validation",
+    "auroc",
+    "average_precision",
     "cut_perms",
     "defect",
     "defect_negatives",
     "ledoit_wolf",
+    "load",
+    "per_region_overlap",
     "rotations",
     "semantic",
     "simclr_views",

@@ -1,7 +1,7 @@
 """Detection by telling real images from negatives, and by the density of the features that come of it."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal, Self
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,9 @@ from torch.nn import functional as F
 
 from nda_augment._checks import check_word
 from nda_augment._negatives import check_negative
-from nda_augment.anomaly._training import Objective, Training, adamw, seeded, train
+from nda_augment.anomaly._loading import seeded
+from nda_augment.anomaly._recipes import recipe
+from nda_augment.anomaly._training import Objective, Training, Validation, adamw, train
 from nda_augment.anomaly.density import DensityDetector
 from nda_augment.transforms import Mixture, NegativeTransform
 
@@ -32,7 +34,8 @@ class ClassifierDetector(DensityDetector):
         negatives: What normal images are told from. Those that need labels cannot be used.
         classes: ``"each"``: one class per negative, beside the real one; ``"two"``: real or negative, and an image
             has one of the negatives.
-        patch: Side of the windows as a share of the shorter side of the image, in (0, 1); ``None``: whole images.
+        patch: Side of the windows in pixels, or as a share in (0, 1) of the shorter side of the images that are learned
+            from; ``None``: whole images. Windows keep their size in pixels on images of any other size.
         stride: Step from window to window as a share of the window's side, in (0, 1]; for scores and maps.
         views: Positive augmentation of normal images before they are made negative, a callable on batches.
         normalize: Scale features to length one before the density sees them.
@@ -62,7 +65,7 @@ class ClassifierDetector(DensityDetector):
         negatives: Sequence[NegativeTransform],
         *,
         classes: Classes = "each",
-        patch: float | None = None,
+        patch: float | int | None = None,
         stride: float = 0.25,
         views: nn.Module | None = None,
         normalize: bool = True,
@@ -71,10 +74,11 @@ class ClassifierDetector(DensityDetector):
         super().__init__(backbone, features, normalize=normalize)
         check_negatives(negatives)
         check_word(classes, "classes", ("each", "two"))
-        if patch is not None and not 0 < patch < 1:
-            raise ValueError(f"patch must be a share of the image in (0, 1), or None, got {patch}")
+        if patch is not None and not (0 < patch < 1 or (isinstance(patch, int) and patch >= 1)):
+            raise ValueError(f"patch must be whole pixels, a share of the image in (0, 1), or None, got {patch}")
         if not 0 < stride <= 1:
             raise ValueError(f"stride must be a share of the window in (0, 1], got {stride}")
+        self.given, self.classes = list(negatives), classes
         self.negatives = nn.ModuleList(negatives if classes == "each" else [Mixture(negatives)])
         self.head = nn.Linear(features, 1 + len(self.negatives))
         self.views = views or nn.Identity()
@@ -82,48 +86,66 @@ class ClassifierDetector(DensityDetector):
         self.has_heatmap = patch is not None
         self.training_settings = training or Training()
 
-    def fit(self, loader: Iterable[Any]) -> Self:
-        """Train on normal images and their negatives, then learn the density; see :meth:`Detector.fit`."""
+    def arguments(self) -> dict[str, Any]:
+        """Return the constructor's arguments by name, without those of training alone."""
+        names = ("classes", "patch", "stride")
+        return {**super().arguments(), "negatives": self.given, **{name: getattr(self, name) for name in names}}
+
+    def _fit(self, loader: Iterable[Any]) -> None:
         settings = self.training_settings
-        train(self, loader, [Objective("loss", adamw(self.parameters(), settings))], settings)
+        self._check_window(min(self._learned_size))
+        objectives = [Objective("loss", adamw(self.parameters(), settings))]
+        identity = {"detector": recipe(self), "views": repr(self.views)}
+        train(self, loader, objectives, settings, validate=self._validate, identity=identity)
         # A loader that shuffles and drops its last batch, or augments, draws once more.
-        with seeded(settings.seed, settings.epochs, self.device):
-            return super().fit(loader)
+        with seeded(settings.seed, -3, self.device):
+            super()._fit(loader)
 
     def loss(self, images: Tensor) -> Tensor:
         """The cross-entropy of real images and all their negatives, a scalar."""
+        return F.cross_entropy(*self._told(images))
+
+    def _told(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits ``(N, K)`` and classes ``(N,)`` of real images and all their negatives."""
         real = self.views(images)
         if self.patch is not None:
-            real = _random_windows(real, self._side(real))
+            real = _random_windows(real, self._side)
         groups = [real, *(negative(real) for negative in self.negatives)]
         # One pass for all: apart, batch norm would tell the groups from each other by their statistics.
         logits = self.head(self.backbone(torch.cat(groups)))
-        labels = torch.arange(len(groups), device=logits.device).repeat_interleave(len(real))
-        return F.cross_entropy(logits, labels)
+        return logits, torch.arange(len(groups), device=logits.device).repeat_interleave(len(real))
+
+    def _validate(self, images: Tensor) -> Validation:
+        logits, classes = self._told(images)
+        chance = 1 / logits.shape[1]
+        accuracy = (logits.argmax(dim=1) == classes).float().mean().item()
+        return Validation("accuracy", accuracy, chance, (chance * (1 - chance) / len(classes)) ** 0.5)
 
     def _normal_features(self, images: Tensor) -> Tensor:
         if self.patch is None:
             return super()._normal_features(images)
-        side = self._side(images)
-        return self._embed(_windows(images, side, max(1, side // 2))[0])
-
-    def _score(self, images: Tensor) -> Tensor:
-        return super()._score(images) if self.patch is None else self._heatmap(images).amax(dim=(1, 2, 3))
+        return torch.cat([self.backbone(some) for some in _rows_of_windows(images, self._side, self._side // 2)])
 
     def _heatmap(self, images: Tensor) -> Tensor:
-        if self.patch is None:
-            raise ValueError("there is a heat map of windows only; build the detector with patch=, such as patch=0.25")
-        side = self._side(images)
+        side = self._side
         step = max(1, round(side * self.stride))
-        windows, (rows, columns) = _windows(images, side, step)
-        scores = self.density.score(self._embed(windows)).view(len(images), 1, rows, columns)
+        rows = [self.density.score(self.backbone(some)) for some in _rows_of_windows(images, side, step)]
+        scores = torch.stack([row.view(len(images), -1) for row in rows], dim=1).unsqueeze(1)
         return _spread(scores, side, step, (images.shape[-2], images.shape[-1]))
 
-    def _side(self, images: Tensor) -> int:
-        return max(1, round(min(images.shape[-2:]) * (self.patch or 1)))
+    def _map(self, images: Tensor) -> Tensor:
+        self._check_window(min(images.shape[-2:]))
+        return self._heatmap(images)
 
-    def _embed(self, windows: Tensor, at_once: int = 2048) -> Tensor:
-        return torch.cat([self.backbone(some) for some in torch.split(windows, at_once)])
+    @property
+    def _side(self) -> int:
+        """Side of a window in pixels."""
+        shorter = min(self._learned_size)
+        return self.patch if isinstance(self.patch, int) else max(1, round(shorter * (self.patch or 1)))
+
+    def _check_window(self, shorter: int) -> None:
+        if self.patch is not None and self._side > shorter:
+            raise ValueError(f"a window of {self._side} px does not fit into images of which a side is {shorter} px")
 
 
 def check_negatives(negatives: Sequence[NegativeTransform]) -> None:
@@ -144,11 +166,14 @@ def _random_windows(images: Tensor, side: int) -> Tensor:
     return images[torch.arange(batch, device=device)[:, None, None], :, top, left].movedim(-1, 1)
 
 
-def _windows(images: Tensor, side: int, step: int) -> tuple[Tensor, tuple[int, int]]:
-    """All windows ``(B · rows · columns, C, side, side)``, image by image, row by row; and how many there are."""
-    tops, lefts = (_starts(length, side, step) for length in images.shape[-2:])
-    windows = [images[..., top : top + side, left : left + side] for top in tops for left in lefts]
-    return torch.stack(windows, dim=1).flatten(0, 1), (len(tops), len(lefts))
+def _rows_of_windows(images: Tensor, side: int, step: int) -> Iterator[Tensor]:
+    """Windows ``(B · columns, C, side, side)``: row by row, and in each image by image."""
+    step = max(1, step)
+    lefts = _starts(images.shape[-1], side, step)
+    for top in _starts(images.shape[-2], side, step):
+        row = images[..., top : top + side, :]
+        windows = torch.stack([row[..., left : left + side] for left in lefts], dim=1)
+        yield windows.flatten(0, 1)
 
 
 def _starts(length: int, side: int, step: int) -> list[int]:

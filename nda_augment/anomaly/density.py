@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nda_augment.anomaly._training import images_of
+from nda_augment.anomaly._loading import read
 from nda_augment.anomaly.detector import Detector
 
 
@@ -130,16 +130,14 @@ class DensityDetector(Detector):
         self.backbone = backbone
         self.density = GaussianDensity(features, normalize=normalize)
 
-    def fit(self, loader: Iterable[Any]) -> Self:
-        """Learn the density of normal features; see :meth:`Detector.fit`."""
+    def arguments(self) -> dict[str, Any]:
+        """Return the constructor's arguments by name."""
+        return {"backbone": self.backbone, "features": len(self.density.mean), "normalize": self.density.normalize}
+
+    def _fit(self, loader: Iterable[Any]) -> None:
         self.eval()
         with torch.no_grad():
-            parts = [self._normal_features(images_of(batch).to(self.device)) for batch in loader]
-        if not parts:
-            raise ValueError("the loader yields no batch, so there is nothing normal to learn from")
-        self.density.fit(torch.cat(parts))
-        self.fitted.fill_(True)
-        return self
+            self.density.fit(torch.cat([self._normal_features(images.to(self.device)) for images in read(loader)]))
 
     def _normal_features(self, images: Tensor) -> Tensor:
         """The features of one batch that the density learns from."""

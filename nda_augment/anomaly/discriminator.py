@@ -1,11 +1,12 @@
 """Detection by the discriminator of a GAN that was trained with negatives."""
 
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from nda_augment.anomaly._recipes import recipe
 from nda_augment.anomaly._training import Objective, Training, train
 from nda_augment.anomaly.classifier import check_negatives
 from nda_augment.anomaly.detector import Detector
@@ -71,8 +72,12 @@ class DiscriminatorDetector(Detector):
         self.kind, self.lr = kind, lr
         self.training_settings = training or Training()
 
-    def fit(self, loader: Iterable[Any]) -> Self:
-        """Train both players; see :meth:`Detector.fit`."""
+    def arguments(self) -> dict[str, Any]:
+        """Return the constructor's arguments by name, without those of training alone."""
+        names = ("generator", "discriminator", "latent", "negatives", "kind", "lr")
+        return {"fake_weight": self.criterion.fake_weight, **{name: getattr(self, name) for name in names}}
+
+    def _fit(self, loader: Iterable[Any]) -> None:
         generator_lr, discriminator_lr = self.lr
         players = (
             ("discriminator_loss", self.discriminator, discriminator_lr),
@@ -82,9 +87,7 @@ class DiscriminatorDetector(Detector):
             Objective(method, torch.optim.Adam(player.parameters(), lr, betas=(0.0, 0.9)))
             for method, player, lr in players
         ]
-        train(self, loader, objectives, self.training_settings)
-        self.fitted.fill_(True)
-        return self
+        train(self, loader, objectives, self.training_settings, identity={"detector": recipe(self)})
 
     def discriminator_loss(self, images: Tensor) -> Tensor:
         """Tell real images from generated ones and from negatives; a scalar."""

@@ -2,14 +2,16 @@
 
 import copy
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nda_augment._checks import check_word
-from nda_augment.anomaly._training import Objective, Training, adamw, images_of, seeded, train
+from nda_augment.anomaly._loading import read, seeded
+from nda_augment.anomaly._recipes import recipe
+from nda_augment.anomaly._training import Objective, Training, Validation, adamw, train
 from nda_augment.anomaly.classifier import check_negatives
 from nda_augment.anomaly.detector import Detector
 from nda_augment.losses.one_class import CSILoss, UniCLRLoss
@@ -102,15 +104,27 @@ class ShiftDetector(Detector):
         self.register_buffer("scales", torch.zeros(0))
         self.register_buffer("pool", torch.zeros(0))
 
-    def fit(self, loader: Iterable[Any]) -> Self:
-        """Train on normal images and their shifted copies, then keep their features; see :meth:`Detector.fit`."""
+    def arguments(self) -> dict[str, Any]:
+        """Return the constructor's arguments by name, without those of training alone."""
+        return {
+            "backbone": self.backbone,
+            "features": self.classify.in_features,
+            "shifts": list(self.shifts),
+            "method": self.method,
+            "views": self.views,
+            "dim": self.head[-1].out_features,
+            "test_views": self.test_views,
+        }
+
+    def _fit(self, loader: Iterable[Any]) -> None:
         settings = self.training_settings
-        train(self, loader, [Objective("loss", adamw(self.parameters(), settings))], settings)
+        objectives = [Objective("loss", adamw(self.parameters(), settings))]
+        validate = self._validate if self.method == "csi" and len(self.shifts) else None
+        identity = {"detector": recipe(self), "views": repr(self.views), "temperature": self.csi.temperature}
+        train(self, loader, objectives, settings, validate=validate, identity=identity)
         # A loader that shuffles draws once more, and its first images are the pool.
-        with torch.no_grad(), seeded(settings.seed, settings.epochs, self.device):
+        with torch.no_grad(), seeded(settings.seed, -3, self.device):
             self._remember(loader)
-        self.fitted.fill_(True)
-        return self
 
     def loss(self, images: Tensor) -> Tensor:
         """The loss of a batch of normal images, a scalar."""
@@ -127,18 +141,23 @@ class ShiftDetector(Detector):
             loss = self.uniclr(twins[:, 0], twins[:, 1:].flatten(0, 1))
         return loss
 
+    def _validate(self, images: Tensor) -> Validation:
+        shifted = torch.cat([images, *(shift(images) for shift in self.shifts)])
+        classes = torch.arange(1 + len(self.shifts), device=images.device).repeat_interleave(len(images))
+        accuracy = (self.classify(self.backbone(self.views(shifted))).argmax(dim=1) == classes).float().mean().item()
+        chance = 1 / (1 + len(self.shifts))
+        return Validation("accuracy", accuracy, chance, (chance * (1 - chance) / len(classes)) ** 0.5)
+
     def _remember(self, loader: Iterable[Any]) -> None:
         features: list[Tensor] = []
         logits: list[Tensor] = []
-        for batch in loader:
-            images = images_of(batch).to(self.device)
+        for batch in read(loader):
+            images = batch.to(self.device)
             if not features and any(shift.uses_partners for shift in self._shifts):
                 self.pool = images[:_POOL].clone()
             some, of_shift = self._look(images)
             features.append(some)
             logits.append(of_shift)
-        if not features:
-            raise ValueError("the loader yields no batch after training; it must start anew each time it is iterated")
         normal = torch.cat(features)
         self.bank = F.normalize(normal, dim=-1)
         self.scales = torch.stack([normal.norm(dim=-1).mean(dim=0), torch.cat(logits).abs().mean(dim=0)])

@@ -10,6 +10,7 @@ from nda_augment.anomaly import (
     Detector,
     DiscriminatorDetector,
     Encoder,
+    SegmentationDetector,
     ShiftDetector,
     Training,
     _training,
@@ -39,6 +40,8 @@ def make(kind: str, training: Training = QUICK) -> Detector:
         return ClassifierDetector(encoder, encoder.features, [nda.CutPaste(), nda.Stitch()], training=training)
     if kind == "windows":
         return ClassifierDetector(encoder, encoder.features, [nda.CutPaste()], patch=0.5, training=training)
+    if kind in ("segmentation", "restoring"):
+        return SegmentationDetector(1, width=2, restore=kind == "restoring", training=training)
     if kind == "discriminator":
         generator = torch.nn.Sequential(torch.nn.Linear(4, 64), torch.nn.Sigmoid(), torch.nn.Unflatten(1, (1, 8, 8)))
         layers = (torch.nn.Flatten(), torch.nn.Linear(64, 32), torch.nn.LeakyReLU(), torch.nn.Linear(32, 1))
@@ -49,7 +52,8 @@ def make(kind: str, training: Training = QUICK) -> Detector:
     return ShiftDetector(encoder, encoder.features, shifts, method, views=views, dim=8, test_views=2, training=training)
 
 
-KINDS = ["density", "classifier", "windows", "discriminator", "csi", "simclr", "random", "uniclr"]
+NETS = ["density", "classifier", "windows", "segmentation", "restoring"]
+KINDS = [*NETS, "discriminator", "csi", "simclr", "random", "uniclr"]
 
 
 def stripes(count: int, *, upright: bool = True, seed: int = 0) -> torch.Tensor:

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 import nda_augment as nda
 from nda_augment.anomaly import ClassifierDetector, Encoder, Training
-from nda_augment.anomaly.classifier import _random_windows, _spread, _windows
+from nda_augment.anomaly.classifier import _random_windows, _rows_of_windows, _spread
 from tests.anomaly.conftest import stripes
 
 
@@ -69,20 +69,21 @@ def test_views_come_before_the_negatives() -> None:
 
 def test_windows_are_where_they_should_be() -> None:
     images = torch.arange(2 * 6 * 8.0).view(2, 1, 6, 8)
-    windows, (rows, columns) = _windows(images, side=4, step=2)
-    assert (rows, columns) == (2, 3)
-    for image in range(2):
-        for row in range(2):
+    rows = list(_rows_of_windows(images, side=4, step=2))
+    assert len(rows) == 2
+    for row, windows in enumerate(rows):
+        assert len(windows) == 2 * 3
+        for image in range(2):
             for column in range(3):
                 here = images[image, :, 2 * row : 2 * row + 4, 2 * column : 2 * column + 4]
-                assert torch.equal(windows[(image * 2 + row) * 3 + column], here)
+                assert torch.equal(windows[image * 3 + column], here)
 
 
 @pytest.mark.parametrize(("side", "step"), [(4, 3), (4, 4), (5, 2), (7, 7)])
 def test_every_pixel_is_in_a_window(side, step) -> None:
     images = torch.arange(7 * 9.0).view(1, 1, 7, 9)
-    windows, (rows, columns) = _windows(images, side, step)
-    assert windows.shape == (rows * columns, 1, side, side)
+    windows = torch.cat(list(_rows_of_windows(images, side, step)))
+    assert windows.shape[1:] == (1, side, side)
     assert torch.equal(windows.unique(), images.flatten())
     assert torch.equal(windows[-1, 0], images[0, 0, -side:, -side:])
 
@@ -148,7 +149,7 @@ def test_the_heat_is_where_the_defect_is() -> None:
         ({"negatives": [nda.Stitch(partner="other_class")]}, ValueError, "needs labels"),
         ({"negatives": [nda.Jigsaw(p=0.5)]}, ValueError, "use p=1"),
         ({"classes": "ech"}, ValueError, "Did you mean 'each'"),
-        ({"patch": 1.0}, ValueError, r"patch must be a share of the image in \(0, 1\), or None, got 1.0"),
+        ({"patch": 1.0}, ValueError, r"patch must be whole pixels, a share of the image in \(0, 1\), or None, got 1.0"),
         ({"patch": 0.0}, ValueError, "got 0.0"),
         ({"stride": 0.0}, ValueError, r"stride must be a share of the window in \(0, 1\], got 0.0"),
     ],

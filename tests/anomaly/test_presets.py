@@ -60,9 +60,3 @@ def test_views_keep_shape_and_range() -> None:
 def test_the_encoder_takes_any_size(size) -> None:
     encoder = Encoder(channels=2, width=3)
     assert encoder(torch.rand(2, 2, *size)).shape == (2, encoder.features) == (2, 12)
-
-
-@pytest.mark.parametrize(("channels", "width"), [(0, 4), (3, 0)])
-def test_the_encoder_checks_its_arguments(channels, width) -> None:
-    with pytest.raises(ValueError, match=f"at least 1, got {channels} and {width}"):
-        Encoder(channels, width)
