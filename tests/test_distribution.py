@@ -18,6 +18,7 @@ FILES = (
     ".pre-commit-config.yaml", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "MANIFEST.in", "Makefile",
     "README.md", "mkdocs.yml", "pyproject.toml",
 )  # fmt: skip
+TEMPLATES = list((ROOT / "nda_augment").rglob("*.html"))
 BUILD = "import sys; from setuptools.build_meta import build_sdist, build_wheel; build_sdist('{0}'); build_wheel('{0}')"
 
 
@@ -55,6 +56,7 @@ def modules(folder):
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     expected = {f"nda_augment/{path}" for path in modules("nda_augment")}
     expected |= {f"nda_augment/adapters/{path}" for path in modules("adapters")}
+    expected |= {f"nda_augment/{path.relative_to(ROOT / 'nda_augment')}" for path in TEMPLATES}
     expected.add("nda_augment/py.typed")
     held = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert held == expected

@@ -22,9 +22,9 @@ from torch.nn import functional as F
 import nda_augment as nda
 from examples.common import data
 from examples.common.data import Data, Images
-from nda_augment.auditing import Report
-from nda_augment.auditing.bench import Transform
-from nda_augment.auditing.procedure import choose
+from nda_augment.auditing import Report, save_html, table
+from nda_augment.auditing.measuring.comparison import Transform
+from nda_augment.auditing.run import choose
 
 console = Console()
 
@@ -90,9 +90,9 @@ def main(
     reports = []
     for seed in track(range(seeds), description=source, console=console):
         reports.append(run(data, chosen, limit, labels=labels, seed=seed))
-        reports[-1].save_html(output / f"audit-{seed}.html")
+        save_html(reports[-1], output / f"audit-{seed}.html")
         (output / f"audit-{seed}.json").write_text(reports[-1].to_json() + "\n")
-    console.print(reports[0].table())
+    console.print(table(reports[0]))
     console.print(f"Reports are in {output}", soft_wrap=True)
 
 

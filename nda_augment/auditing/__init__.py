@@ -1,8 +1,24 @@
-"""How negative is a negative? Numbers, verdicts and a suggestion, for given images."""
+"""How negative is a negative? Numbers, verdicts and a suggestion, for given images.
 
-from nda_augment.auditing.choice import auto_policy
-from nda_augment.auditing.intervals import Estimate
-from nda_augment.auditing.procedure import audit
-from nda_augment.auditing.report import Check, Examples, Measures, Report, Row, Settings
+A report is data. It is measured in ``measuring``, judged in ``verdicts``, and shown by ``rendering``.
+"""
 
-__all__ = ["Check", "Estimate", "Examples", "Measures", "Report", "Row", "Settings", "audit", "auto_policy"]
+from nda_augment.auditing.rendering import save_html, table
+from nda_augment.auditing.report import Check, Estimate, Examples, Measures, Purpose, Report, Row, Settings
+from nda_augment.auditing.run import audit
+from nda_augment.auditing.suggestion import auto_policy
+
+__all__ = [
+    "Check",
+    "Estimate",
+    "Examples",
+    "Measures",
+    "Purpose",
+    "Report",
+    "Row",
+    "Settings",
+    "audit",
+    "auto_policy",
+    "save_html",
+    "table",
+]

@@ -3,19 +3,35 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
-from nda_augment.auditing.intervals import Estimate
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
+Purpose = Literal["gan", "contrastive", "semantic", "defect"]
 Progress = Callable[[str, int, int], None]
 Verdict = Literal["pass", "warn", "fail"]
-Kind = Literal["negative", "positive", "harmless", "unclear"]
+Kind = Literal["negative", "positive", "harmless", "unsuited", "unclear"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured number.
+
+    Attributes:
+        value: The number.
+        low: Lower end of its 95 % confidence interval.
+        high: Upper end.
+        n: How many images it comes from.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        """Write the value and its interval: ``0.71 [0.68, 0.74]``."""
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
 @dataclass(frozen=True)
@@ -26,13 +42,18 @@ class Measures:
         unchanged: Share of images that came back as they were, to half a step of 8 bits.
         nearly_unchanged: Share of images that changed by less than 5 % of what two images differ by.
         change: Mean change, root mean square, in units of what two images differ by.
-        told_by_pixels: Share that a linear classifier of pixels tells from real images; 1/2 is none.
-        told_by_features: The same on features.
+        extent: Mean share of the pixels that change, by half a step of 8 bits or more.
+        told_by_pixels: Share that a linear classifier of pixels tells from their sources; 1/2 is none.
+        told_by_features: The same share on features.
+        told_by_edges: The same share on how strong the edges are at each place, whatever the image shows: a negative
+            that is told by these has its seams at places that a model can learn by heart.
+        told_by_patches: How often an image's most unusual patch is more unusual than that of a source, the area under
+            the ROC curve; 1/2 is no difference. Unusual is far from the Gaussian of real patches.
         frechet: Fréchet distance of the features from those of the held-out real images.
         kernel: KID of the same.
         shift: KID of the sources and of what became of them, taken over pairs that have nothing to do with each other.
-        density: Of the features among those of the held-out real images.
-        coverage: Of the held-out real images by the features.
+        density: Density of the features among those of the held-out real images.
+        coverage: Share of the held-out real images that have such a feature near.
         overlap: The smaller one of density and coverage, each in parts of real against real, 1 at most.
         kept: Share that is classified as it should be; without labels, that stays in the cluster of its source.
         broken: What of the structure is broken, judged by ``kept``: 0 for the images themselves, 1 for chance.
@@ -47,8 +68,11 @@ class Measures:
     unchanged: Estimate
     nearly_unchanged: Estimate
     change: Estimate
+    extent: Estimate
     told_by_pixels: Estimate
     told_by_features: Estimate
+    told_by_edges: Estimate
+    told_by_patches: Estimate
     frechet: Estimate
     kernel: Estimate
     shift: Estimate
@@ -92,13 +116,13 @@ class Row:
     """One set of images beside the real ones.
 
     Attributes:
-        name: Of the transform, or of the reference.
+        name: Name of the transform, or of the reference.
         reference: Whether it is there to compare with.
         measures: The numbers.
         preserved: Which statistics of the pixels it keeps.
         kind: What it makes of the data.
-        verdict: On it as a negative.
-        score: How useful it looks: structure broken times local realism, 0 where it is no negative.
+        verdict: Verdict on it as a negative.
+        score: How useful it looks for the purpose, from 0 to 1, and 0 where it is no negative.
         reason: The verdict in a sentence.
         checks: The questions behind the verdict.
         worst: Numbers of the images that it changed least, as they were given.
@@ -149,9 +173,10 @@ class Settings:
         structure_is_known: Whether that says anything: not if all images lie in one cluster, or if a horizontal flip
             stays on the data and yet leaves its clusters.
         classifier: How good that classifier is on real images; ``None`` for clusters.
-        nearest_k: Of density and coverage.
+        nearest_k: Number of neighbours of density and coverage.
         patch: Side of the patches, in pixels.
-        seed: Of all draws.
+        seed: Seed of all draws.
+        purpose: What the negatives are for, which decides on the checks.
     """
 
     given: int
@@ -167,6 +192,7 @@ class Settings:
     nearest_k: int
     patch: int
     seed: int
+    purpose: Purpose
 
 
 @dataclass(frozen=True)
@@ -177,12 +203,14 @@ class Report:
         settings: What was looked at, and how.
         rows: The references, then the transforms in the order in which they were given.
         skipped: Transforms that the images do not allow, and why.
+        unread: Files that were to be looked at and could not be read, and why.
         examples: Pictures, by name of the row.
     """
 
     settings: Settings
     rows: tuple[Row, ...]
     skipped: dict[str, str]
+    unread: tuple[str, ...] = ()
     examples: dict[str, Examples] = field(repr=False, compare=False, default_factory=dict)
 
     def __getitem__(self, name: str) -> Row:
@@ -222,24 +250,9 @@ class Report:
             "ranking": [row.name for row in self.ranking],
             "rows": [asdict(row) for row in self.rows],
             "skipped": self.skipped,
+            "unread": list(self.unread),
         }
 
     def to_json(self) -> str:
         """Return :meth:`to_dict` as JSON."""
         return json.dumps(self.to_dict(), indent=2)
-
-    def table(self) -> "RenderableType":
-        """Return the report for a rich console. Needs ``pip install "nda-augment[cli]"``."""
-        try:
-            from nda_augment.auditing.terminal import draw
-        except (ImportError, RuntimeError, OSError) as error:
-            raise ImportError('tables need rich: pip install "nda-augment[cli]"') from error
-        return draw(self)
-
-    def save_html(self, path: str | Path) -> Path:
-        """Write the report as one HTML file with its pictures inside. Needs ``pip install "nda-augment[cli]"``."""
-        try:
-            from nda_augment.auditing.page import write
-        except (ImportError, RuntimeError, OSError) as error:
-            raise ImportError('pages need matplotlib and pillow: pip install "nda-augment[cli]"') from error
-        return write(self, Path(path))

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nda_augment.auditing.encoder import FEATURES, SmallEncoder, train_encoder
+from nda_augment.auditing.measuring.encoder import FEATURES, SmallEncoder, train_encoder
 
 
 def blobs(n=96, side=16):

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from nda_augment.auditing.intervals import jackknife, leave_one_out, share
+from nda_augment.auditing.measuring.intervals import jackknife, leave_one_out, share
 
 
 def means(values, groups):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nda_augment.auditing.structure import structure_of
+from nda_augment.auditing.measuring.structure import structure_of
 
 
 def two_kinds(n=60, noise=0.1):

@@ -3,8 +3,7 @@ from dataclasses import fields, replace
 import pytest
 
 from nda_augment.auditing import verdicts
-from nda_augment.auditing.intervals import Estimate
-from nda_augment.auditing.report import Measures
+from nda_augment.auditing.report import Estimate, Measures
 
 
 def sure(value):
@@ -30,9 +29,9 @@ GOOD = Measures(
 )
 
 
-def concluded(**changes):
+def concluded(purpose="gan", **changes):
     measures = replace(GOOD, **changes)
-    return verdicts.conclude(measures, verdicts.checks(measures))
+    return verdicts.conclude(measures, verdicts.checks(measures, purpose), purpose)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +54,7 @@ def concluded(**changes):
         ({"nearly_unchanged": unsure(0.0)}, "unclear", "warn", "changes its images"),
         ({"shift": unsure(0.0), "overlap": unsure(0.8)}, "unclear", "warn", "leaves the data"),
         ({"told_by_pixels": sure(1.0)}, "negative", "warn", "told by one linear filter"),
+        ({"told_by_edges": sure(0.9)}, "negative", "warn", "told by edges at fixed places"),
         ({"realism": sure(0.1)}, "negative", "warn", "far from real"),
         ({"realism": unsure(0.6)}, "negative", "warn", "perhaps far"),
     ],
@@ -73,15 +73,54 @@ def test_the_score_is_the_place_in_the_plane():
     assert concluded(realism=sure(-0.2))[2] == 0.0
 
 
-@pytest.mark.parametrize("rule", verdicts.RULES, ids=lambda rule: rule.measure)
-def test_a_check_passes_warns_and_fails_by_its_interval(rule):
+def test_what_keeps_its_structure_fails_where_it_would_teach_to_tell_an_image_from_itself():
+    assert concluded("contrastive", broken=sure(0.0))[:2] == ("harmless", "fail")
+    assert concluded("semantic", broken=sure(0.0))[:2] == ("harmless", "warn")
+    assert concluded("contrastive") == concluded("gan") == concluded("semantic")
+
+
+DEFECT = {"extent": sure(0.1), "told_by_patches": sure(0.75)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "verdict", "words"),
+    [
+        ({}, "negative", "pass", "a small part"),
+        ({"broken": sure(0.0), "shift": sure(0.0), "overlap": sure(1.0)}, "negative", "pass", "a small part"),
+        ({"unchanged": sure(0.2)}, "positive", "fail", "as they are"),
+        ({"extent": sure(0.9)}, "unsuited", "fail", "most of the image"),
+        ({"told_by_patches": sure(0.5)}, "positive", "fail", "too alike"),
+        ({"told_by_patches": unsure(0.6)}, "unclear", "warn", "can be seen"),
+        ({"told_by_patches": sure(0.999)}, "negative", "warn", "told by statistics of patches"),
+        ({"realism": sure(0.1)}, "negative", "warn", "far from real"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_follows_for_defects(changes, kind, verdict, words):
+    found = concluded("defect", **{**DEFECT, **changes})
+    assert found[:2] == (kind, verdict)
+    assert words in found[3]
+    assert (found[2] == 0.0) == (verdict == "fail")
+
+
+def test_the_score_of_a_defect_is_largest_where_patches_tell_half_of_the_time():
+    scores = [concluded("defect", **{**DEFECT, "told_by_patches": sure(told)})[2] for told in (0.6, 0.75, 0.9)]
+    assert scores[1] == pytest.approx(0.9)
+    assert scores[0] == pytest.approx(scores[2]) == pytest.approx(0.9 * 0.64)
+
+
+RULES = [(purpose, rule) for purpose in ("gan", "defect") for rule in verdicts.RULES[purpose]]
+
+
+@pytest.mark.parametrize(("purpose", "rule"), RULES, ids=lambda value: getattr(value, "name", value))
+def test_a_check_passes_warns_and_fails_by_its_interval(purpose, rule):
     sign = 1 if rule.at_least else -1
     answers = {}
     for name, low, high in (("pass", 0.01, 0.02), ("warn", -0.01, 0.02), ("fail", -0.02, -0.01)):
         ends = sorted(rule.threshold + sign * end for end in (low, high))
         estimate = Estimate(sum(ends) / 2, *ends, 100)
-        checks = verdicts.checks(replace(GOOD, **{rule.measure: estimate}))
-        answers[name] = checks[verdicts.RULES.index(rule)]
+        checks = verdicts.checks(replace(GOOD, **{rule.measure: estimate}), purpose)
+        answers[name] = checks[verdicts.RULES[purpose].index(rule)]
     assert all(check.verdict == name for name, check in answers.items())
     assert answers["pass"].why
     assert answers["pass"].threshold == rule.threshold

@@ -7,12 +7,12 @@ from typer.testing import CliRunner
 import nda_augment as nda
 from examples.auditing import __main__ as audits
 from examples.auditing import agreement
-from nda_augment.auditing import procedure
+from nda_augment.auditing import run
 
 
 @pytest.fixture
 def _quick(monkeypatch):
-    monkeypatch.setattr(procedure, "_STEPS", 2)
+    monkeypatch.setattr(run, "_STEPS", 2)
 
 
 def test_textures_are_patches_of_three_kinds():
@@ -40,7 +40,7 @@ def test_positives_keep_the_size_and_change_little():
 
 @pytest.mark.usefixtures("_quick")
 def test_the_command_leaves_a_report_for_each_seed(tmp_path):
-    words = ["digits", "--size", "8", "--limit", "64", "--seeds", "2", "--labels", "--arm", "flip=flip", "--output"]
+    words = ["digits", "--size", "8", "--limit", "150", "--seeds", "2", "--labels", "--arm", "flip=flip", "--output"]
     app = audits.typer.Typer()
     app.command()(audits.main)
     result = CliRunner().invoke(app, [*words, str(tmp_path)])
@@ -70,7 +70,7 @@ class TestAgreement:
 
     @pytest.fixture
     def report(self):
-        images = torch.rand(64, 1, 8, 8).cumsum(2).cumsum(3) / 64
+        images = torch.rand(150, 1, 8, 8).cumsum(2).cumsum(3) / 64
         encoder = torch.nn.AdaptiveAvgPool2d(4)
         return json.loads(nda.audit(images, "flip,mixup,cutmix", encoder=encoder).to_json())
 

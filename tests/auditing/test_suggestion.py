@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import nda_augment as nda
-from nda_augment.auditing.encoder import train_encoder
+from nda_augment.auditing.measuring.encoder import train_encoder
 from tests.auditing.data import digits
 
 
@@ -48,9 +48,9 @@ def test_where_nothing_is_a_negative_it_says_so(images, encoder):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"members": 0}, "members must be at least 1"), ({"budget": 20}, "at least 32")],
+    [({"members": 0}, "members must be at least 1"), ({"budget": 20}, "at least 148")],
     ids=["members", "budget"],
 )
 def test_mistakes_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        nda.auto_policy(torch.rand(40, 1, 8, 8), **arguments)
+        nda.auto_policy(torch.rand(148, 1, 8, 8), **arguments)

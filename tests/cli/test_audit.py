@@ -15,16 +15,16 @@ def run(*arguments):
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    images, labels = digits(120)
+    images, labels = digits(300)
     path = tmp_path_factory.mktemp("audit") / "digits.npz"
     np.savez(path, images=images[:, 0].numpy(), labels=labels.numpy())
     return path
 
 
 def test_a_table_and_a_report(archive, tmp_path):
-    result = run(archive, "-o", tmp_path / "audit.html", "--policy", "jigsaw,flip", "--limit", "64")
+    result = run(archive, "-o", tmp_path / "audit.html", "--policy", "jigsaw,flip", "--limit", "160")
     assert result.exit_code == 0, result.output
-    assert "a random sample of 64 of 120 images" in " ".join(result.stdout.split())
+    assert "a random sample of 160 of 300 images" in " ".join(result.stdout.split())
     assert "a linear classifier of 10 classes" in " ".join(result.stdout.split())
     assert (tmp_path / "audit.html").read_text().startswith("<!doctype html>")
     assert str(tmp_path / "audit.html") in result.stdout
@@ -32,7 +32,7 @@ def test_a_table_and_a_report(archive, tmp_path):
 
 def test_json_is_alone_on_standard_output_and_repeats(archive, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    results = [run(archive, "--json", "--no-labels", "--policy", "flip", "--limit", "48") for _ in range(2)]
+    results = [run(archive, "--json", "--no-labels", "--policy", "flip", "--limit", "150") for _ in range(2)]
     found = json.loads(results[0].stdout)
     assert [row["name"] for row in found["rows"]][-1] == "flip"
     assert "clusters" in found["settings"]["structure"]
@@ -42,20 +42,20 @@ def test_json_is_alone_on_standard_output_and_repeats(archive, tmp_path, monkeyp
 
 def test_a_folder_with_an_unreadable_file(tmp_path):
     generator = np.random.default_rng(0)
-    for number in range(33):
+    for number in range(149):
         pixels = generator.integers(0, 256, (12, 10, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
     (tmp_path / "broken.png").write_bytes(b"nothing")
     result = run(tmp_path, "--json", "--policy", "jigsaw", "--size", "8")
     assert result.exit_code == 0, result.output
     assert "broken.png: not a readable image" in result.stderr
-    assert json.loads(result.stdout)["settings"]["given"] == 33
+    assert json.loads(result.stdout)["settings"]["given"] == 149
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["few"], "3 images are too few for an audit; give at least 32"),
+        (["few"], "3 images are too few for an audit: of fewer than 148"),
         (["nowhere"], "nowhere: no such file or folder"),
         (["digits.npz", "--policy", "jigsw"], "did you mean 'jigsaw'"),
     ],

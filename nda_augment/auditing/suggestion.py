@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from nda_augment.auditing.procedure import audit, choose
-from nda_augment.auditing.report import Progress
+from nda_augment.auditing.report import Progress, Purpose
+from nda_augment.auditing.run import audit, choose
 from nda_augment.registry import ENTRIES
 from nda_augment.transforms import Mixture, NegativeTransform
 
@@ -21,6 +21,7 @@ def auto_policy(
     transforms: str | Sequence[NegativeTransform] | None = None,
     labels: Tensor | None = None,
     encoder: nn.Module | None = None,
+    purpose: Purpose = "gan",
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Mixture:
@@ -29,21 +30,23 @@ def auto_policy(
     The rules:
 
     1. Every transform is audited, on a random sample of ``budget`` images.
-    2. What passes is taken in the order of the audit's ranking, whose score is structure broken times local realism;
-       what only warns as a negative (because it may be too easy) follows. Positives, artefacts and what is too close
-       to call are never taken.
+    2. What passes is taken in the order of the audit's ranking, whose score is structure broken times local realism
+       (for defects, hardness times local realism); what only warns as a negative (because it may be too easy) follows.
+       Positives, artefacts, what does not suit the purpose and what is too close to call are never taken.
     3. At most ``members`` are taken, and at most two of one family: variety costs nothing.
     4. A member's weight is its score, in whole hundredths.
 
     Args:
-        images: As for :func:`nda_augment.audit`.
-        budget: How many images to look at. Time grows faster than in proportion beyond a thousand.
-        members: The largest number of transforms in the mixture.
-        transforms: The transforms to choose from; by default all of the registry that take the images.
-        labels: As for :func:`nda_augment.audit`, as are ``encoder``, ``seed`` and ``progress``.
-        encoder: See above.
-        seed: See above.
-        progress: See above.
+        images: Images, as for :func:`nda_augment.audit`.
+        budget: Number of images to look at, 148 at least.
+        members: Largest number of transforms in the mixture.
+        transforms: Transforms to choose from; by default all of the registry that take the images.
+        labels: Classes of the images, as for :func:`nda_augment.audit`.
+        encoder: Network from images to features, as for :func:`nda_augment.audit`.
+        purpose: Use of the negatives, as for :func:`nda_augment.audit`; ``"defect"`` proposes what a detector of
+            defects learns from.
+        seed: Seed of all draws.
+        progress: Function called with a stage, the steps done in it and their total.
 
     Returns:
         The mixture; ``str`` of it is its policy string.
@@ -61,7 +64,16 @@ def auto_policy(
     if members < 1:
         raise ValueError(f"members must be at least 1, got {members}")
     candidates, _ = choose(transforms, images)
-    report = audit(images, candidates, labels=labels, encoder=encoder, max_images=budget, seed=seed, progress=progress)
+    report = audit(
+        images,
+        candidates,
+        labels=labels,
+        encoder=encoder,
+        max_images=budget,
+        purpose=purpose,
+        seed=seed,
+        progress=progress,
+    )
     families = {entry.cls: entry.family for entry in ENTRIES}
     taken: list[NegativeTransform] = []
     weights: list[float] = []

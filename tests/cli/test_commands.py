@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from examples.common.photographs import load_photographs
 from nda_augment import cli, doctor
 from nda_augment._version import __version__
-from nda_augment.cli import app
+from nda_augment.cli import app, shell
 from nda_augment.registry import ENTRIES
 
 PNG = b"\x89PNG\r\n"
@@ -194,8 +194,8 @@ def test_doctor_fails_on_what_is_broken(monkeypatch):
 def test_a_terminal_gets_a_table_in_colour_and_a_pipe_does_not(monkeypatch):
     monkeypatch.setattr(doctor, "examine", lambda: iter([*FINDINGS, BROKEN]))
     assert "\x1b" not in run("doctor").output
-    terminal = cli._console(force_terminal=True, color_system="standard", width=60)
-    monkeypatch.setattr(cli, "_out", terminal)
+    terminal = shell.console(force_terminal=True, color_system="standard", width=60)
+    monkeypatch.setattr(shell, "out", terminal)
     result = CliRunner().invoke(app, ["doctor"], color=True)
     assert "\x1b[" in result.output
     assert "nda-augment[cli]" in result.output

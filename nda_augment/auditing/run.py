@@ -1,23 +1,30 @@
-"""The audit itself: which images play which part, and what is made of them."""
+"""The audit itself: checks what is given, has everything measured, and draws the conclusions."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
 from nda_augment._negatives import check_negative
 from nda_augment._networks import evaluating
-from nda_augment.auditing.bench import NEAREST_K, REFERENCES, Bench, Transform
-from nda_augment.auditing.encoder import train_encoder
-from nda_augment.auditing.intervals import share
-from nda_augment.auditing.report import Progress, Report, Settings
+from nda_augment._checks import check_word
+from nda_augment.auditing import verdicts
+from nda_augment.auditing.measuring.comparison import NEAREST_K, Comparison, Transform
+from nda_augment.auditing.measuring.encoder import train_encoder
+from nda_augment.auditing.measuring.intervals import share
+from nda_augment.auditing.report import Examples, Measures, Progress, Purpose, Report, Row, Settings
 from nda_augment.policy import from_policy
 from nda_augment.registry import ENTRIES
 from nda_augment.transforms import NegativeTransform
 
-FEWEST = 32
+# Half of the images are made into negatives, and the interval of 0 of 74 is the first to end below 5 %.
+FEWEST = 148
+REFERENCES = ("real", "identity", "noise", "horizontal flip")
+_TRUSTED = REFERENCES[-1]
 _SMALLEST = 8
 _STEPS = 150
+_SHOWN, _WORST = 8, 4
 
 
 def audit(
@@ -27,6 +34,7 @@ def audit(
     labels: Tensor | None = None,
     encoder: nn.Module | None = None,
     max_images: int = 2000,
+    purpose: Purpose = "gan",
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Report:
@@ -35,41 +43,47 @@ def audit(
     The images are dealt into two halves at random. One half is made into negatives, the other is the real images that
     negatives are compared with. Beside the transforms there are four rows to compare with: the first half as it is
     ("real"), the first half against itself ("identity"), noise with the mean and variance of each channel, and a
-    horizontal flip. What is measured is listed in :class:`~nda_augment.auditing.Measures`, and what follows from it in
-    ``nda_augment.auditing.verdicts``.
+    horizontal flip. What is measured is listed in :class:`~nda_augment.auditing.Measures`, and what follows from
+    it, for each purpose, in ``nda_augment.auditing.verdicts``.
 
     The default encoder is small and trained on the given images alone, by SimCLR. It has learned to overlook crops,
     blur and colour, so it finds those harmless by construction; give an ``encoder`` that knows better if you have one.
     Without labels, "structure is broken" means that an image's features leave the cluster that they were in.
 
     Args:
-        images: ``(N, C, H, W)``, uint8, or floating point in [0, 1]; at least 32.
-        transforms: A policy string, transforms, or any functions of a batch by name (such as a positive
-            augmentation to compare with; their randomness must come from torch's global generators). By default every
-            transform of the registry that takes these images.
-        labels: int64 ``(N,)``, the classes of the images. With them structure is judged by a classifier.
-        encoder: Any module that maps ``(n, C, H, W)`` in [0, 1] to features; what it returns is flattened. It is used
-            in eval mode. By default one is trained.
-        max_images: A random sample of so many is looked at if there are more.
-        seed: Equal seeds give equal reports.
-        progress: Called with a stage, the steps done in it and their total.
+        images: Images ``(N, C, H, W)``, uint8, or floating point in [0, 1]; at least 148.
+        transforms: Policy string, transforms, or any functions of a batch by name (such as a positive augmentation to
+            compare with; their randomness must come from torch's global generators). By default every transform of
+            the registry that takes these images.
+        labels: Classes of the images, int64 ``(N,)``. With them structure is judged by a classifier.
+        encoder: Module that maps ``(n, C, H, W)`` in [0, 1] to features; what it returns is flattened. It is used in
+            eval mode. By default one is trained.
+        max_images: Largest number of images to look at; a random sample if there are more.
+        purpose: Use of the negatives, which decides what is asked of them. ``"gan"`` and ``"semantic"`` (novelties of
+            another kind): off the data, structure broken, locally real. ``"contrastive"``: the same, and what keeps
+            its structure fails, since an encoder would be taught to tell an image from itself. ``"defect"``: a small
+            part changed, hard to see and yet to be seen.
+        seed: Seed of all draws; equal seeds give equal reports.
+        progress: Function called with a stage, the steps done in it and their total.
 
     Returns:
         The report; see :class:`~nda_augment.auditing.Report`.
 
     Raises:
-        ValueError: If there are fewer than 32 images, or of a wrong shape or range; if labels are not one per image;
-            if a given transform does not take the images; if two transforms have one name.
+        ValueError: If there are fewer than 148 images, or of a wrong shape or range; if labels are not one per image;
+            if a given transform does not take the images; if two transforms have one name; if the purpose is another
+            word.
         TypeError: If images are no tensor of uint8 or floating point, or transforms are of another kind.
 
     Example:
         >>> import torch, nda_augment as nda
-        >>> images = torch.rand(64, 1, 16, 16).cumsum(2).cumsum(3) / 256
+        >>> images = torch.rand(148, 1, 16, 16).cumsum(2).cumsum(3) / 256
         >>> report = nda.audit(images, "jigsaw,stitch")
         >>> [row.name for row in report.rows]
         ['real', 'identity', 'noise', 'horizontal flip', 'jigsaw', 'stitch']
     """
     _check(images, labels, max_images)
+    check_word(purpose, "purpose", get_args(Purpose))
     tell = progress or (lambda stage, done, total: None)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(images), generator=generator)[:max_images]
@@ -85,35 +99,64 @@ def audit(
         encoder = train_encoder(pixels, steps=_STEPS, seed=seed, progress=lambda *step: tell("encoder", *step))
         source = f"own, self-supervised, {_STEPS} steps on these images"
     with evaluating(encoder), torch.no_grad():
-        bench = Bench(pixels, order, classes, encoder, generator)
+        compared = Comparison(pixels, classes, encoder, generator)
         makers: dict[str, Transform | None] = {
             "real": None,
             "identity": lambda images: images,
-            "noise": bench.noise,
+            "noise": compared.noise,
             "horizontal flip": lambda images: images.flip(-1),
             **chosen,
         }
-        rows, examples = [], {}
+        measured: dict[str, Measures] = {}
+        examples: dict[str, Examples] = {}
+        worst: dict[str, tuple[int, ...]] = {}
         for number, (name, transform) in enumerate(makers.items()):
-            row, examples[name] = bench.row(name, transform, seed)
-            rows.append(row)
+            others = None if transform is None else compared.apply(transform, name, seed)
+            least = compared.changes(others).argsort(stable=True)[:_WORST]
+            originals, shown = (compared.real, compared.sources) if others is None else (compared.sources, others)
+            measured[name] = compared.measure(others)
+            examples[name] = Examples(
+                *(some.cpu() for some in (originals[:_SHOWN], shown[:_SHOWN], originals[least], shown[least]))
+            )
+            worst[name] = tuple(order[len(compared.real) + least.cpu()].tolist())
             tell("transforms", number + 1, len(makers))
+    known = _structure_is_known(compared, measured[_TRUSTED])
+    rows = tuple(
+        _row(name, measures, worst[name], purpose, structure_is_known=known) for name, measures in measured.items()
+    )
     settings = Settings(
         given=len(images),
         used=len(order),
         n=len(order) // 2,
         shape=(images.shape[1], images.shape[2], images.shape[3]),
-        groups=bench.number,
-        features=bench.real_features.shape[1],
+        groups=compared.number,
+        features=compared.features,
         encoder=source,
-        structure=bench.structure.name,
-        structure_is_known=bench.structure_is_known,
-        classifier=None if classes is None else share(bench.structure.clean),
+        structure=compared.structure.name,
+        structure_is_known=known,
+        classifier=None if classes is None else share(compared.structure.clean),
         nearest_k=NEAREST_K,
-        patch=bench.patch,
+        patch=compared.patch,
         seed=seed,
+        purpose=purpose,
     )
-    return Report(settings, tuple(rows), skipped, examples)
+    return Report(settings, rows, skipped, examples=examples)
+
+
+def _structure_is_known(compared: Comparison, flipped: Measures) -> bool:
+    """Whether what judges structure says anything of it.
+
+    It does not if it is hardly better than chance. Clusters do not if a horizontal flip has stayed on the data and yet
+    left most of them: then these are of places or phases, as in textures.
+    """
+    of_places = compared.structure.stands_in and flipped.broken.low > 0.5 and verdicts.is_on_data(flipped)
+    return compared.structure.judges and not of_places
+
+
+def _row(name: str, measures: Measures, worst: tuple[int, ...], purpose: Purpose, *, structure_is_known: bool) -> Row:
+    checks = verdicts.checks(measures, purpose, structure_is_known=structure_is_known)
+    conclusion = verdicts.conclude(measures, checks, purpose)
+    return Row(name, name in REFERENCES, measures, verdicts.preserved(measures), *conclusion, checks, worst)
 
 
 def choose(
@@ -122,8 +165,8 @@ def choose(
     """Return the transforms by policy string, and those of the registry that do not take such images, with the reason.
 
     Args:
-        transforms: A policy string, transforms, or ``None`` for the registry.
-        images: ``(N, C, H, W)``.
+        transforms: Policy string, transforms, or ``None`` for the registry.
+        images: Images ``(N, C, H, W)``.
     """
     if transforms is None:
         chosen: dict[str, NegativeTransform] = {}
@@ -165,7 +208,10 @@ def _check(images: Tensor, labels: Tensor | None, max_images: int) -> None:
     if images.dtype != torch.uint8 and not images.is_floating_point():
         raise TypeError(f"images must be uint8 or floating point, got {images.dtype}")
     if len(images) < FEWEST:
-        raise ValueError(f"{len(images)} images are too few for an audit; give at least {FEWEST}, better 500 or more")
+        raise ValueError(
+            f"{len(images)} images are too few for an audit: of fewer than {FEWEST} none can be said to change. Give "
+            "more, better 500, or several crops of each"
+        )
     if max_images < FEWEST:
         raise ValueError(f"max_images must be at least {FEWEST}, got {max_images}")
     if min(images.shape[-2:]) < _SMALLEST:

@@ -1,12 +1,14 @@
 """The report on a terminal. Needs rich: ``pip install "nda-augment[cli]"``."""
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from nda_augment.auditing.rendering.wording import COLUMNS, MARKS, Column, looked_at, with_error
 from nda_augment.auditing.report import Report, Row, Verdict
-from nda_augment.auditing.words import COLUMNS, MARKS, looked_at, with_error
 
 _COLOURS: dict[Verdict, str] = {"pass": "green", "warn": "yellow", "fail": "red"}
 
@@ -17,13 +19,14 @@ def draw(report: Report) -> RenderableType:
     table.add_column("", no_wrap=True)
     table.add_column("images", no_wrap=True)
     table.add_column("score", justify="right", no_wrap=True)
-    for heading, _, _ in COLUMNS:
+    columns = COLUMNS[report.settings.purpose]
+    for heading, _, _ in columns:
         table.add_column(heading.split()[-1], justify="right")
     for row in report.references:
-        table.add_row("", Text(row.name), "", *_numbers(row), style="dim")
+        table.add_row("", Text(row.name), "", *_numbers(row, columns), style="dim")
     table.add_section()
     for row in report.ranking:
-        table.add_row(_mark(row, MARKS[row.verdict]), Text(row.name), f"{row.score:.2f}", *_numbers(row))
+        table.add_row(_mark(row, MARKS[row.verdict]), Text(row.name), f"{row.score:.2f}", *_numbers(row, columns))
     reasons = Table.grid(padding=(0, 1))
     for row in report.ranking:
         mark = _mark(row, f"{MARKS[row.verdict]} {row.verdict}")
@@ -31,8 +34,8 @@ def draw(report: Report) -> RenderableType:
     return Group(Text(report.headline(), style="bold"), table, Text(), reasons)
 
 
-def _numbers(row: Row) -> list[str]:
-    return [with_error(getattr(row.measures, measure)) for _, measure, _ in COLUMNS]
+def _numbers(row: Row, columns: Sequence[Column]) -> list[str]:
+    return [with_error(getattr(row.measures, measure)) for _, measure, _ in columns]
 
 
 def _mark(row: Row, mark: str) -> Text:

@@ -1,11 +1,12 @@
-"""Estimates: a number, how many images it comes from, and its 95 % confidence interval."""
+"""95 % confidence intervals of shares and of any statistic of a set of images."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from nda_augment.auditing.report import Estimate
 
 _Z = 1.959964
 # Two-sided 95 % quantiles of Student's t with 1 to 9 degrees of freedom.
@@ -13,33 +14,12 @@ _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 MOST_GROUPS = len(_T) + 1
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A measured number.
-
-    Attributes:
-        value: The number.
-        low: Lower end of its 95 % confidence interval.
-        high: Upper end.
-        n: How many images it comes from.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    def __str__(self) -> str:
-        """Write the value and its interval: ``0.71 [0.68, 0.74]``."""
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
-
-
 def share(successes: Tensor) -> Estimate:
     """Estimate a probability from independent trials, with Wilson's interval, which holds at 0 and 1 too.
 
     Args:
-        successes: ``(n,)``, each in [0, 1]. A fraction is the mean of several tries on one image. They count as more
-            than one trial as far as they vary less than one would, but as no more than two.
+        successes: Outcomes ``(n,)``, each in [0, 1]. A fraction is the mean of several tries on one image. They count
+            as more than one trial as far as they vary less than one would, but as no more than two.
 
     Returns:
         The mean and its interval.
@@ -72,8 +52,8 @@ def jackknife(numbers: Sequence[Mapping[str, float]], n: int) -> dict[str, Estim
     Source: Kott, "The Delete-a-Group Jackknife", Journal of Official Statistics 17, 2001.
 
     Args:
-        numbers: The statistics by name, for each mask of :func:`leave_one_out`; 2 to 10 groups.
-        n: How many images there are.
+        numbers: Statistics by name, for each mask of :func:`leave_one_out`; 2 to 10 groups.
+        n: Number of images.
 
     Returns:
         The numbers of all images, and their intervals.

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nda_augment.auditing.reading import read
+from nda_augment.image_sets import read_image_set as read
 
 
 def archive(path, **arrays):

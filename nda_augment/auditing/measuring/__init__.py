@@ -1,0 +1,1 @@
+"""Measures real images and negatives of them: tensors in, numbers out."""
