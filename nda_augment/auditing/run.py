@@ -6,9 +6,9 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
+from nda_augment._checks import check_word
 from nda_augment._negatives import check_negative
 from nda_augment._networks import evaluating
-from nda_augment._checks import check_word
 from nda_augment.auditing import verdicts
 from nda_augment.auditing.measuring.comparison import NEAREST_K, Comparison, Transform
 from nda_augment.auditing.measuring.encoder import train_encoder
