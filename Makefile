@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml
 	touch $(STAMP)
 
 demo: $(STAMP)
-	$(PYTHON) -m examples.gan.demo
+	$(PYTHON) -m examples.demo
 
 # Two single-threaded workers beat one worker with two threads: the tests are many small kernels.
 test: $(STAMP)

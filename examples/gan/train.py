@@ -28,7 +28,6 @@ from examples.common.data import Images
 from examples.common.randomness import Share, batch_indices, generator
 from examples.common.settings import flatten
 from examples.gan import augself, config
-from examples.gan.comparison import Row
 from examples.gan.conditioning import Judgement, class_loss
 from examples.gan.config import DIGITS, Config
 from examples.gan.generation import CHECKPOINT, STATE, sample
@@ -39,6 +38,7 @@ from examples.gan.positives import AdaptiveAugment, DiffAugment, undone_negative
 from examples.gan.regularizers import consistency, gradient_penalty, r1_penalty
 from nda_augment._files import State, load_checkpoint, restoring, save_checkpoint, sweep
 
+Row = dict[str, float]
 console = Console()
 
 

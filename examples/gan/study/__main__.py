@@ -32,8 +32,9 @@ def main(
         if path.exists():
             continue
         # Seed 0 is the one that the setting was chosen with.
-        rows = run(setting, ARMS[which], range(1, int(seeds) + 1), split, judge)
+        rows, samples = run(setting, ARMS[which], range(1, int(seeds) + 1), split, judge)
         settings = {"setting": asdict(setting), "arm": asdict(ARMS[which])}
+        torch.save(samples.add(1).mul(127.5).round().byte(), path.with_suffix(".pt"))
         partial = path.with_suffix(f".{os.getpid()}")
         partial.write_text(json.dumps({"name": name, "which": which} | settings | {"rows": rows}))
         partial.replace(path)

@@ -1,4 +1,4 @@
-"""MNIST's test digits or sheets of CIFAR-10, at 16 pixels, split into images to learn from and held-out ones."""
+"""Images at 16 pixels to learn from, and held-out ones: MNIST's, sheets of CIFAR-10, scikit-learn's digits."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -6,11 +6,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image
+from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn import functional as F
 
 SIZE = 16
-_HELD_OUT = 2000
+_MOST_HELD_OUT = 2000
 
 
 class Split(NamedTuple):
@@ -21,11 +22,21 @@ class Split(NamedTuple):
     held_out: Tensor
 
 
-def load(name: str, folder: Path) -> Split:
-    """Read a data set below ``folder``: ``mnist/mnist_test10k.npz``, or the sheets in ``cifar10/``."""
-    images, labels = {"mnist": _mnist, "cifar10": _cifar10}[name](folder / name)
+def load(name: str, folder: Path = Path()) -> Split:
+    """Read a data set.
+
+    Args:
+        name: ``"mnist"`` (``mnist/mnist_test10k.npz`` below the folder), ``"cifar10"`` (the sheets in ``cifar10/``), or
+            ``"digits"``, those of scikit-learn.
+        folder: Where the first two are.
+
+    Returns:
+        2,000 held-out images, or a quarter if that is less, and the rest.
+    """
+    images, labels = {"mnist": _mnist, "cifar10": _cifar10, "digits": _digits}[name](folder / name)
     small = F.interpolate(images.float(), SIZE, mode="bilinear", antialias=True).div(127.5).sub(1)
-    return Split(small[:-_HELD_OUT], labels[:-_HELD_OUT], small[-_HELD_OUT:])
+    held_out = min(_MOST_HELD_OUT, len(small) // 4)
+    return Split(small[:-held_out], labels[:-held_out], small[-held_out:])
 
 
 def _mnist(folder: Path) -> tuple[Tensor, Tensor]:
@@ -42,3 +53,9 @@ def _cifar10(folder: Path) -> tuple[Tensor, Tensor]:
     pixels = [np.array(Image.open(sheet).convert("RGB")) for sheet in sheets]
     tiles = [torch.from_numpy(sheet).view(20, 32, 50, 32, 3).permute(0, 2, 4, 1, 3).flatten(0, 1) for sheet in pixels]
     return torch.cat(tiles), labels
+
+
+def _digits(_: Path) -> tuple[Tensor, Tensor]:
+    images, labels = load_digits(return_X_y=True)
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    return torch.from_numpy(images).view(-1, 1, 8, 8)[order] * 255 / 16, torch.from_numpy(labels)[order]

@@ -20,16 +20,17 @@ class Judge:
     Args:
         split: The data. A small classifier learns the classes of its labelled images; Fréchet distance and coverage
             are taken on its last features.
-        cache: File to keep the classifier's weights in.
+        cache: File to keep the classifier's weights in; nowhere by default.
     """
 
-    def __init__(self, split: Split, cache: Path) -> None:
-        self.network = _Classifier(split.images.shape[1])
-        if cache.exists():
+    def __init__(self, split: Split, cache: Path | None = None) -> None:
+        self.network = Classifier(split.images.shape[1])
+        if cache is not None and cache.exists():
             self.network.load_state_dict(torch.load(cache, weights_only=True))
         else:
             _fit(self.network, split)
-            torch.save(self.network.state_dict(), cache)
+            if cache is not None:
+                torch.save(self.network.state_dict(), cache)
         self.network.eval()
         self._held_out = split.held_out
         self._features = self.features(split.held_out)
@@ -48,7 +49,7 @@ class Judge:
             training image than to any of as many held-out images, as pixels: 0.5 is no copying at all.
         """
         features = self.features(images)
-        count = min(1000, len(images))
+        count = min(1000, len(images), len(self._held_out))
         shares = precision_recall_density_coverage(self._features[:count], features[:count])
         few = min(len(training), len(self._held_out))
         own, other = (_nearest(images, pool[:few]) for pool in (training, self._held_out))
@@ -78,15 +79,17 @@ def _nearest(images: Tensor, pool: Tensor) -> Tensor:
     return torch.cdist(images.flatten(1), pool.flatten(1)).amin(1)
 
 
-class _Classifier(nn.Module):
-    def __init__(self, channels: int) -> None:
+class Classifier(nn.Module):
+    """Images ``(B, channels, 16, 16)`` to logits ``(B, classes)``, by way of 64 features."""
+
+    def __init__(self, channels: int, classes: int = 10) -> None:
         super().__init__()
         widths = [channels, 32, 64, _FEATURES]
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.BatchNorm2d(after), nn.ReLU()]
         self.features = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.head = nn.Linear(_FEATURES, 10)
+        self.head = nn.Linear(_FEATURES, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.head(self.features(images))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nda_augment.losses import GANKind
+from nda_augment.losses import FAKE_WEIGHT, GANKind
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Arm:
     """
 
     policy: str | None = None
-    fake_weight: float = 0.75
+    fake_weight: float = FAKE_WEIGHT
     start: float = 0.0
     stop: float = 1.0
     prior: bool = False

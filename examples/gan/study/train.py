@@ -1,6 +1,5 @@
 """Runs of one arm, a few seeds side by side: a small GAN with or without negatives, measured as it goes."""
 
-import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -73,7 +72,7 @@ class Runs:
         logits = self.discriminators(self._augmented(torch.cat(sets, dim=1), "d", turn))
         total = torch.zeros(())
         for lane, fake_weight in enumerate(fake_weights):
-            terms = nda.losses.discriminator_terms(*logits[lane].unflatten(0, (-1, batch)), kind=self.setting.loss)
+            terms = nda.losses.discriminator_terms(*logits[lane].view(-1, batch), kind=self.setting.loss)
             total = total + terms.total(fake_weight)
             if self.adaptive is not None and terms.logit_gap is not None:
                 self.adaptive[lane].update(terms.logit_gap)
@@ -86,8 +85,8 @@ class Runs:
         logits = self.discriminators(fake, self.discriminators.frozen())
         total = torch.zeros(())
         for lane, fake_weight in enumerate(self.fake_weights):
-            shift = math.log(fake_weight) if self.arm.prior else 0.0
-            total = total + nda.losses.generator_loss(logits[lane] + shift, kind=self.setting.loss)
+            prior = fake_weight if self.arm.prior else 1.0
+            total = total + nda.losses.generator_loss(logits[lane], kind=self.setting.loss, prior=prior)
         self.g_optimizer.zero_grad()
         torch.autograd.backward(total)
         self.g_optimizer.step()
@@ -122,8 +121,7 @@ class Runs:
         """What each discriminator says of training images, held-out ones, generated ones and negatives.
 
         ``memorised`` is how often it ranks a training image above a held-out one, 0.5 if it has learned none by heart;
-        ``hardness`` how often it ranks a negative above a held-out image; ``*_pull`` are the mean slopes of the
-        penalties, which say how much a kind of image still moves the discriminator.
+        ``*_pull`` are the mean slopes of the penalties: how much a kind of image still moves the discriminator.
         """
         own = self.images[:, :1000]
         kinds = {"train": own, "held_out": held_out[:1000].expand(len(own), -1, -1, -1, -1), "fake": samples[:, :1000]}
@@ -136,17 +134,22 @@ class Runs:
         row = {f"d_{name}": values.mean().item() for name, values in logits.items()}
         row["memorised"] = _above(logits["train"], logits["held_out"])
         if "negative" in logits:
-            row["hardness"] = _above(logits["negative"], logits["held_out"])
             for name in ("fake", "negative"):
                 row[f"{name}_pull"] = _slope(logits[name], self.setting.loss)
         return row
 
 
-def run(setting: Setting, arm: Arm, seeds: Sequence[int], split: Split, judge: Judge) -> dict[int, list[Row]]:
-    """Train one arm on some seeds and return, for each, a row per measurement."""
+def run(
+    setting: Setting, arm: Arm, seeds: Sequence[int], split: Split, judge: Judge
+) -> tuple[dict[int, list[Row]], Tensor]:
+    """Train one arm on some seeds.
+
+    Returns:
+        For each seed a row per measurement, and what the generators make in the end, ``(seeds, count, C, 16, 16)``.
+    """
     runs = Runs(setting, arm, seeds, split)
     rows: dict[int, list[Row]] = {seed: [] for seed in seeds}
-    seconds = 0.0
+    seconds, samples = 0.0, runs.samples()
     while runs.step < setting.steps:
         began = time.process_time()
         runs.train(setting.every)
@@ -156,7 +159,7 @@ def run(setting: Setting, arm: Arm, seeds: Sequence[int], split: Split, judge: J
         for lane, seed in enumerate(seeds):
             row = {"step": runs.step, "cpu": seconds / len(seeds), "fake_weight": runs.fake_weights[lane]}
             rows[seed].append(row | judge.score(samples[lane], runs.images[lane]) | opinions[lane])
-    return rows
+    return rows, samples
 
 
 def _networks(channels: int, seed: int) -> tuple[torch.nn.Module, torch.nn.Module]:
