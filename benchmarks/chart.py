@@ -7,13 +7,17 @@ from matplotlib.figure import Figure
 
 
 def save(rows: list[dict[str, Any]], path: Path) -> None:
-    """Draw each transform's time as a multiple of a copy of the batch, one panel per shape."""
-    shapes = list(dict.fromkeys(row["shape"] for row in rows if "x8x" not in row["shape"]))
-    figure = Figure(figsize=(6 * len(shapes), 7), layout="constrained")
-    for axes, shape in zip(figure.subplots(1, len(shapes), squeeze=False)[0], shapes, strict=True):
-        own = sorted((row for row in rows if row["shape"] == shape), key=lambda row: -row["times clone"])
-        axes.barh([row["transform"] for row in own], [row["times clone"] for row in own], color="#4477aa")
+    """Draw each transform's time as a multiple of the limit, one panel per shape and dtype."""
+    panels = list(dict.fromkeys(_panel(row) for row in rows if row["shape"].count("x") == 3))
+    figure = Figure(figsize=(5 * len(panels), 7), layout="constrained")
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        own = sorted((row for row in rows if _panel(row) == panel), key=lambda row: -row["times limit"])
+        axes.barh([row["transform"] for row in own], [row["times limit"] for row in own], color="#4477aa")
         axes.axvline(1.0, color="black", linewidth=1)
-        axes.set(title=shape, xlabel="time, in copies of the batch (log)", xscale="log")
+        axes.set(title=panel, xlabel="time, in reads and writes of the batch (log)", xscale="log")
         axes.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=110)
+
+
+def _panel(row: dict[str, Any]) -> str:
+    return f"{row['shape']} {row['dtype']}"

@@ -1,7 +1,10 @@
-"""Count the bytes a function holds at its peak, on any device and without noise."""
+"""What functions hold in memory at their peak, and an allocator that keeps what was freed, or does not."""
 
+import ctypes
+import platform
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -48,3 +51,31 @@ def peak_bytes(function: Callable[[], Any]) -> int:
         result = function()
     del result
     return int(ledger.peak)
+
+
+# glibc's mallopt: the numbers of its parameters, and the default of the second.
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+_MAPPINGS = 65536
+
+
+def can_keep() -> bool:
+    """Tell whether the allocator of this process takes orders: glibc's does."""
+    return platform.libc_ver()[0] == "glibc"
+
+
+@contextmanager
+def freed_memory_is(kept: bool) -> Iterator[None]:
+    """Make the host's allocator keep freed memory, as a GPU's does in training, or return it and pay for new pages.
+
+    By default glibc returns large buffers, and a copy of a batch takes several times as long as the copying itself.
+    """
+    if not can_keep():
+        yield
+        return
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt(_MMAP_MAX, 0 if kept else _MAPPINGS)
+    mallopt(_TRIM_THRESHOLD, -1 if kept else 0)
+    try:
+        yield
+    finally:
+        mallopt(_MMAP_MAX, _MAPPINGS)

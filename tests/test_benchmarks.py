@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import nda_augment as nda
-from benchmarks import run, training
-from benchmarks.memory import peak_bytes
+from benchmarks import peers, run, training, transforms
+from benchmarks.memory import freed_memory_is, peak_bytes
 from benchmarks.timing import interleaved, median_ms, ratio
+from benchmarks.traffic import on_fake_gpu
 
 IMAGES = torch.rand(8, 3, 224, 224)
 
@@ -19,6 +20,55 @@ def test_peak_bytes_counts_what_lives_at_once():
     assert peak_bytes(lambda: (tensor + 1) + 1) == 2 * tensor.nbytes
     assert peak_bytes(lambda: [tensor + 1 for _ in range(3)]) == 3 * tensor.nbytes
     assert peak_bytes(lambda: tensor.view(10, 100)) == 0
+
+
+@pytest.mark.parametrize(
+    ("function", "kernels", "copies"),
+    [
+        (lambda x: x.clone(), 1, 1.0),
+        (lambda x: x + x, 1, 1.5),
+        (lambda x: x.add_(1), 1, 1.0),
+        (lambda x: torch.add(x, 1, out=torch.empty_like(x)), 1, 1.0),
+        (lambda x: torch.where(x > 0, x, x[:1], out=torch.empty_like(x)), 2, 1.5 + 1 / 8 + 1 / 4 + 1 / 8),
+        (lambda x: x.view(-1).expand(5, -1)[1:], 0, 0.0),
+        (lambda x: x.expand(9, *x.shape).clone(), 1, 5.0),
+        (lambda x: x.index_select(0, torch.zeros(1, dtype=torch.long, device=x.device)), 2, 1 / 2 + 2 * 8 / (2 * 1024)),
+        (lambda x: x.copy_(x[:1]), 1, 1 / 2 + 1 / 4),
+    ],
+)
+def test_traffic_is_counted_without_a_gpu(function, kernels: int, copies: float):
+    traffic = on_fake_gpu(function, (2, 128), torch.float32)
+    assert traffic.kernels == kernels
+    assert traffic.bytes / (2 * 1024) == pytest.approx(copies)
+    assert traffic.host_copies == 0
+
+
+def test_copies_from_the_host_are_counted():
+    there = torch.arange(4.0)
+    assert on_fake_gpu(lambda x: x + there.to(x.device), (4,), torch.float32).host_copies == 1
+    assert on_fake_gpu(lambda x: x.add_(1).to("cpu"), (4,), torch.float32).host_copies == 1
+    assert on_fake_gpu(lambda x: x + torch.tensor(1.0), (4,), torch.float32).host_copies == 0  # a kernel's argument
+
+
+def test_memory_can_be_kept_or_not():
+    for kept in (True, False):
+        with freed_memory_is(kept):
+            assert torch.ones(2**20).sum() == 2**20
+
+
+def test_a_row_says_what_a_transform_costs():
+    row = transforms._row("jigsaw", nda.from_policy("jigsaw"), IMAGES, rounds=1)
+    assert row["shape"] == "8x3x224x224"
+    assert row["dtype"] == "float32"
+    assert min(row["ms"], row["times limit"], row["times clone"], row["GPU copies"]) > 0
+
+
+def test_every_peer_makes_a_batch(monkeypatch):
+    monkeypatch.setattr(peers, "SHAPES", ((4, 3, 32, 32),))
+    rows = list(peers.rows(torch.device("cpu"), rounds=1))
+    assert {row["transform"] for row in rows} == set(peers.PEERS)
+    for row in rows:
+        assert row["times faster than peer"] == pytest.approx(row["peer ms"] / row["ms"])
 
 
 @pytest.mark.parametrize("word", ["jigsaw", "stitch", "cutmix", "cutout", "mixup"])
