@@ -1,12 +1,17 @@
-"""One view of a batch that all kernels share, and the two ways to fill a new batch: gather rows, or blend.
+"""One view of a batch that all kernels share, and the ways to fill a new batch: gather rows, paste boxes, blend.
 
 The planes of a batch are ``(B, P, H, W, S)``, contiguous: ``P`` planes of rows of ``W`` pixels of ``S`` values. A
 contiguous batch has its channels (and frames) as planes and one value per pixel; a channels_last batch has one plane
 and all channels in the pixel. A kernel written for planes keeps the memory format, takes clips, and moves whole rows.
+
+On the CPU a mask over whole images costs several copies of them, and memory is what counts: there a region is written
+as one slice per image, and what takes many passes goes a few images at a time. On a device, where each of these would
+be a launch, and while compiling, for autograd and for torch.func, the same is one operation for the whole batch.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -60,12 +65,16 @@ def gather(source: Tensor, image: Tensor, row: Tensor) -> Tensor:
 
 def take(source: Tensor, image: Tensor) -> Tensor:
     """Copy the images numbered ``image (B,)`` out of a batch's planes."""
-    return gather(source, image.unsqueeze(1), torch.arange(source.shape[2], device=source.device).unsqueeze(0))
+    return source.index_select(0, image)
 
 
 def shift(source: Tensor, offset: Tensor) -> Tensor:
     """Shift every image cyclically by its offset ``(B, 2)``, pixels to the right and down."""
     batch, count, height, width, values = source.shape
+    if slices_pay(batch, source, offset):
+        shifted = torch.empty_like(source)
+        _paste_slices(shifted, [[0, 0, width, height]] * batch, source, list(range(batch)), offset)
+        return shifted
     row = (torch.arange(height, device=source.device) - offset[:, 1:]) % height
     col = (torch.arange(width, device=source.device) - offset[:, :1]) % width
     rows = gather(source, torch.arange(batch, device=source.device).unsqueeze(1), row)
@@ -74,10 +83,7 @@ def shift(source: Tensor, offset: Tensor) -> Tensor:
 
 def put(target: Tensor, image: Tensor, values: Tensor) -> None:
     """Write images into the places ``image (B,)`` of planes that are the caller's own."""
-    _, count, height, width, channels = target.shape
-    line = torch.arange(count * height, device=target.device)
-    index = (image.view(-1, 1) * (count * height) + line).flatten()
-    target.view(-1, width * channels).index_copy_(0, index, values.reshape(-1, width * channels))
+    target.index_copy_(0, image, values)
 
 
 def pick(source: Tensor, index: Tensor) -> Tensor:
@@ -90,27 +96,157 @@ def pick(source: Tensor, index: Tensor) -> Tensor:
     return source.flatten(2, 3).gather(2, places).view(batch, count, *index.shape[1:], values)
 
 
-def overlay(mask: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
-    """``torch.where(mask, inside, outside)``, written into ``inside``, a tensor of the kernel's own, when possible."""
-    if _may_write(inside, outside):
+def overlay(inside: Tensor, outside: Tensor, *masks: Tensor) -> Tensor:
+    """Return ``inside`` where all masks hold, and ``outside`` elsewhere.
+
+    The result is written into ``inside``, a tensor of the kernel's own, if that has its shape.
+    """
+    if _may_write(inside, outside) and outside.device.type == "cpu":
+        return _overlay_bits(inside, outside, *masks)
+    mask = reduce(torch.bitwise_and, masks)
+    if _may_write(inside, outside) and inside.shape == outside.shape:
         return torch.where(mask, inside, outside, out=inside)
     return torch.where(mask, inside, outside)
 
 
-def overlay_box(boxes: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
-    """Fill boxes ``(B, 4)`` of planes from other planes, or with a colour that broadcasts to them.
+def _overlay_bits(inside: Tensor, outside: Tensor, *masks: Tensor) -> Tensor:
+    """Choose by exclusive or: on the CPU, unlike ``where``, these operations take several pixels at once."""
+    bits = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[outside.element_size()]
+    own, kept = inside.view(bits), outside.view(bits)
+    differing = own.bitwise_xor_(kept) if own.shape == kept.shape else own ^ kept
+    for mask in masks:
+        differing.bitwise_and_(mask.to(bits).neg_())
+    return differing.bitwise_xor_(kept).view(outside.dtype)
 
-    A single image on the CPU is copied and its box written as a slice: a mask costs many times the copy there.
+
+# What becomes of the pixels of a pasted region: of the number of the image, or those of several, the pixels that come,
+# those that are there, and the region's rows and columns.
+Numbers = int | slice | Tensor
+Change = Callable[[Numbers, Tensor, Tensor, slice, slice], Tensor]
+
+
+def paste(
+    planes: Tensor,
+    boxes: Tensor,
+    source: Tensor,
+    image: Tensor | None = None,
+    offset: Tensor | None = None,
+    changes: Sequence[Change] = (),
+) -> Tensor:
+    """Copy planes, and fill a box of every image from elsewhere.
+
+    Args:
+        planes: Planes ``(B, P, H, W, S)``.
+        boxes: int64 ``(B, 4)`` of ``(x0, y0, x1, y1)``: where the pixels go.
+        source: Planes ``(N, P, H, W, S)`` that they come from.
+        image: int64 ``(B,)``, the image of ``source`` that they come from; its own by default.
+        offset: int64 ``(B, 2)``, how far right and down they move, cyclically; none by default.
+        changes: What becomes of the pixels on their way, one after the other.
+
+    Returns:
+        Planes like ``planes``.
     """
-    if len(outside) == 1 and outside.device.type == boxes.device.type == "cpu" and is_plain(boxes, inside, outside):
-        x0, y0, x1, y1 = boxes[0].tolist()
-        filled = outside.clone()
-        filled[:, :, y0:y1, x0:x1] = inside[:, :, y0:y1, x0:x1] if inside.shape == outside.shape else inside
-        return filled
-    mask = masks.box(boxes, size_of(outside)).unsqueeze(-1)
-    if inside.shape == outside.shape:
-        return overlay(mask, inside, outside)
-    return torch.where(mask, inside, outside)
+    if slices_pay(len(planes), planes, source, boxes):
+        pasted = planes.clone()
+        numbers = list(range(len(planes))) if image is None else image.tolist()
+        _paste_slices(pasted, boxes.tolist(), source, numbers, offset, changes)
+        return pasted
+    inside = source if image is None else take(source, image)
+    inside = inside if offset is None else shift(inside, offset)
+    everywhere = slice(None)
+    for change in changes:
+        inside = change(everywhere, inside, planes, everywhere, everywhere)
+    return overlay(inside, planes, *_box_masks(boxes, planes))
+
+
+def _paste_slices(
+    target: Tensor,
+    boxes: list[list[int]],
+    source: Tensor,
+    image: list[int],
+    offset: Tensor | None,
+    changes: Sequence[Change] = (),
+) -> None:
+    height, width = size_of(target)
+    donors, offsets = source.unbind(), [[0, 0]] * len(boxes) if offset is None else offset.tolist()
+    for number, (place, (x0, y0, x1, y1), (right, down)) in enumerate(
+        zip(target.unbind(), boxes, offsets, strict=True)
+    ):
+        for rows, from_rows in _runs(y0, y1, down, height):
+            for cols, from_cols in _runs(x0, x1, right, width):
+                region, coming = place[:, rows, cols], donors[image[number]][:, from_rows, from_cols]
+                for change in changes:
+                    coming = change(number, coming, region, rows, cols)
+                region.copy_(coming)
+
+
+def _runs(low: int, high: int, offset: int, length: int) -> Iterator[tuple[slice, slice]]:
+    """Yield the parts of a range, at most two, and where each comes from in a cycle that has moved by an offset."""
+    start = (low - offset) % length
+    middle = min(high, low + length - start)
+    yield slice(low, middle), slice(start, start + middle - low)
+    if middle < high:
+        yield slice(middle, high), slice(0, high - middle)
+
+
+def fading(boxes: Tensor, planes: Tensor, feather: float, weights: Tensor | None = None) -> Change:
+    """Return the change that lets boxes fade in from their border, and be as opaque as their weights ``(B,)`` say."""
+    down, across = masks.soft_sides(boxes, size_of(planes), feather)
+    down, across = down[:, None, :, None, None], across[:, None, None, :, None]
+    down = down if weights is None else down * weights.view(-1, 1, 1, 1, 1)
+
+    def faded(image: Numbers, inside: Tensor, outside: Tensor, rows: slice, cols: slice) -> Tensor:
+        return blend(down[image][..., rows, :, :] * across[image][..., cols, :], inside, outside)
+
+    return faded
+
+
+def fill_boxes(planes: Tensor, boxes: Tensor, colour: Tensor) -> Tensor:
+    """Copy planes, and fill a box of every image with a colour that broadcasts to the planes."""
+    if not slices_pay(len(planes), planes, boxes):
+        return overlay(colour, planes, *_box_masks(boxes, planes))
+    filled = planes.clone()
+    colours = colour.expand(len(planes), *planes.shape[1:2], 1, 1, planes.shape[-1]).unbind()
+    for image, (x0, y0, x1, y1), own in zip(filled.unbind(), boxes.tolist(), colours, strict=True):
+        image[:, y0:y1, x0:x1] = own
+    return filled
+
+
+def _box_masks(boxes: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows and the columns of boxes, which broadcast to the planes."""
+    rows, cols = masks.box_sides(boxes, size_of(planes))
+    return rows[:, None, :, None, None], cols[:, None, None, :, None]
+
+
+# What the handling of one slice costs, in values of the passes over whole images that it saves.
+_SLICE = 5000
+
+
+def slices_pay(number: int, planes: Tensor, *others: Tensor) -> bool:
+    """Tell whether writing a number of slices is possible, and takes less time than masks over whole images."""
+    return may_loop(planes, *others) and (number - 5) * _SLICE < planes.numel()
+
+
+def may_loop(*tensors: Tensor) -> bool:
+    """Tell whether tensors lie on the CPU with values that can be read and written freely."""
+    return all(tensor.device.type == "cpu" for tensor in tensors) and _may_write(*tensors)
+
+
+# A few images of this many values, and what is computed from them, stay in a processor's cache.
+_CHUNK = 2**18
+
+
+def by_chunks(kernel: Callable[..., Tensor], images: Tensor, *parameters: Tensor) -> Tensor:
+    """Return ``kernel(images, *parameters)``, computed a few images at a time on the CPU: it takes less memory so."""
+    if not may_loop(images, *parameters):
+        return kernel(images, *parameters)
+    size = max(_CHUNK * len(images) // max(images.numel(), 1), 1)
+    if len(images) <= size:
+        return kernel(images, *parameters)
+    result = torch.empty_like(images)
+    for part, *given in zip(*(tensor.split(size) for tensor in (result, images, *parameters)), strict=True):
+        part.copy_(kernel(*given))
+    return result
 
 
 def mix(weight: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
@@ -125,7 +261,7 @@ def blend(weight: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
     """``weight * inside + (1 - weight) * outside`` where the weight is positive; elsewhere ``outside``, untouched."""
     dtype = working_dtype(outside)
     mixed = torch.lerp(outside.to(dtype), inside.to(dtype), weight.to(dtype))
-    return torch.where(weight > 0, to_dtype(mixed, outside.dtype), outside)
+    return overlay(to_dtype(mixed, outside.dtype), outside, weight > 0)
 
 
 def constant(values: Sequence[float], like: Tensor, dtype: torch.dtype) -> Tensor:

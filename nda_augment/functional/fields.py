@@ -95,22 +95,14 @@ def perlin_noise(angles: Tensor, frequencies: Tensor, rotations: Tensor, size: t
     col = (cos * x - sin * y + 1) * frequencies[:, 0].view(-1, 1, 1)
     row = (sin * x + cos * y + 1) * frequencies[:, 1].view(-1, 1, 1)
     left, top = col.floor(), row.floor()
-    fade_x, fade_y = _fade(col - left), _fade(row - top)
-    lattice = angles.cos(), angles.sin()
-    corners = [
-        _slope(lattice, top + down, left + right, row - top - down, col - left - right)
-        for down in (0, 1)
-        for right in (0, 1)
-    ]
-    upper, lower = torch.lerp(corners[0], corners[1], fade_x), torch.lerp(corners[2], corners[3], fade_x)
-    return math.sqrt(2) * torch.lerp(upper, lower, fade_y)
-
-
-def _slope(lattice: tuple[Tensor, Tensor], row: Tensor, col: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """Return each pixel's height on the plane through one corner of its cell."""
-    index = (row.long() * lattice[0].shape[-1] + col.long()).flatten(1)
-    along_x, along_y = (part.flatten(1).gather(1, index).view(row.shape) for part in lattice)
-    return along_x * right + along_y * down
+    # The planes through a cell's four corners, blended, are a plane through the blend of what defines them.
+    node = torch.arange(angles.shape[-1], device=angles.device)
+    slope_x, slope_y = angles.cos(), angles.sin()
+    planes = torch.stack([slope_x, slope_y, slope_x * node + slope_y * node.view(-1, 1)], dim=1)
+    place = torch.stack([left + _fade(col - left), top + _fade(row - top)], dim=-1) * (2 / (len(node) - 1)) - 1
+    blended = F.grid_sample(planes, place.to(planes.dtype), align_corners=True)
+    slope_x, slope_y, height = blended.unbind(1)
+    return math.sqrt(2) * (slope_x * col + slope_y * row - height)
 
 
 def _fade(t: Tensor) -> Tensor:

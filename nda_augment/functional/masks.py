@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from nda_augment._checks import check_parameter
+from nda_augment._tracing import is_plain
 from nda_augment.functional.fields import perlin_noise
 
 
@@ -50,6 +51,12 @@ def soft_box(boxes: Tensor, size: tuple[int, int], feather: float) -> Tensor:
         >>> soft_box(torch.tensor([[0, 0, 4, 1]]), (1, 4), feather=1.0).flatten().tolist()
         [0.25, 0.75, 0.75, 0.25]
     """
+    down, across = soft_sides(boxes, size, feather)
+    return (down.unsqueeze(2) * across.unsqueeze(1)).unsqueeze(1)
+
+
+def soft_sides(boxes: Tensor, size: tuple[int, int], feather: float) -> tuple[Tensor, Tensor]:
+    """Return the weights ``(B, H)`` and ``(B, W)`` whose products are the soft boxes."""
     x0, y0, x1, y1 = boxes.unsqueeze(-1).unbind(dim=1)
     ramps = []
     for low, high, length in ((y0, y1, size[0]), (x0, x1, size[1])):
@@ -57,7 +64,7 @@ def soft_box(boxes: Tensor, size: tuple[int, int], feather: float) -> Tensor:
         depth = torch.minimum(middle - low, high - middle)
         # A pixel's middle lies half a pixel deep at least, so that the outermost line still counts.
         ramps.append((depth / (feather * (high - low) / 2).clamp(min=0.5)).clamp(0.0, 1.0))
-    return (ramps[0].unsqueeze(2) * ramps[1].unsqueeze(1)).unsqueeze(1)
+    return ramps[0], ramps[1]
 
 
 def strip(centres: Tensor, extents: Tensor, angles: Tensor, size: tuple[int, int]) -> Tensor:
@@ -77,9 +84,7 @@ def strip(centres: Tensor, extents: Tensor, angles: Tensor, size: tuple[int, int
         [[True, True, True], [False, False, False]]
     """
     along, across = strip_coordinates(centres, angles, size)
-    reach = (extents.to(along.dtype) / 2).view(-1, 2, 1, 1)
-    inside = [(-half <= place) & (place < half) for place, half in zip((along, across), reach.unbind(1), strict=True)]
-    return (inside[0] & inside[1]).unsqueeze(1)
+    return _within(extents, along, across).unsqueeze(1)
 
 
 def strip_coordinates(centres: Tensor, angles: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -87,8 +92,33 @@ def strip_coordinates(centres: Tensor, angles: Tensor, size: tuple[int, int]) ->
     check_parameter(angles, "angles", (len(centres),))
     x = torch.arange(size[1], device=centres.device).view(1, 1, -1) - centres[:, 0].view(-1, 1, 1)
     y = torch.arange(size[0], device=centres.device).view(1, -1, 1) - centres[:, 1].view(-1, 1, 1)
+    return _turned(x, y, angles)
+
+
+def strip_pixels(
+    centres: Tensor, extents: Tensor, angles: Tensor, size: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return the pixels of strips on the CPU: image, row and column, and the place along and across, each ``(N,)``."""
+    # The corners of a turned rectangle lie within half its diagonal.
+    reach = math.ceil(extents.max().item() / math.sqrt(2)) if len(extents) else 0
+    offset = torch.arange(-reach, reach + 1)
+    along, across = _turned(offset.view(1, 1, -1), offset.view(1, -1, 1), angles)
+    col, row = (centre.unsqueeze(1) + offset for centre in centres.unbind(1))
+    visible = ((row >= 0) & (row < size[0])).unsqueeze(2) & ((col >= 0) & (col < size[1])).unsqueeze(1)
+    inside = _within(extents, along, across) & visible
+    image, down, right = inside.nonzero(as_tuple=True)
+    return image, row[image, down], col[image, right], along[inside], across[inside]
+
+
+def _turned(x: Tensor, y: Tensor, angles: Tensor) -> tuple[Tensor, Tensor]:
     cos, sin = angles.cos().view(-1, 1, 1), angles.sin().view(-1, 1, 1)
     return cos * x + sin * y, cos * y - sin * x
+
+
+def _within(extents: Tensor, along: Tensor, across: Tensor) -> Tensor:
+    reach = (extents.to(along.dtype) / 2).view(-1, 2, 1, 1)
+    inside = [(-half <= place) & (place < half) for place, half in zip((along, across), reach.unbind(1), strict=True)]
+    return inside[0] & inside[1]
 
 
 def perlin(
@@ -122,5 +152,16 @@ def perlin(
     """
     noise = perlin_noise(angles, frequencies, rotations, size)
     pixels = math.ceil(least * size[0] * size[1])
-    highest = noise.flatten(1).topk(pixels, dim=1).values[:, -1]
-    return (noise >= highest.clamp(max=threshold).view(-1, 1, 1)).unsqueeze(1)
+    limit = torch.full((len(noise),), threshold, dtype=noise.dtype, device=noise.device)
+    if noise.device.type == "cpu" and is_plain(noise):
+        # A sort takes longer than the noise itself; few masks need one.
+        small = ((noise >= threshold).flatten(1).sum(1) < pixels).nonzero().flatten()
+        limit[small] = _highest(noise[small], pixels).clamp(max=threshold)
+    else:
+        limit = torch.minimum(limit, _highest(noise, pixels))
+    return (noise >= limit.view(-1, 1, 1)).unsqueeze(1)
+
+
+def _highest(noise: Tensor, pixels: int) -> Tensor:
+    """Return the value that so many pixels of each image reach."""
+    return noise.flatten(1).topk(pixels, dim=1).values[:, -1]

@@ -4,9 +4,20 @@ import torch
 from torch import Tensor
 
 from nda_augment._checks import as_pool, as_share, check_boxes, check_images, check_index, check_share
-from nda_augment.functional import masks
-from nda_augment.functional._layout import as_images, as_planes, blend, matching_planes, mix, overlay_box, size_of, take
+from nda_augment.functional._layout import (
+    as_images,
+    as_planes,
+    blend,
+    by_chunks,
+    fading,
+    matching_planes,
+    mix,
+    paste,
+    size_of,
+    take,
+)
 from nda_augment.functional._precision import to_dtype
+from nda_augment.functional.patches import cross_patch_shuffle
 from nda_augment.functional.seams import soft_half
 
 
@@ -45,12 +56,16 @@ def stitch(
 
     Source: Sinha et al., Negative Data Augmentation, ICLR 2021, "Stitching".
     """
-    planes, borrowed = _image_and_partner(images, partners, pool)
-    check_index(axis, "axis", partners.shape, 2)
-    check_index(keep, "keep", partners.shape, 2)
+    planes, donors = _planes_of_both(images, partners, pool)
+    check_index(axis, "axis", (len(images),), 2)
+    check_index(keep, "keep", (len(images),), 2)
+    height, width = size_of(planes)
     if as_share(feather, "feather"):
-        return as_images(blend(soft_half(axis, keep, size_of(planes), feather).unsqueeze(-1), borrowed, planes), images)
-    return as_images(overlay_box(_foreign_halves(axis, keep, size_of(planes)), borrowed, planes), images)
+        soft = soft_half(axis, keep, (height, width), feather).unsqueeze(-1)
+        return as_images(blend(soft, take(donors, partners), planes), images)
+    if pool is None and height % 2 == width % 2 == 0:
+        return _stitch_quarters(images, partners, axis, keep)
+    return as_images(paste(planes, _foreign_halves(axis, keep, (height, width)), donors, partners), images)
 
 
 def cutmix(
@@ -81,12 +96,10 @@ def cutmix(
 
     Source: Sinha et al., Negative Data Augmentation, ICLR 2021, "CutMix"; Yun et al., CutMix, ICCV 2019.
     """
-    planes, borrowed = _image_and_partner(images, partners, pool)
+    planes, donors = _planes_of_both(images, partners, pool)
     check_boxes(boxes, len(images), size_of(planes))
-    if as_share(feather, "feather"):
-        soft = masks.soft_box(boxes, size_of(planes), feather)
-        return as_images(blend(soft.unsqueeze(-1), borrowed, planes), images)
-    return as_images(overlay_box(boxes, borrowed, planes), images)
+    changes = [fading(boxes, planes, feather)] if as_share(feather, "feather") else []
+    return as_images(paste(planes, boxes, donors, partners, changes=changes), images)
 
 
 def mixup(images: Tensor, partners: Tensor, weights: Tensor, *, pool: Tensor | None = None) -> Tensor:
@@ -113,23 +126,34 @@ def mixup(images: Tensor, partners: Tensor, weights: Tensor, *, pool: Tensor | N
 
     Source: Sinha et al., Negative Data Augmentation, ICLR 2021, "Mixup"; Zhang et al., mixup, ICLR 2018.
     """
-    planes, borrowed = _image_and_partner(images, partners, pool)
-    check_share(weights, "weights", partners.shape)
-    weights = weights.view(-1, 1, 1, 1, 1)
-    if images.dtype == torch.uint8:
-        mixed = to_dtype(mix(weights, planes.to(weights.dtype), borrowed.to(weights.dtype)), images.dtype)
-    else:
-        mixed = mix(weights.to(images.dtype), planes, borrowed)
-    return as_images(mixed, images)
+    planes, donors = _planes_of_both(images, partners, pool)
+    check_share(weights, "weights", (len(images),))
+
+    def blended(own: Tensor, partners: Tensor, weights: Tensor) -> Tensor:
+        borrowed, weights = take(donors, partners), weights.view(-1, 1, 1, 1, 1)
+        if images.dtype == torch.uint8:
+            return to_dtype(mix(weights, own.to(weights.dtype), borrowed.to(weights.dtype)), images.dtype)
+        return mix(weights.to(images.dtype), own, borrowed)
+
+    return as_images(by_chunks(blended, planes, partners, weights), images)
 
 
-def _image_and_partner(images: Tensor, partners: Tensor, pool: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the planes of the images, and fresh ones of their partners."""
+def _planes_of_both(images: Tensor, partners: Tensor, pool: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the planes of the images, and those of the pool that partners are taken from."""
     check_images(images)
-    pool = as_pool(pool, images)
-    check_index(partners, "partners", (len(images),), len(pool))
+    donors = as_pool(pool, images)
+    check_index(partners, "partners", (len(images),), len(donors))
     planes = as_planes(images)
-    return planes, take(matching_planes(pool, planes, images), partners)
+    return planes, planes if pool is None else matching_planes(donors, planes, images)
+
+
+def _stitch_quarters(images: Tensor, partners: Tensor, axis: Tensor, keep: Tensor) -> Tensor:
+    """Stitch by gathering quarters: each stays in its place and comes from the image or from its partner."""
+    quarter = torch.arange(4, device=images.device)
+    half = torch.where(axis.unsqueeze(1) == 0, quarter // 2, quarter % 2)
+    own = torch.arange(len(images), device=images.device).unsqueeze(1)
+    sources = torch.where(half == keep.unsqueeze(1), own, partners.unsqueeze(1))
+    return cross_patch_shuffle(images, sources, quarter.expand(len(images), -1), grid=(2, 2))
 
 
 def _foreign_halves(axis: Tensor, keep: Tensor, size: tuple[int, int]) -> Tensor:

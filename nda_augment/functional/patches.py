@@ -1,10 +1,13 @@
 """Kernels that rearrange, turn or exchange the cells of a grid."""
 
+from itertools import product
+
 import torch
 from torch import Tensor
 
 from nda_augment._checks import as_pool, as_share, check_grid, check_images, check_index, check_parameter
-from nda_augment.functional._layout import as_images, as_planes, constant, matching_planes, pick, shift, size_of
+from nda_augment._constants import kept
+from nda_augment.functional._layout import as_images, as_planes, matching_planes, pick, shift, size_of, slices_pay
 from nda_augment.functional.seams import feathered_cells
 
 
@@ -113,12 +116,24 @@ def _put_together(planes: Tensor, donor: Tensor, sources: Tensor, cells: Tensor,
     rows, cols = grid
     lines = height // rows
     # Places are counted in segments, the parts of a line that lie in one cell.
-    plane = torch.arange(0, count * height * cols, height * cols, device=planes.device)
-    line = torch.arange(0, lines * cols, cols, device=planes.device)
     first = sources * (count * height * cols) + cells // cols * (lines * cols) + cells % cols
-    index = first.view(batch, 1, rows, 1, cols) + plane.view(count, 1, 1, 1) + line.view(lines, 1)
-    segments = donor.reshape(-1, width // cols * values).index_select(0, index.flatten())
-    return segments.view(planes.shape)
+    cell = kept(_cell_of_segment, rows, cols, lines, device=planes.device).expand(batch, -1)
+    offset = kept(_offset_in_cell, count, rows, cols, lines, device=planes.device)
+    index = first.gather(1, cell).unsqueeze(1) + offset
+    return donor.reshape(-1, width // cols * values).index_select(0, index.flatten()).view(planes.shape)
+
+
+def _cell_of_segment(rows: int, cols: int, lines: int, device: torch.device) -> Tensor:
+    """Return the cell that each segment of a plane lies in, ``(rows * lines * cols,)``."""
+    cell = torch.arange(rows * cols, device=device).view(rows, 1, cols)
+    return cell.expand(rows, lines, cols).flatten()
+
+
+def _offset_in_cell(count: int, rows: int, cols: int, lines: int, device: torch.device) -> Tensor:
+    """Return how far each segment of each plane lies from its cell's first, ``(count, rows * lines * cols)``."""
+    plane = torch.arange(0, count * rows * lines * cols, rows * lines * cols, device=device).view(count, 1)
+    line = torch.arange(0, lines * cols, cols, device=device).view(1, lines, 1)
+    return plane + line.expand(rows, lines, cols).reshape(1, -1)
 
 
 def patch_rotate(images: Tensor, turns: Tensor, grid: tuple[int, int] = (4, 4)) -> Tensor:
@@ -152,6 +167,8 @@ def patch_rotate(images: Tensor, turns: Tensor, grid: tuple[int, int] = (4, 4)) 
     planes = as_planes(images)
     height, width = size_of(planes)
     cell_height, cell_width = height // rows, width // cols
+    if slices_pay(turns.numel(), planes, turns):
+        return as_images(_turn_slices(planes, turns, cell_height, cell_width), images)
     offsets = _turned_offsets(cell_height, cell_width, width, images.device)
     row = torch.arange(height, device=images.device)
     turn = turns.view(-1, rows, cols).repeat_interleave(cell_height, dim=1)
@@ -161,6 +178,17 @@ def patch_rotate(images: Tensor, turns: Tensor, grid: tuple[int, int] = (4, 4)) 
         cols, device=row.device
     ) * cell_width
     return as_images(pick(planes, index.add_(corner.unsqueeze(2)).flatten(2)), images)
+
+
+def _turn_slices(planes: Tensor, turns: Tensor, height: int, width: int) -> Tensor:
+    """Turn cells of a height and a width one after the other."""
+    turned = torch.empty_like(planes)
+    corners = list(product(range(0, planes.shape[2], height), range(0, planes.shape[3], width)))
+    for target, image, own in zip(turned.unbind(), planes.unbind(), turns.tolist(), strict=True):
+        for (top, left), turn in zip(corners, own, strict=True):
+            cell = slice(None), slice(top, top + height), slice(left, left + width)
+            target[cell] = image[cell].rot90(turn if height == width or turn == 0 else 2, (1, 2))
+    return turned
 
 
 def _turned_offsets(height: int, width: int, stride: int, device: torch.device) -> Tensor:
@@ -173,12 +201,9 @@ def _turned_offsets(height: int, width: int, stride: int, device: torch.device) 
     return torch.cat([place.rot90(turn) for turn in turns])
 
 
-# By replaced share: the grid, and which cell overwrites each cell of the centre, from the first and the last row.
+# By replaced share. The inner cells of the second row come from the first, a cell further left; those of the third
+# row from the fourth, a cell further right.
 INFILL_GRIDS = {0.25: (4, 4), 0.375: (4, 8)}
-_INFILLS = {
-    0.25: {5: 0, 6: 1, 9: 14, 10: 15},
-    0.375: {**{8 + col: col - 1 for col in range(1, 7)}, **{16 + col: 24 + col + 1 for col in range(1, 7)}},
-}
 
 
 def patch_infill(images: Tensor, rate: float = 0.25) -> Tensor:
@@ -203,8 +228,13 @@ def patch_infill(images: Tensor, rate: float = 0.25) -> Tensor:
     Source: Qin et al., Understanding and improving robustness of vision transformers through patch-based negative
     augmentation, 2021, "P-Infill"; the layout is that of a public re-implementation.
     """
-    if rate not in _INFILLS:
-        raise ValueError(f"rate must be one of {', '.join(map(str, _INFILLS))}, got {rate}")
-    grid, replaced = INFILL_GRIDS[rate], _INFILLS[rate]
-    cells = constant([replaced.get(cell, cell) for cell in range(grid[0] * grid[1])], images, torch.long)
-    return jigsaw(images, cells.expand(len(images), -1), grid)
+    if rate not in INFILL_GRIDS:
+        raise ValueError(f"rate must be one of {', '.join(map(str, INFILL_GRIDS))}, got {rate}")
+    check_images(images)
+    size = images.shape[-2], images.shape[-1]
+    check_grid(INFILL_GRIDS[rate], size)
+    line, cell = size[0] // 4, size[1] // INFILL_GRIDS[rate][1]
+    filled, width = images.clone(), size[1] - 2 * cell
+    filled[..., line : 2 * line, cell:-cell] = images[..., :line, :width]
+    filled[..., 2 * line : 3 * line, cell:-cell] = images[..., 3 * line :, -width:]
+    return filled

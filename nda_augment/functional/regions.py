@@ -17,16 +17,22 @@ from nda_augment._checks import (
 )
 from nda_augment.functional import masks
 from nda_augment.functional._layout import (
+    Change,
+    Numbers,
     as_images,
     as_planes,
     blend,
+    by_chunks,
     constant,
+    fading,
+    fill_boxes,
     matching_planes,
+    may_loop,
     overlay,
-    overlay_box,
+    paste,
     pick,
-    shift,
     size_of,
+    slices_pay,
     take,
 )
 from nda_augment.functional._precision import to_dtype, without_autocast, working_dtype
@@ -63,7 +69,7 @@ def cutout(images: Tensor, boxes: Tensor, fill: Fill = "patch_mean") -> Tensor:
     check_boxes(boxes, len(images), (images.shape[-2], images.shape[-1]))
     planes = as_planes(images)
     colour = _colour(planes, boxes, as_fill(fill), channels=images.shape[-3])
-    return as_images(overlay_box(boxes, colour, planes), images)
+    return as_images(fill_boxes(planes, boxes, colour), images)
 
 
 def cut_paste(
@@ -99,10 +105,10 @@ def cut_paste(
     check_boxes(boxes, len(images), (images.shape[-2], images.shape[-1]))
     check_parameter(shifts, "shifts", (len(images), 2))
     planes = as_planes(images)
-    moved = _jittered(shift(planes, shifts), planes, jitter, channels=images.shape[-3])
+    changes = [] if jitter is None else [_recolouring(planes, jitter, channels=images.shape[-3])]
     if as_share(feather, "feather"):
-        return as_images(blend(masks.soft_box(boxes, size_of(planes), feather).unsqueeze(-1), moved, planes), images)
-    return as_images(overlay_box(boxes, moved, planes), images)
+        changes.append(fading(boxes, planes, feather))
+    return as_images(paste(planes, boxes, planes, offset=shifts, changes=changes), images)
 
 
 def cut_paste_scar(
@@ -142,13 +148,41 @@ def cut_paste_scar(
     check_images(images)
     for name, parameter in (("centres", centres), ("extents", extents), ("shifts", shifts)):
         check_parameter(parameter, name, (len(images), 2))
+    check_parameter(angles, "angles", (len(images),))
     planes = as_planes(images)
+    change = None if jitter is None else _recolouring(planes, jitter, channels=images.shape[-3])
+    paste_strips = _paste_strip_pixels if may_loop(planes, centres, extents, angles, shifts) else _paste_strips
+    return as_images(paste_strips(planes, centres, extents, angles, shifts, change), images)
+
+
+def _paste_strips(
+    planes: Tensor, centres: Tensor, extents: Tensor, angles: Tensor, shifts: Tensor, change: Change | None
+) -> Tensor:
+    """Turn and move whole images, and keep the strips of that."""
     height, width = size = size_of(planes)
     along, across = masks.strip_coordinates(centres, angles, size)
     origin = (centres - shifts).view(-1, 2, 1, 1)
     row, col = (origin[:, 1] + across.round().long()) % height, (origin[:, 0] + along.round().long()) % width
-    moved = _jittered(pick(planes, row * width + col), planes, jitter, channels=images.shape[-3])
-    return as_images(overlay(masks.strip(centres, extents, angles, size).unsqueeze(-1), moved, planes), images)
+    moved = pick(planes, row * width + col)
+    everywhere = slice(None)
+    moved = moved if change is None else change(everywhere, moved, planes, everywhere, everywhere)
+    return overlay(moved, planes, masks.strip(centres, extents, angles, size).unsqueeze(-1))
+
+
+def _paste_strip_pixels(
+    planes: Tensor, centres: Tensor, extents: Tensor, angles: Tensor, shifts: Tensor, change: Change | None
+) -> Tensor:
+    """Write the strips pixel by pixel: they are small, and how many pixels they have is known on the CPU."""
+    height, width = size = size_of(planes)
+    image, row, col, along, across = masks.strip_pixels(centres, extents, angles, size)
+    origin = (centres - shifts)[image]
+    from_row, from_col = (origin[:, 1] + across.round().long()) % height, (origin[:, 0] + along.round().long()) % width
+    pasted, everywhere = planes.clone(), slice(None)
+    moved = planes.flatten(2, 3)[image, :, from_row * width + from_col]
+    if change is not None:
+        moved = change(image, moved[:, :, None, None], moved, everywhere, everywhere)[:, :, 0, 0]
+    pasted.flatten(2, 3)[image, :, row * width + col] = moved
+    return pasted
 
 
 def cut_paste_foreign(
@@ -195,9 +229,9 @@ def cut_paste_foreign(
     check_parameter(shifts, "shifts", (len(images), 2))
     check_share(weights, "weights", (len(images),))
     planes = as_planes(images)
-    moved = shift(take(matching_planes(pool, planes, images), partners), shifts)
-    alpha = masks.soft_box(boxes, size_of(planes), as_share(feather, "feather")) * weights.view(-1, 1, 1, 1)
-    return as_images(blend(alpha.unsqueeze(-1), moved, planes), images)
+    donors = matching_planes(pool, planes, images)
+    faded = fading(boxes, planes, as_share(feather, "feather"), weights)
+    return as_images(paste(planes, boxes, donors, partners, shifts, [faded]), images)
 
 
 def perlin_blend(
@@ -244,10 +278,15 @@ def perlin_blend(
     check_share(weights, "weights", (len(images),))
     check_parameter(frequencies, "frequencies", (len(images), 2))
     planes = as_planes(images)
-    islands = masks.perlin(angles, frequencies, rotations, size_of(planes), threshold=threshold)
-    foreign = take(matching_planes(pool, planes, images), partners)
-    alpha = islands.unsqueeze(-1) * weights.view(-1, 1, 1, 1, 1)
-    return as_images(blend(alpha, foreign, planes), images)
+    donors = matching_planes(pool, planes, images)
+
+    def blended(
+        own: Tensor, partners: Tensor, angles: Tensor, frequencies: Tensor, rotations: Tensor, weights: Tensor
+    ) -> Tensor:
+        islands = masks.perlin(angles, frequencies, rotations, size_of(own), threshold=threshold)
+        return blend(islands.unsqueeze(-1) * weights.view(-1, 1, 1, 1, 1), take(donors, partners), own)
+
+    return as_images(by_chunks(blended, planes, partners, angles, frequencies, rotations, weights), images)
 
 
 def as_fill(fill: Fill) -> Fill:
@@ -288,11 +327,14 @@ def _colour(planes: Tensor, boxes: Tensor, fill: Fill, channels: int) -> Tensor:
 
 
 def _box_mean(planes: Tensor, boxes: Tensor) -> Tensor:
-    """Return each plane's mean over the box, ``(B, P, 1, 1, S)``.
-
-    A product with the box's rows comes first: it reads the images once, at the speed of the memory.
-    """
+    """Return each plane's mean over the box, ``(B, P, 1, 1, S)``."""
     dtype = working_dtype(planes)
+    if slices_pay(len(planes), planes, boxes) and len(planes):
+        corners = zip(planes.unbind(), boxes.tolist(), strict=True)
+        return torch.stack(
+            [image[:, y0:y1, x0:x1].mean((1, 2), keepdim=True, dtype=dtype) for image, (x0, y0, x1, y1) in corners]
+        )
+    # A product with the box's rows comes first: it reads the images once, at the speed of the memory.
     rows, cols = (side.to(dtype) for side in masks.box_sides(boxes, size_of(planes)))
     with without_autocast(planes):
         lines = (rows[:, None, None, :] @ planes.flatten(3).to(dtype)).view(planes[:, :, :1].shape)
@@ -300,14 +342,18 @@ def _box_mean(planes: Tensor, boxes: Tensor) -> Tensor:
     return total / (rows.sum(1) * cols.sum(1)).view(-1, 1, 1, 1, 1)
 
 
-def _jittered(moved: Tensor, planes: Tensor, jitter: Tensor | None, channels: int) -> Tensor:
-    if jitter is None:
-        return moved
+def _recolouring(planes: Tensor, jitter: Tensor, channels: int) -> Change:
+    """Return what jitter makes of pixels: a contrast about the image's mean, and a brightness in its deviations."""
     check_parameter(jitter, "jitter", (planes.shape[0], 2, channels))
     dtype = working_dtype(planes)
-    gain, bias = (_per_channel(part, planes, channels).to(dtype) for part in jitter.unbind(1))
+    contrast, brightness = (_per_channel(part, planes, channels).to(dtype) for part in jitter.unbind(1))
     deviation, mean = torch.std_mean(planes.to(dtype), dim=(2, 3), keepdim=True, correction=0)
-    return to_dtype(mean + (moved.to(dtype) - mean) * gain.exp() + bias * deviation, planes.dtype)
+    gain, change = contrast.exp(), brightness * deviation
+
+    def recoloured(image: Numbers, inside: Tensor, outside: Tensor, rows: slice, cols: slice) -> Tensor:
+        return to_dtype(mean[image] + (inside.to(dtype) - mean[image]) * gain[image] + change[image], inside.dtype)
+
+    return recoloured
 
 
 def _per_channel(values: Tensor, planes: Tensor, channels: int) -> Tensor:

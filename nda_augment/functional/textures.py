@@ -1,12 +1,13 @@
 """Kernels that keep the texture of an image and nothing else."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from nda_augment._checks import check_images, check_parameter
-from nda_augment.functional._layout import as_images, as_planes, pick, size_of
+from nda_augment.functional._layout import as_images, as_planes, by_chunks, pick, size_of, slices_pay
 from nda_augment.functional._precision import to_dtype, working_dtype
 
 
@@ -37,8 +38,9 @@ def patch_tile(images: Tensor, side: Tensor, windows: Tensor) -> Tensor:
     check_parameter(side, "side", (len(images),))
     check_parameter(windows, "windows", (len(images), *windows.shape[1:3], 2))
     planes = as_planes(images)
-    row, col = _lines(size_of(planes), images.device)
-    return as_images(_tiled(planes, side, windows, row, col), images)
+    if slices_pay(2 * len(planes), planes, side, windows):
+        return as_images(_map_images(_tiled_image, planes, side, windows), images)
+    return as_images(by_chunks(_tiled, planes, side, windows), images)
 
 
 def texture_resample(images: Tensor, side: Tensor, windows: Tensor) -> Tensor:
@@ -73,35 +75,77 @@ def texture_resample(images: Tensor, side: Tensor, windows: Tensor) -> Tensor:
     check_parameter(side, "side", (len(images),))
     check_parameter(windows, "windows", (len(images), 4, *windows.shape[2:4], 2))
     planes = as_planes(images)
-    dtype = working_dtype(planes)
-    half = (side // 2).view(-1, 1)
-    total = weight_sum = torch.zeros((), device=images.device, dtype=dtype)
-    for number, (down, right) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
-        row, col = _lines(size_of(planes), images.device)
-        row, col = row + down * half, col + right * half
-        weight = _bump(row, side).unsqueeze(2) * _bump(col, side).unsqueeze(1)
-        weight = weight[:, None, :, :, None].to(dtype)
-        total = total + weight * _tiled(planes, side, windows[:, number], row, col).to(dtype)
-        weight_sum = weight_sum + weight
-    return as_images(to_dtype(total / weight_sum, images.dtype), images)
+    if slices_pay(8 * len(planes), planes, side, windows):
+        return as_images(_map_images(_resampled_image, planes, side, windows), images)
+    return as_images(by_chunks(_resampled, planes, side, windows), images)
 
 
-def _lines(size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
-    height, width = size
-    return torch.arange(height, device=device).view(1, -1), torch.arange(width, device=device).view(1, -1)
+# The four tilings: whether each lies half a tile lower, and half a tile further right.
+_HALVES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
-def _tiled(planes: Tensor, side: Tensor, windows: Tensor, row: Tensor, col: Tensor) -> Tensor:
-    """Show at tiling coordinates ``row (B, H)`` and ``col (B, W)`` what the windows show there."""
-    batch, _, cols, _ = windows.shape
+def _resampled(planes: Tensor, side: Tensor, windows: Tensor) -> Tensor:
+    height, width = size_of(planes)
+    rows, cols = _fading(height, side), _fading(width, side)
+    total = torch.zeros((), device=planes.device, dtype=working_dtype(planes))
+    for number, (down, right) in enumerate(_HALVES):
+        tiled = _tiled(planes, side, windows[:, number], down, right).to(total.dtype)
+        weight = rows[down][:, None, :, None, None] * cols[right][:, None, None, :, None]
+        total = total + tiled * weight.to(total.dtype)
+    return to_dtype(total, planes.dtype)
+
+
+def _resampled_image(image: Tensor, side: Tensor, windows: Tensor) -> Tensor:
+    _, height, width, _ = image.shape
+    rows, cols = (_fading(length, side.view(1)) for length in (height, width))
+    total = torch.zeros(image.shape, dtype=working_dtype(image))
+    for number, (down, right) in enumerate(_HALVES):
+        weight = rows[down].view(-1, 1, 1).to(total.dtype) * cols[right].view(-1, 1).to(total.dtype)
+        total.addcmul_(_tiled_image(image, side, windows[number], down, right).to(total.dtype), weight)
+    return to_dtype(total, image.dtype)
+
+
+def _map_images(kernel: Callable[..., Tensor], planes: Tensor, side: Tensor, windows: Tensor) -> Tensor:
+    result = torch.empty_like(planes)
+    for target, *given in zip(result.unbind(), planes.unbind(), side.unbind(), windows.unbind(), strict=True):
+        target.copy_(kernel(*given))
+    return result
+
+
+def _tiled(planes: Tensor, side: Tensor, windows: Tensor, down: int = 0, right: int = 0) -> Tensor:
+    """Show in tiles what the windows show, the tiling moved up by ``down`` half tiles and left by ``right``."""
+    height, width = size_of(planes)
     side = side.view(-1, 1)
-    tile = (row // side).unsqueeze(2) * cols + (col // side).unsqueeze(1)
-    x, y = windows.flatten(1, 2).unbind(-1)
-    size = (batch, row.shape[1], col.shape[1])
-    y, x = (corner.gather(1, tile.flatten(1)).view(size) for corner in (y, x))
-    return pick(planes, (y + (row % side).unsqueeze(2)) * planes.shape[3] + x + (col % side).unsqueeze(1))
+    row = torch.arange(height, device=planes.device) + down * (side // 2)
+    col = torch.arange(width, device=planes.device) + right * (side // 2)
+    # A corner is one number, that of its pixel, and so is each pixel's place in its tile.
+    corner = windows[..., 1] * width + windows[..., 0]
+    lines = corner.gather(1, (row // side).unsqueeze(2).expand(-1, -1, corner.shape[2]))
+    lines = lines + (row % side * width).unsqueeze(2)
+    places = lines.gather(2, (col // side).unsqueeze(1).expand(-1, height, -1))
+    return pick(planes, places + (col % side).unsqueeze(1))
 
 
-def _bump(line: Tensor, side: Tensor) -> Tensor:
+def _tiled_image(image: Tensor, side: Tensor, windows: Tensor, down: int = 0, right: int = 0) -> Tensor:
+    """Do so for planes ``(P, H, W, S)`` of one image on the CPU, by copying the lines of windows as a whole."""
+    count, height, width, values = image.shape
+    length = int(side)
+    start = right * (length // 2)
+    tiles = -(-(start + width) // length)
+    row = torch.arange(height) + down * (length // 2)
+    corner = (windows[:, :tiles, 1] * width + windows[:, :tiles, 0]).index_select(0, row // length)
+    line = corner + (row % length * width).unsqueeze(1)
+    line = (line + torch.arange(0, count * height * width, height * width).view(-1, 1, 1)) * values
+    # Every line of pixels there is, from every pixel on: a view, from which whole lines are copied.
+    flat, span = image.reshape(-1), length * values
+    lines = flat.as_strided((flat.numel() - span + 1, span), (1, 1)).index_select(0, line.flatten())
+    return lines.view(count, height, tiles * length, values)[:, :, start : start + width]
+
+
+def _fading(length: int, side: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the weights ``(B, length)`` along a side of tiles in their place and of those half a tile further."""
     side = side.view(-1, 1)
-    return torch.sin(math.pi * (line % side + 0.5) / side) ** 2
+    place = torch.arange(length, device=side.device)
+    bumps = [torch.sin(math.pi * ((place + move) % side + 0.5) / side) ** 2 for move in (0, side // 2)]
+    total = bumps[0] + bumps[1]
+    return bumps[0] / total, bumps[1] / total

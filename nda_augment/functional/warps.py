@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nda_augment._checks import check_images
+from nda_augment.functional._layout import by_chunks
 from nda_augment.functional._precision import to_dtype, working_dtype
 from nda_augment.functional.fields import check_noise, gaussian_field
 
@@ -42,6 +43,10 @@ def field_warp(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
     """
     check_images(images)
     check_noise(noise, (len(images), 6), correlation)
+    return by_chunks(lambda part, own: _warped(part, own, correlation), images, noise)
+
+
+def _warped(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
     height, width = images.shape[-2:]
     dtype = working_dtype(images)
     turn, scale_x, scale_y, shear, shift_x, shift_y = gaussian_field(
@@ -91,19 +96,28 @@ def field_color(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
     if images.shape[-3] != 3:
         raise ValueError(f"colour fields need 3 channels, got images of shape {tuple(images.shape)}")
     check_noise(noise, (len(images), 3), correlation)
+    return by_chunks(lambda part, own: _coloured(part, own, correlation), images, noise)
+
+
+def _coloured(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
     dtype = working_dtype(images)
     fields = gaussian_field(noise.to(dtype), correlation, (images.shape[-2], images.shape[-1]))
-    # One entry for the frames of a clip, and one for the channels.
-    fields = fields.view(len(images), 3, *(1,) * (images.ndim - 3), *images.shape[-2:])
+    if images.ndim == 5:
+        fields = fields.unsqueeze(2)
     hue, saturation, contrast = fields.unbind(1)
-    values = images.to(dtype)
-    grey = values.mean(dim=-3, keepdim=True)
-    chroma = values - grey
-    across = (chroma.roll(-2, dims=-3) - chroma.roll(-1, dims=-3)) / math.sqrt(3)
-    turned = (chroma * hue.cos() + across * hue.sin()) * saturation.exp()
+    # Colour less grey, turned about the grey axis: of each channel itself, and of the difference of the other two.
+    stretch = saturation.exp()
+    own, others = hue.cos() * stretch, hue.sin() * stretch / math.sqrt(3)
+    channels = images.to(dtype).unbind(-3)
+    grey = (channels[0] + channels[1] + channels[2]) / 3
     middle = grey.mean(dim=(-2, -1), keepdim=True)
-    coloured = turned + middle + (grey - middle) * contrast.exp()
-    return _like(to_dtype(coloured, images.dtype), images)
+    rest = middle + (grey - middle) * contrast.exp() - own * grey
+    pairs = ((2, 1), (0, 2), (1, 0))
+    turned = [
+        torch.addcmul(torch.addcmul(rest, own, channel), others, channels[plus] - channels[minus])
+        for channel, (plus, minus) in zip(channels, pairs, strict=True)
+    ]
+    return _like(to_dtype(torch.stack(turned, dim=-3), images.dtype), images)
 
 
 def _like(result: Tensor, images: Tensor) -> Tensor:

@@ -1,0 +1,41 @@
+"""Small tensors that depend on sizes alone, made once per device: a copy from the host or a dozen kernels per call."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_KEPT: dict[Any, Tensor] = {}
+_MOST = 256
+
+
+def kept(make: Callable[..., Tensor], *arguments: Any, device: torch.device) -> Tensor:
+    """Return ``make(*arguments, device)``, the same tensor every time; nobody may write to it.
+
+    Args:
+        make: Function of the module level that makes the tensor.
+        *arguments: What it depends on, hashable.
+        device: Where it lies.
+
+    Returns:
+        What ``make`` returns, kept for the next call unless it is traced.
+    """
+    if torch.compiler.is_compiling():
+        return make(*arguments, device)
+    key = make, arguments, device
+    found = _KEPT.get(key)
+    if found is None:
+        # A tensor made in inference mode could not be saved for a gradient later.
+        with torch.inference_mode(False):
+            found = make(*arguments, device)
+        if _may_keep(found):
+            if len(_KEPT) >= _MOST:
+                _KEPT.clear()
+            _KEPT[key] = found
+    return found
+
+
+def _may_keep(tensor: Tensor) -> bool:
+    """Tell whether a tensor holds values, rather than standing for one in somebody's trace."""
+    return type(tensor) is Tensor
