@@ -17,6 +17,8 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
+from nda_augment._constants import kept
+
 Device = torch.device | str | None
 
 
@@ -31,7 +33,7 @@ class Source(TypedDict):
 _LARGEST_RANKED = 16
 
 # Small grids are the common ones; looking a permutation up takes two operations where decoding takes dozens.
-_PERMUTATIONS = {n: torch.tensor(list(itertools.permutations(range(n)))) for n in range(2, 7)}
+_LARGEST_LISTED = 6
 
 
 def uniform(
@@ -584,8 +586,8 @@ def stratified_choice(
     points = (places + offset) / max(batch, 1)
     # A point may round up to 1: nothing lies behind the last option that can be drawn.
     totals = enumerate(accumulate(probabilities[:-1]), start=1)
-    borders = torch.tensor([total if any(probabilities[after:]) else math.inf for after, total in totals])
-    return torch.bucketize(points, borders.to(points.device, non_blocking=True), right=True)
+    borders = [total if any(probabilities[after:]) else math.inf for after, total in totals]
+    return torch.bucketize(points, kept(_as_tensor, tuple(borders), device=points.device), right=True)
 
 
 def _check_company(batch: int) -> None:
@@ -609,10 +611,18 @@ def _to(draws: Tensor, device: Device) -> Tensor:
     return draws if device is None else draws.to(device, non_blocking=True)
 
 
+def _as_tensor(values: tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(values).to(device, non_blocking=True)
+
+
+def _all_permutations(n: int, device: torch.device) -> Tensor:
+    return torch.tensor(list(itertools.permutations(range(n)))).to(device, non_blocking=True)
+
+
 def _permutation_of_rank(rank: Tensor, n: int) -> Tensor:
     """Decode ranks ``(B,)`` in 0..n!-1 into permutations ``(B, n)``, in lexicographic order; rank 0 is the identity."""
-    if n in _PERMUTATIONS:
-        return _PERMUTATIONS[n].to(rank.device, non_blocking=True).index_select(0, rank)
+    if n <= _LARGEST_LISTED:
+        return kept(_all_permutations, n, device=rank.device).index_select(0, rank)
     order = torch.stack([rank // math.factorial(n - 1 - place) % (n - place) for place in range(n)], dim=1)
     # From the back, each digit pushes up the later entries that are not below it.
     for place in reversed(range(n - 1)):

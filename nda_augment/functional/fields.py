@@ -100,7 +100,7 @@ def perlin_noise(angles: Tensor, frequencies: Tensor, rotations: Tensor, size: t
     slope_x, slope_y = angles.cos(), angles.sin()
     planes = torch.stack([slope_x, slope_y, slope_x * node + slope_y * node.view(-1, 1)], dim=1)
     place = torch.stack([left + _fade(col - left), top + _fade(row - top)], dim=-1) * (2 / (len(node) - 1)) - 1
-    blended = F.grid_sample(planes, place.to(planes.dtype), align_corners=True)
+    blended = F.grid_sample(planes, place.to(planes.dtype), padding_mode="border", align_corners=True)
     slope_x, slope_y, height = blended.unbind(1)
     return math.sqrt(2) * (slope_x * col + slope_y * row - height)
 

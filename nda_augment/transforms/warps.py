@@ -33,8 +33,8 @@ class _RandomField(NegativeTransform):
         deviations = self.deviations()
         nodes = functional.gaussian_field_nodes(self.correlation)
         noise = sampling.normal(shape[0], len(deviations), nodes, nodes, **source)
-        scale = torch.tensor(deviations).to(noise.device, non_blocking=True) * self.strength
-        return {"noise": noise * scale.view(1, -1, 1, 1)}
+        scales = [deviation * self.strength for deviation in deviations]
+        return {"noise": torch.stack([field * scale for field, scale in zip(noise.unbind(1), scales, strict=True)], 1)}
 
 
 class RandomFieldWarp(_RandomField):
