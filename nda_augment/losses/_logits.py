@@ -32,19 +32,28 @@ def as_logits(output: Any, name: str, like: Tensor | None = None) -> Tensor:
     return as_full_precision(output, name)
 
 
-def warn_of_probabilities(*logits: Tensor) -> None:
-    """Warn if everything that a discriminator returned could be the output of a sigmoid.
+class SigmoidWatch:
+    """Warn where, batch after batch, everything that a discriminator returns could be the output of a sigmoid.
 
-    Values are looked at where that is free: on the CPU, where nobody traces. Outputs that are all small, as those of a
-    fresh network can be, are no evidence.
+    A single such batch is chance, and near the end of a game without negatives no rare one. Values are looked at where
+    that is free: on the CPU, where nobody traces.
     """
-    if not is_plain(*logits) or any(values.device.type != "cpu" for values in logits):
-        return
-    lowest, highest = (min(v.min().item() for v in logits), max(v.max().item() for v in logits))
-    if lowest >= 0 and 0.25 < highest <= 1:
-        warnings.warn(
-            "all logits of this batch lie in [0, 1], as after a sigmoid. These losses take logits, unbounded and high "
-            "for real images: leave the sigmoid out, or give your own loss to nda_augment.losses.with_negatives. "
-            "Without a sigmoid, one such batch is chance",
-            stacklevel=2,
-        )
+
+    batches = 50
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+
+    def update(self, *logits: Tensor) -> None:
+        """Take note of the logits of one step."""
+        if not is_plain(*logits) or any(values.device.type != "cpu" for values in logits):
+            return
+        within = all(0 <= extreme <= 1 for values in logits for extreme in map(float, values.detach().aminmax()))
+        self._in_a_row = self._in_a_row + 1 if within else 0
+        if self._in_a_row == self.batches:
+            warnings.warn(
+                f"all logits of {self.batches} batches in a row lie in [0, 1], as after a sigmoid. These losses take "
+                "logits, unbounded and high for real images: leave the sigmoid out, or give your own loss to "
+                "nda_augment.losses.with_negatives",
+                stacklevel=2,
+            )

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nda_augment._checks import check_word
-from nda_augment.losses._logits import as_logits, warn_of_probabilities
+from nda_augment.losses._logits import SigmoidWatch, as_logits
 
 GANKind = Literal["softplus", "hinge", "least_squares", "wasserstein"]
 _KINDS = get_args(GANKind)
@@ -34,6 +34,8 @@ _CALLED_ELSEWHERE = {
 FAKE_WEIGHT = 0.75
 """The default of λ, everywhere. At 1/4, the setting of the paper's code, our small GANs were worse than plain ones or
 level with them; at 3/4 they were level or better (docs/results/gan.md)."""
+
+_SIGMOIDS = SigmoidWatch()
 
 
 class _Penalties(NamedTuple):
@@ -140,10 +142,10 @@ def discriminator_terms(
     penalties = _PENALTIES[kind]
     on_real, on_fake = penalties.real(real).mean(), penalties.fake(fake).mean()
     if negative is None:
-        _warn_of_probabilities(kind, real, fake)
+        _watch(kind, real, fake)
         return DiscriminatorTerms(on_real, on_fake, None)
     negative = as_logits(negative, "negative", like=real)
-    _warn_of_probabilities(kind, real, fake, negative)
+    _watch(kind, real, fake, negative)
     hardness = negative.detach() - real.detach().mean()
     return DiscriminatorTerms(on_real, on_fake, penalties.fake(negative).mean(), -hardness.mean(), hardness)
 
@@ -193,8 +195,8 @@ def discriminator_loss(
             trailing shapes differ; if ``kind`` is unknown.
 
     Warns:
-        UserWarning: If, with softplus or hinge, all logits lie in [0, 1] as those of a sigmoid do; on a CPU, where it
-            costs nothing to look.
+        UserWarning: If, with softplus or hinge, all logits of fifty calls in a row lie in [0, 1] as those of a sigmoid
+            do; on a CPU, where it costs nothing to look.
 
     Example:
         >>> import torch
@@ -346,7 +348,7 @@ def _check_prior(prior: float, kind: str) -> None:
         raise ValueError(f"prior={prior} shifts log-odds, which the logits of kind={kind!r} are not; leave it at 1")
 
 
-def _warn_of_probabilities(kind: str, *logits: Tensor) -> None:
+def _watch(kind: str, *logits: Tensor) -> None:
     # Least squares drives logits to 0 and 1 by itself, and a critic's may lie anywhere.
     if kind in ("softplus", "hinge"):
-        warn_of_probabilities(*logits)
+        _SIGMOIDS.update(*logits)

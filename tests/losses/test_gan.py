@@ -16,11 +16,13 @@ from nda_augment.losses import (
     GeneratorLoss,
     discriminator_loss,
     discriminator_terms,
+    gan,
     generator_loss,
     rumi_discriminator_loss,
     rumi_generator_loss,
     with_negatives,
 )
+from nda_augment.losses._logits import SigmoidWatch
 
 KINDS = get_args(GANKind)
 
@@ -388,23 +390,38 @@ class TestProbabilities:
 
     outputs = tuple(torch.sigmoid(normal(4, 1, seed=seed)) for seed in range(3))
 
+    @pytest.fixture(autouse=True)
+    def fresh(self, monkeypatch):
+        monkeypatch.setattr(gan, "_SIGMOIDS", SigmoidWatch())
+
+    @staticmethod
+    def judge_often(*logits, kind="softplus"):
+        for _ in range(SigmoidWatch.batches):
+            discriminator_terms(*logits, kind=kind)
+
     @pytest.mark.parametrize("kind", ["softplus", "hinge"])
-    def test_they_are_named(self, kind):
-        with pytest.warns(UserWarning, match=r"lie in \[0, 1\], as after a sigmoid.*with_negatives"):
-            discriminator_loss(*self.outputs, kind=kind)
-        with pytest.warns(UserWarning, match="sigmoid"):
-            discriminator_terms(*self.outputs[:2], kind=kind)
+    @pytest.mark.parametrize("count", [2, 3])
+    def test_they_are_named_once(self, kind, count):
+        with pytest.warns(UserWarning, match=r"50 batches .* as after a sigmoid.*with_negatives") as caught:
+            self.judge_often(*self.outputs[:count], kind=kind)
+        assert len(caught) == 1
+        self.judge_often(*self.outputs[:count], kind=kind)
 
     @pytest.mark.parametrize("kind", ["least_squares", "wasserstein"])
     def test_where_they_belong_nothing_is_said(self, kind):
-        discriminator_loss(*self.outputs, kind=kind)
+        self.judge_often(*self.outputs, kind=kind)
 
     def test_nor_of_logits(self):
         real, fake, negative = self.outputs
-        discriminator_loss(real, fake, negative - 1)
-        discriminator_loss(real + 0.5, fake, negative)
-        discriminator_loss(*(0.1 * output for output in self.outputs))  # a fresh network
+        self.judge_often(real, fake, negative - 1)
+        self.judge_often(real + 0.5, fake, negative)
         torch.vmap(discriminator_loss)(*self.outputs)
+
+    def test_nor_of_chance(self):
+        for _ in range(2):
+            for _ in range(SigmoidWatch.batches - 1):
+                discriminator_terms(*self.outputs)
+            discriminator_terms(*self.outputs[:2], -self.outputs[2])
 
     def test_the_recipe_with_their_own_loss(self):
         """What with_negatives is for: the user's cross-entropy, with and without negatives."""
