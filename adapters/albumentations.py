@@ -26,6 +26,9 @@ from ._optional import optional_import
 
 _UPDATE_SWITCH = "NO_ALBUMENTATIONS_UPDATE"
 
+# So few, as the first of three sides beside two of more than sixteen, are no height of an image but its channels.
+_MOST_CHANNELS, _LEAST_SIDE = 4, 17
+
 # Arguments about batches, which this library has not, and about classes, which it does not show to images.
 _LEFT_OUT = ("same_on_batch", "keepdim", "partner", "p")
 
@@ -116,6 +119,7 @@ class NegativeTransform(A.ImageOnlyTransform):  # type: ignore[misc]  # albument
 
     def apply(self, img: np.ndarray, seed: int, partner: np.ndarray | None = None, **params: Any) -> np.ndarray:
         """Return the negative of one image, ``(H, W)`` or ``(H, W, C)``."""
+        _check_channels_last(img.shape)
         negative: np.ndarray = self._negatives(img[None], seed, partner)[0]
         return negative
 
@@ -123,7 +127,9 @@ class NegativeTransform(A.ImageOnlyTransform):  # type: ignore[misc]  # albument
         self, images: np.ndarray, seed: int, partner: np.ndarray | None = None, **params: Any
     ) -> np.ndarray:
         """Return the negatives of images or slices, ``(N, H, W)`` or ``(N, H, W, C)``, under one draw."""
-        return self._negatives(np.asarray(images), seed, partner)
+        images = np.asarray(images)
+        _check_channels_last(images.shape[1:])
+        return self._negatives(images, seed, partner)
 
     def should_apply(self, force_apply: bool = False) -> bool:
         """Draw whether the transform is applied, with the worker's own generator if this is a worker."""
@@ -157,6 +163,15 @@ def _batch(images: np.ndarray) -> Tensor:
     # Read-only arrays and negative strides are copied, since torch has neither.
     tensor = torch.from_numpy(np.require(images, requirements=["C", "W"]))
     return tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2)
+
+
+def _check_channels_last(shape: tuple[int, ...]) -> None:
+    """Raise if an image ``(H, W, C)`` looks as if its channels came first."""
+    if len(shape) == 3 and shape[0] <= _MOST_CHANNELS and min(shape[1:]) >= _LEAST_SIDE:
+        raise ValueError(
+            f"albumentations takes images of shape (H, W, C), got {shape}, which looks like (C, H, W): "
+            "image.transpose(1, 2, 0) turns it"
+        )
 
 
 def _worker_seed() -> int | None:

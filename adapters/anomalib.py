@@ -64,7 +64,8 @@ class AnomalyGenerator(v2.Transform):  # type: ignore[misc]  # torchvision is un
         images = img.as_subclass(Tensor)  # anomalib's batches are of torchvision's kind
         if images.ndim not in (3, 4):
             raise ValueError(f"img must be (C, H, W) or (B, C, H, W), got shape {tuple(images.shape)}")
-        pool = None if self.pool is None else self.pool.to(images)
+        # To the device only: to another dtype pixels would go with the range they have.
+        pool = None if self.pool is None else self.pool.to(images.device)
         negatives, changed = self.negative(images, pool=pool, return_mask=True)
         mask = changed.to(images.dtype if images.is_floating_point() else torch.float32)
         return negatives, mask[0] if images.ndim == 3 else mask

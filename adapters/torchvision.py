@@ -20,6 +20,7 @@ with optional_import("torchvision"):
     from torchvision import tv_tensors
     from torchvision.transforms import v2
     from torchvision.transforms.v2 import functional as F
+    from torchvision.transforms.v2.functional import is_pure_tensor
 
 # The modes that torchvision turns into tensors and back without loss of meaning; a palette, for one, is no colour.
 _PIL_MODES = ("L", "LA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "F")
@@ -83,7 +84,7 @@ class NegativeTransform(v2.Transform):  # type: ignore[misc]  # torchvision is u
         ('Image', (3, 32, 32), 7)
     """
 
-    _transformed_types = (PILImage, v2.functional.is_pure_tensor, tv_tensors.Image, tv_tensors.Video)
+    _transformed_types = (PILImage, is_pure_tensor, tv_tensors.Image, tv_tensors.Video)
 
     def __init__(self, transform: CoreTransform, pool: Pool | None = None) -> None:
         super().__init__()
@@ -119,6 +120,9 @@ class NegativeTransform(v2.Transform):  # type: ignore[misc]  # torchvision is u
 class WithNegative(NegativeTransform):
     """Return ``(image, negative)`` in the place of every image; otherwise as :class:`NegativeTransform`.
 
+    A plain tensor becomes two ``tv_tensors.Image``, or ``tv_tensors.Video`` if it is a batch of clips: of several plain
+    tensors the v2 transforms that follow would change the first only, such as normalise the image and not its negative.
+
     Args:
         transform: A negative of the core.
         pool: Where pair transforms borrow from, see :class:`NegativeTransform`.
@@ -132,6 +136,8 @@ class WithNegative(NegativeTransform):
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Return one image, batch or clip beside its negative."""
+        if is_pure_tensor(inpt):
+            inpt = tv_tensors.Video(inpt) if inpt.ndim == 5 else tv_tensors.Image(inpt)
         return inpt, super().transform(inpt, params)
 
 
@@ -307,11 +313,18 @@ def _pixels_of(image: Any) -> Tensor:
         plain: Tensor = image.as_subclass(Tensor)
         return plain
     if image.mode not in _PIL_MODES:
-        raise TypeError(
-            f'cannot make a negative of a PIL image of mode {image.mode!r}; convert it first: image.convert("RGB")'
-        )
+        raise TypeError(f"cannot make a negative of a PIL image of mode {image.mode!r}; {_advice_on(image.mode)}")
     pixels: Tensor = F.pil_to_tensor(image)
     return pixels
+
+
+def _advice_on(mode: str) -> str:
+    if mode.startswith("I"):
+        return (
+            'convert("RGB") would make nearly all pixels 255. Scale it first: torch.from_numpy(numpy.asarray(image, '
+            '"float32") / 65535)[None], with the largest value of your images in the place of 65535'
+        )
+    return f'convert it first: image.convert("{"L" if mode == "1" else "RGBA" if mode == "PA" else "RGB"}")'
 
 
 def _borrow(pool: Pool, batch: Tensor, generator: torch.Generator | None) -> Tensor:

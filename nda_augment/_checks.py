@@ -128,7 +128,8 @@ def check_dtype(images: Tensor, name: str = "images") -> None:
     """Raise unless the dtype is one that images come in."""
     if not (images.is_floating_point() or images.dtype == torch.uint8):
         raise TypeError(
-            f"{name} must be floating point or uint8, got {images.dtype}; convert with .float() or .to(torch.uint8)"
+            f"{name} must be floating point or uint8, got {images.dtype}; convert with .float() and divide by the "
+            "largest value, such as 65535, or, if values are from 0 to 255 only, with .to(torch.uint8)"
         )
 
 

@@ -210,6 +210,22 @@ class TestImages:
         result = adapted.Stitch()(image=image, pool=[image[::-1]])["image"]
         assert result.flags.writeable
 
+    @pytest.mark.parametrize("name", NAMES)
+    def test_channels_that_come_first_are_refused_with_what_turns_them(self, name: str) -> None:
+        negative = getattr(adapted, name)()
+        pool = {"pool": [picture(size=(24, 24), channels=3)]} if negative.targets_as_params else {}
+        turned = np.ascontiguousarray(picture(size=(24, 24), channels=3).transpose(2, 0, 1))
+        with pytest.raises(ValueError, match=r"\(H, W, C\), got \(3, 24, 24\), .*image.transpose\(1, 2, 0\) turns it"):
+            negative(image=turned, **pool)
+
+    def test_channels_last_of_many_images_too(self) -> None:
+        flip = adapted.Flip()
+        with pytest.raises(ValueError, match=r"got \(3, 24, 24\)"):
+            flip(images=np.zeros((2, 3, 24, 24), np.float32))
+        assert flip(images=np.zeros((3, 24, 24), np.float32))["images"].shape == (3, 24, 24)  # three grey images
+        assert flip(volume=np.zeros((3, 24, 24), np.float32))["volume"].shape == (3, 24, 24)
+        assert flip(image=np.zeros((4, 4, 24), np.float32))["image"].shape == (4, 4, 24)
+
     def test_other_dtypes_are_the_cores_error(self) -> None:
         with pytest.raises(TypeError, match="int32"):
             adapted.Jigsaw()(image=picture().astype(np.int32))
@@ -297,7 +313,7 @@ class TestRandomness:
         results = [[pipeline(image=image, **pool)["image"] for _ in range(12)] for pipeline in (first, second)]
         assert all(map(np.array_equal, *results))
         different = len({result.tobytes() for result in results[0]})
-        draws = make(name)._negative.sample((1, 3, 56, 56), generator=None, device=None)
+        draws = make(name)._negative.make_params((1, 3, 56, 56), generator=None, device=None)
         assert different > 1 if draws or pool else different == 1
 
     def test_other_seeds_draw_otherwise(self) -> None:

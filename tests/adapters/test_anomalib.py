@@ -88,6 +88,14 @@ def test_arguments_are_checked(arguments, error, message) -> None:
         AnomalyGenerator(*arguments)
 
 
+@pytest.mark.parametrize(("images", "pool"), [(torch.float32, torch.uint8), (torch.uint8, torch.float32)])
+def test_a_pool_of_another_dtype_is_refused(images, pool) -> None:
+    """Bytes taken for floats would be anomalies of up to 255 beside images in [0, 1]."""
+    generator = AnomalyGenerator(nda.PerlinBlend(), pool=torch.ones(5, 3, 16, 16).to(pool))
+    with pytest.raises(ValueError, match=f"pool must hold images of .*{images} .*{pool}"):
+        generator(torch.ones(2, 3, 16, 16).to(images))
+
+
 @pytest.mark.parametrize("shape", [(8, 8), (1, 2, 3, 8, 8)])
 def test_shapes_are_checked(shape) -> None:
     with pytest.raises(ValueError, match=r"must be \(C, H, W\) or \(B, C, H, W\)"):

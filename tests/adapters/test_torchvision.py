@@ -1,4 +1,5 @@
 import pickle
+import re
 import sys
 from collections import Counter, OrderedDict, namedtuple
 from collections.abc import Iterator
@@ -165,10 +166,23 @@ class TestKinds:
         negative = NegativeTransform(nda.Jigsaw())(image)
         assert (negative.mode, negative.size) == (mode, (8, 8))
 
-    @pytest.mark.parametrize("mode", ["P", "1", "I;16"])
-    def test_pil_modes_that_are_no_colours_are_refused(self, mode: str) -> None:
-        with pytest.raises(TypeError, match=f"{mode}.*convert"):
-            NegativeTransform(nda.Jigsaw())(Image.new(mode, (8, 8)))
+    @pytest.mark.parametrize(("mode", "to"), [("P", "RGB"), ("1", "L"), ("PA", "RGBA")])
+    def test_pil_modes_that_are_no_colours_are_refused(self, mode: str, to: str) -> None:
+        image = Image.new(mode, (8, 8))
+        with pytest.raises(TypeError, match=rf'\'{mode}\'; convert it first: image.convert\("{to}"\)'):
+            NegativeTransform(nda.Jigsaw())(image)
+        NegativeTransform(nda.Jigsaw())(image.convert(to))
+
+    @pytest.mark.parametrize("mode", ["I;16", "I"])
+    def test_sixteen_bits_are_to_be_scaled_not_converted(self, mode: str) -> None:
+        image = Image.fromarray(np.array([[0, 20000], [40000, 65535]], np.uint16)).convert(mode)
+        with pytest.raises(TypeError, match=rf"\'{mode}\'.*would make nearly all pixels 255. Scale it first") as error:
+            NegativeTransform(nda.Jigsaw())(image)
+        advice = re.search(r"torch\.from_numpy.*?\[None\]", str(error.value))[0]
+        scaled = eval(advice, {"torch": torch, "numpy": np, "image": image})
+        assert (scaled.shape, scaled.dtype) == ((1, 2, 2), torch.float32)
+        assert (scaled.min(), scaled.max(), len(scaled.unique())) == (0, 1, 4)
+        NegativeTransform(nda.Jigsaw())(scaled)
 
     def test_more_batch_dimensions(self) -> None:
         images = tv_tensors.Image(distinct(1, 1, 3, 8, 8).expand(4, 8, 3, 8, 8))
@@ -441,6 +455,16 @@ class TestWithNegative:
         image = distinct(3, 8, 8)
         _, negative = seeded(WithNegative(nda.Stitch(), pool=[image.flip(-1)]), image)
         assert torch.equal(negative, seeded(NegativeTransform(nda.Stitch(), pool=[image.flip(-1)]), image))
+
+    @pytest.mark.parametrize("shape", [(3, 8, 8), (4, 3, 8, 8), (2, 4, 3, 8, 8)], ids=["image", "batch", "clips"])
+    def test_both_of_a_plain_tensor_go_through_the_rest_of_the_pipeline(self, shape: tuple[int, ...]) -> None:
+        """Of several plain tensors v2 normalises the first only: the negative was then told at once."""
+        plain = torch.rand(shape)
+        rest = [v2.Normalize([0.5] * 3, [0.25] * 3), v2.CenterCrop(4)]
+        (image, negative), label = v2.Compose([WithNegative(nda.Flip()), *rest])((plain, 3))
+        assert label == 3
+        assert torch.equal(image, v2.Compose(rest)(plain))
+        assert torch.equal(negative, v2.Compose(rest)(plain.flip(-2)))
 
     def test_both_go_through_the_rest_of_the_pipeline(self) -> None:
         image = Image.new("RGB", (8, 8), "white")

@@ -130,6 +130,29 @@ def test_a_pipeline_seeded_in_the_worker_is_left_alone(folder: Path) -> None:
     assert all(map(torch.equal, found, [dataset[index] for index in range(len(dataset))]))
 
 
+class WithGenerator(Dataset[Tensor]):
+    """A generator of the data set's own, in every worker a copy of it; or, with a seed, one per item."""
+
+    def __init__(self, seed: int | None) -> None:
+        self.seed, self.generator = seed, torch.Generator().manual_seed(0)
+
+    def __len__(self) -> int:
+        return COPIES
+
+    def __getitem__(self, index: int) -> Tensor:
+        own = self.generator if self.seed is None else torch.Generator().manual_seed(self.seed + index)
+        return nda.Jigsaw(grid=4)(distinct(3, 8, 8), generator=own)
+
+
+def test_a_generator_for_each_item_does_not_repeat_where_one_for_all_does() -> None:
+    """What docs/adapters/torchvision.md says of generators in workers."""
+    found = {}
+    for seed in (None, 0):
+        loader = DataLoader(WithGenerator(seed), 4, num_workers=2, multiprocessing_context="fork")
+        found[seed] = number_of_different([image for images in loader for image in images])
+    assert found == {None: COPIES // 2, 0: COPIES}
+
+
 def test_a_seeded_negative_dataset_does_not_depend_on_workers(folder: Path) -> None:
     photos = ImageFolder(folder, transform=v2.Compose([v2.PILToTensor(), NegativeTransform(nda.Flip())]))
     dataset = NegativeDataset(photos, nda.Stitch(), seed=5)
