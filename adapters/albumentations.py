@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from nda_augment.registry import ENTRIES
+from nda_augment.registry import NEGATIVES
 from nda_augment.transforms import NegativeTransform as CoreTransform
 
 from ._optional import optional_import
@@ -235,7 +235,7 @@ def _docstring(core: type[CoreTransform], defaults: dict[str, Any]) -> str:
     )
 
 
-_CLASSES = {entry.cls.__name__: _adapt(entry.cls) for entry in ENTRIES if _works_on_images(entry.cls)}
+_CLASSES = {negative.__name__: _adapt(negative) for negative in NEGATIVES if _works_on_images(negative)}
 globals().update(_CLASSES)
 __all__ = ["NegativeTransform", *_CLASSES]
 

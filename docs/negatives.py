@@ -6,12 +6,10 @@ import textwrap
 from collections.abc import Iterator
 
 from nda_augment._policy_syntax import short_value
-from nda_augment.registry import ENTRIES, Entry
+from nda_augment.registry import NEGATIVES
 from nda_augment.transforms.base import Common, NegativeTransform
 
-FAMILIES = list(dict.fromkeys(entry.family for entry in ENTRIES))
-
-NOTE = "<!-- Written by `python -m docs.build` from nda_augment/registry.py. -->\n"
+NOTE = "<!-- Written by `python -m docs.build` from the cards of nda_augment/transforms/. -->\n"
 
 HEADER = """# The negatives
 
@@ -21,6 +19,8 @@ image, a symmetric one) is written in its docstring. All of them draw one set of
 repeat a draw exactly from `_params`.
 """
 
+GALLERY = "## The gallery\n\n"
+
 ABOUT = {
     "patch": "Cells of the image change places, or turn: every part is real, and the layout is not.",
     "pair": "Two images in one: each half, box or layer is real, and they do not belong together.",
@@ -28,8 +28,11 @@ ABOUT = {
     "texture": "The image is made anew of its own texture: what is left of it has no structure.",
     "geometry": "The whole image moves: negatives for data that has an upright position or a fixed place.",
     "field": "Smooth random fields bend the image or its colours.",
+    "filter": "Every pixel is computed anew from its surroundings, or drowned in noise: the layout stays.",
     "clip": "Order and continuity of time are broken, and every frame is real. They take `(B, T, C, H, W)` only.",
 }
+
+FAMILIES = list(ABOUT)
 
 FIELDS = """
 The field family runs from a positive to a negative. `strength` scales the fields; while the shifts are small against
@@ -52,10 +55,20 @@ def table() -> str:
         parts.append(f"![{family}](images/{picture(family)})\n")
         parts.append("| policy word | class | breaks | keeps | guarantee | mask | source |")
         parts.append("| --- | --- | --- | --- | --- | --- | --- |")
-        parts.extend(_line(entry) for entry in _of(family))
+        parts.extend(_line(negative) for negative in _of(family))
         if family == "field":
             parts.append(FIELDS.format(images="images"))
     return "\n".join(parts).rstrip() + "\n"
+
+
+def gallery() -> str:
+    """Return the last section of the first page: a picture of each family."""
+    parts = [f"{GALLERY}All [{len(NEGATIVES)} negatives](transforms.md), each with its guarantee, by family:\n"]
+    for family in FAMILIES:
+        page = f"transforms/{family}.md"
+        parts.append(f"**[{family.capitalize()}]({page})**: {ABOUT[family][0].lower()}{ABOUT[family][1:]}\n")
+        parts.append(f"[![{family}](images/{picture(family)})]({page})\n")
+    return "\n".join(parts)
 
 
 def family_page(family: str) -> str:
@@ -64,8 +77,8 @@ def family_page(family: str) -> str:
     parts.append(f"![real images and, under each, its negatives](../images/{picture(family)})\n")
     if family == "field":
         parts.append(FIELDS.format(images="../images").strip() + "\n")
-    for entry in _of(family):
-        parts.append("\n".join(_section(entry)))
+    for negative in _of(family):
+        parts.append("\n".join(_section(negative)))
     common = ", ".join(f"`{name}={short_value(NegativeTransform.defaults()[name])}`" for name in Common.__annotations__)
     parts.append(
         f"All of them also take {common}: the probability that an image becomes its negative, one draw for the whole "
@@ -115,20 +128,20 @@ def _plain(text: str) -> str:
     return " ".join(_ROLE.sub(r"`\1`", text).split()).replace("``", "`").replace("|", r"\|")
 
 
-def _section(entry: Entry) -> Iterator[str]:
-    defaults, told = entry.cls.defaults(), arguments(entry.cls)
-    summary, _, rest = inspect.cleandoc(entry.cls.__doc__ or "").partition("\n\n")
+def _section(negative: type[NegativeTransform]) -> Iterator[str]:
+    defaults, told = negative.defaults(), arguments(negative)
+    summary, _, rest = inspect.cleandoc(negative.__doc__ or "").partition("\n\n")
     more = rest.partition("Args:")[0].partition("Shape:")[0]
-    yield f"## {entry.cls.__name__}\n"
+    yield f"## {negative.__name__}\n"
     yield f"{_plain(summary)}\n"
     yield from (f"{_plain(paragraph)}\n" for paragraph in more.split("\n\n") if paragraph.strip())
-    yield f"| in a policy | `{entry.word}` |\n| --- | --- |"
-    yield f"| breaks | {entry.breaks} |"
-    yield f"| keeps | {entry.keeps} |"
-    yield f"| never its own source, since | {entry.guarantee} |"
-    yield f"| takes another image | {'yes' if entry.cls.uses_partners else 'no'} |"
-    yield f"| can return the changed region | {'yes' if entry.cls.changes_region else 'no'} |"
-    yield f"| source | {entry.source} |\n"
+    yield f"| in a policy | `{negative.word}` |\n| --- | --- |"
+    yield f"| breaks | {negative.card.breaks} |"
+    yield f"| keeps | {negative.card.keeps} |"
+    yield f"| never its own source, since | {negative.card.guarantee} |"
+    yield f"| takes another image | {'yes' if negative.uses_partners else 'no'} |"
+    yield f"| can return the changed region | {'yes' if negative.changes_region else 'no'} |"
+    yield f"| source | {negative.card.source} |\n"
     own = [name for name in defaults if name not in Common.__annotations__]
     if own:
         yield "| argument | default | meaning |\n| --- | --- | --- |"
@@ -136,19 +149,19 @@ def _section(entry: Entry) -> Iterator[str]:
         yield ""
 
 
-def _of(family: str) -> list[Entry]:
-    return [entry for entry in ENTRIES if entry.family == family]
+def _of(family: str) -> list[type[NegativeTransform]]:
+    return [negative for negative in NEGATIVES if negative.card.family == family]
 
 
-def _line(entry: Entry) -> str:
-    mask = "yes" if entry.cls.changes_region else ""
+def _line(negative: type[NegativeTransform]) -> str:
+    mask = "yes" if negative.changes_region else ""
     cells = (
-        f"`{entry.word}`",
-        f"`{entry.cls.__name__}`",
-        entry.breaks,
-        entry.keeps,
-        entry.guarantee,
+        f"`{negative.word}`",
+        f"`{negative.__name__}`",
+        negative.card.breaks,
+        negative.card.keeps,
+        negative.card.guarantee,
         mask,
-        entry.source,
+        negative.card.source,
     )
     return "| " + " | ".join(cells) + " |"

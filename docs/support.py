@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from nda_augment.registry import ENTRIES
+from nda_augment.registry import NEGATIVES
 from nda_augment.transforms import NegativeTransform
 
 HEADER = """<!-- Written by `python -m docs.build`, which tries every cell. -->
@@ -39,9 +39,9 @@ def page() -> str:
     torch.manual_seed(0)
     reasons: list[str] = []
     lines = ["| negative | " + " | ".join(ATTEMPTS) + " |", "| --- |" + " :-: |" * len(ATTEMPTS)]
-    for entry in ENTRIES:
-        cells = [_cell(entry.cls, attempt, reasons) for attempt in ATTEMPTS.values()]
-        lines.append(f"| `{entry.word}` | " + " | ".join(cells) + " |")
+    for negative in NEGATIVES:
+        cells = [_cell(negative, attempt, reasons) for attempt in ATTEMPTS.values()]
+        lines.append(f"| `{negative.word}` | " + " | ".join(cells) + " |")
     numbered = [f"{number}. {reason}" for number, reason in enumerate(reasons, 1)]
     return HEADER + "\n".join([*lines, "", *numbered]) + "\n"
 

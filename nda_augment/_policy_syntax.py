@@ -9,11 +9,6 @@ _GRID = re.compile(r"(\d+)\s*[xX]\s*(\d+)")
 _CONSTANTS = {"true": True, "false": False, "none": None}
 
 
-def word_of(cls: type) -> str:
-    """Return the policy word of a transform class: its name in lower case."""
-    return cls.__name__.lower()
-
-
 def normalise(word: str) -> str:
     """Return a word as policies compare it: case, underscores and hyphens do not count."""
     return word.strip().lower().replace("_", "").replace("-", "")

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from nda_augment._policy_syntax import normalise, parse_value
-from nda_augment.registry import ENTRIES
+from nda_augment.registry import NEGATIVES
 from nda_augment.transforms import Mixture, NegativeTransform
 
 _ITEM = re.compile(r"(?P<word>[A-Za-z][\w-]*)?\s*(?:\((?P<inside>.*)\))?\s*(?::(?P<weight>[^:()]*))?", re.DOTALL)
@@ -53,7 +53,7 @@ def from_policy(policy: str) -> Mixture:
 def _member(word: str | None, inside: str, policy: str) -> NegativeTransform:
     if word is None:
         return from_policy(inside)
-    known = {normalise(entry.word): entry.cls for entry in ENTRIES}
+    known = {normalise(negative.word): negative for negative in NEGATIVES}
     name = _known(word, list(known), f"negative in policy {policy!r}")
     cls = known[name]
     parameters = {normalise(name): name for name in cls.defaults()}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nda_augment import presets
-from nda_augment.registry import ENTRIES, Entry
+from nda_augment.registry import NEGATIVES
 from nda_augment.transforms import AsNegative, Jigsaw, Mixture, NegativeTransform, Stitch
 from nda_augment.transforms.base import Params
 
@@ -80,9 +80,9 @@ def _mixture() -> Mixture:
     images = [case for case in REGISTERED if not case.module.needs_clips and not case.module.needs_labels]
     size = max(SIZES, key=lambda size: sum(size in case.sizes for case in images))
     members: dict[str, NegativeTransform] = {}
-    for case, entry in zip(REGISTERED, ENTRIES, strict=True):
+    for case, negative in zip(REGISTERED, NEGATIVES, strict=True):
         if case in images and size in case.sizes and 3 in case.channels:
-            members.setdefault(entry.family, case.make())
+            members.setdefault(negative.card.family, case.make())
     return Mixture(list(members.values()), weights=[1 + index % 3 for index in range(len(members))])
 
 
@@ -92,8 +92,8 @@ def shift_or_flip(images: Tensor) -> Tensor:
     return images.roll(1, -1) if draw < 0.4 else images.flip(-2) if draw < 0.8 else images
 
 
-def _of_entry(entry: Entry) -> Case:
-    return Case(entry.word, entry.cls)
+def _of_entry(negative: type[NegativeTransform]) -> Case:
+    return Case(negative.word, negative)
 
 
 def _of_presets() -> Iterator[Case]:
@@ -107,7 +107,7 @@ def _from_reference(name: str) -> NegativeTransform:
     return presets.reference()[name]
 
 
-REGISTERED = [_of_entry(entry) for entry in ENTRIES]
+REGISTERED = [_of_entry(negative) for negative in NEGATIVES]
 SOFT = [
     Case("jigsaw-soft", partial(Jigsaw, offset="random", feather=0.5)),
     Case("stitch-soft", partial(Stitch, feather=0.5)),

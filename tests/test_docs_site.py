@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from docs import hooks, negatives, support
-from nda_augment.registry import ENTRIES
+from nda_augment.registry import NEGATIVES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -39,27 +39,31 @@ def test_the_page_of_a_family_is_that_of_the_registry(family):
     assert page.read_text() == negatives.family_page(family), "run `python -m docs.build`"
 
 
+def test_the_first_page_shows_every_family():
+    assert (DOCS / "index.md").read_text().endswith(negatives.gallery()), "run `python -m docs.build`"
+
+
 def test_every_argument_is_explained():
-    for entry in ENTRIES:
-        assert set(negatives.arguments(entry.cls)) == set(entry.cls.defaults()), entry.word
+    for negative in NEGATIVES:
+        assert set(negatives.arguments(negative)) == set(negative.defaults()), negative.word
 
 
 def test_the_table_of_what_works_has_a_row_for_every_negative_and_explains_every_failure():
     page = (DOCS / "support.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.MULTILINE)
-    assert [word for word, _ in rows] == [entry.word for entry in ENTRIES], "run `python -m docs.build`"
+    assert [word for word, _ in rows] == [negative.word for negative in NEGATIVES], "run `python -m docs.build`"
     cells = [cell for _, row in rows for cell in row.split(" | ")]
-    assert len(cells) == len(ENTRIES) * len(support.ATTEMPTS)
+    assert len(cells) == len(NEGATIVES) * len(support.ATTEMPTS)
     explained = re.findall(r"^(\d+)\. ", page, re.MULTILINE)
     assert {cell for cell in cells if cell != "✓"} == set(explained)
 
 
 @pytest.mark.parametrize("word", ["jigsaw", "stitch", "randomfieldcolor"])
 def test_the_table_of_what_works_is_true(word):
-    (entry,) = (entry for entry in ENTRIES if entry.word == word)
+    (negative,) = (negative for negative in NEGATIVES if negative.word == word)
     attempts = {name: attempt for name, attempt in support.ATTEMPTS.items() if not name.startswith("compile")}
     reasons = []
-    works = [support._cell(entry.cls, attempt, reasons) == "✓" for attempt in attempts.values()]
+    works = [support._cell(negative, attempt, reasons) == "✓" for attempt in attempts.values()]
     (row,) = re.findall(rf"^\| `{word}` \| (.*) \|$", (DOCS / "support.md").read_text(), re.MULTILINE)
     assert works == [cell == "✓" for cell in row.split(" | ")[: len(works)]], "run `python -m docs.build`"
 

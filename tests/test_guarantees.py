@@ -226,7 +226,7 @@ def test_compiled_equals_eager(case: Case) -> None:
 
 @pytest.mark.slow
 def test_compiled_by_inductor_equals_eager() -> None:
-    assert_compiles(REGISTERED[0], backend="inductor")
+    assert_compiles(next(case for case in REGISTERED if case.name == "jigsaw"), backend="inductor")
 
 
 def assert_compiles(case: Case, backend: str) -> None:

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 import nda_augment as nda
 from nda_augment import from_policy
 from nda_augment._policy_syntax import format_value, normalise, parse_value
-from nda_augment.registry import ENTRIES
+from nda_augment.registry import NEGATIVES
 from nda_augment.transforms import Mixture, NegativeTransform
 from tests.cases import distinct, generator
 
-WORDS = [entry.word for entry in ENTRIES]
-CLASSES = [entry.cls for entry in ENTRIES]
+WORDS = [negative.word for negative in NEGATIVES]
+CLASSES = list(NEGATIVES)
 
 fractions = st.floats(0.02, 0.48)
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from nda_augment.anomaly import Detector
-from nda_augment.registry import ENTRIES
+from nda_augment.registry import NEGATIVES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -88,7 +88,7 @@ def test_the_number_on_the_first_screen_and_its_baselines_are_measured():
 
 
 def test_the_number_of_negatives_is_right():
-    assert f"[{len(ENTRIES)} negatives]" in README
+    assert f"[{len(NEGATIVES)} negatives]" in README
 
 
 def test_every_link_leads_somewhere():

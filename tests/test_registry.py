@@ -4,7 +4,7 @@ import inspect
 
 import nda_augment as nda
 from nda_augment import transforms
-from nda_augment.registry import ENTRIES
+from nda_augment.registry import NEGATIVES
 from nda_augment.transforms import NegativeTransform
 
 
@@ -27,8 +27,8 @@ def _has_kernel(cls: type[NegativeTransform]) -> bool:
 
 
 def test_every_public_negative_is_registered() -> None:
-    missing = public_negatives() - {entry.cls for entry in ENTRIES}
-    assert not missing, f"add an Entry to registry.py for {sorted(cls.__name__ for cls in missing)}"
+    missing = public_negatives() - set(NEGATIVES)
+    assert not missing, f"give a card to {sorted(cls.__name__ for cls in missing)}"
 
 
 def test_the_guard_would_notice() -> None:
@@ -38,21 +38,21 @@ def test_the_guard_would_notice() -> None:
 
 
 def test_every_entry_is_public_and_unique() -> None:
-    words = [entry.word for entry in ENTRIES]
+    words = [negative.word for negative in NEGATIVES]
     assert words == nda.list_transforms()
     assert len(set(words)) == len(words)
-    for entry in ENTRIES:
-        assert getattr(nda, entry.cls.__name__) is entry.cls
-        assert entry.cls.__name__ in transforms.__all__
-        assert entry.word == entry.cls.__name__.lower()
+    for negative in NEGATIVES:
+        assert getattr(nda, negative.__name__) is negative
+        assert negative.__name__ in transforms.__all__
+        assert negative.word == negative.__name__.lower()
 
 
 def test_every_entry_says_what_it_is() -> None:
-    for entry in ENTRIES:
-        for text in (entry.family, entry.breaks, entry.keeps, entry.source):
+    for negative in NEGATIVES:
+        for text in (negative.card.family, negative.card.breaks, negative.card.keeps, negative.card.source):
             assert text.strip() == text
             assert text
-        assert inspect.getdoc(entry.cls) != inspect.getdoc(NegativeTransform)
+        assert inspect.getdoc(negative) != inspect.getdoc(NegativeTransform)
 
 
 def test_every_negative_has_a_kernel_in_functional() -> None:

@@ -30,7 +30,8 @@ class Denoiser(nn.Module):
         features = self.enter(noisy / scale)
         for block, norm in zip(self.blocks, self.norms, strict=True):
             features = features + block(nn.functional.silu(norm(features) + condition))
-        return noisy * (SIGMA_DATA / scale) ** 2 + self.leave(features) * sigma * SIGMA_DATA / scale
+        detail: Tensor = self.leave(features)
+        return noisy * (SIGMA_DATA / scale) ** 2 + detail * sigma * SIGMA_DATA / scale
 
 
 def train(denoiser: nn.Module, images: Tensor, negatives: nn.Module, steps: int) -> None:
@@ -42,7 +43,7 @@ def train(denoiser: nn.Module, images: Tensor, negatives: nn.Module, steps: int)
         noisy = clean + sigma.view(-1, 1, 1, 1) * torch.randn_like(clean)
         loss = nda.losses.edm_loss(denoiser(noisy, sigma, kinds), clean, sigma, sigma_data=SIGMA_DATA)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
 

@@ -29,27 +29,22 @@ from nda_augment.anomaly.measures import auroc, average_precision, per_region_ov
 from nda_augment.anomaly.presets import defect, defect_negatives, semantic, simclr_views
 from nda_augment.anomaly.segmentation import SegmentationDetector
 from nda_augment.anomaly.shifted import ShiftDetector
-from nda_augment.anomaly.shifts import BANKS, Blur, Noise, Sobel, Swap, Turn, cut_perms, rotations
+from nda_augment.anomaly.shifts import BANKS, cut_perms, rotations
 from nda_augment.anomaly.unet import UNet
 
 __all__ = [
     "BANKS",
     "Blemish",
-    "Blur",
     "ClassifierDetector",
     "DensityDetector",
     "Detector",
     "DiscriminatorDetector",
     "Encoder",
     "GaussianDensity",
-    "Noise",
     "Report",
     "SegmentationDetector",
     "ShiftDetector",
-    "Sobel",
-    "Swap",
     "Training",
-    "Turn",
     "UNet",
     "Validation",
     "auroc",

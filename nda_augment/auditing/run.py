@@ -15,7 +15,7 @@ from nda_augment.auditing.measuring.encoder import train_encoder
 from nda_augment.auditing.measuring.intervals import share
 from nda_augment.auditing.report import Examples, Measures, Progress, Purpose, Report, Row, Settings
 from nda_augment.policy import from_policy
-from nda_augment.registry import ENTRIES
+from nda_augment.registry import NEGATIVES
 from nda_augment.transforms import NegativeTransform
 
 # Half of the images are made into negatives, and the interval of 0 of 74 is the first to end below 5 %.
@@ -171,15 +171,15 @@ def choose(
     if transforms is None:
         chosen: dict[str, NegativeTransform] = {}
         skipped: dict[str, str] = {}
-        for entry in ENTRIES:
-            if entry.cls.needs_clips:
+        for negative in NEGATIVES:
+            if negative.needs_clips:
                 continue
             try:
-                entry.cls()(images[:4], generator=torch.Generator())
+                negative()(images[:4], generator=torch.Generator())
             except ValueError as error:
-                skipped[entry.word] = str(error)
+                skipped[negative.word] = str(error)
             else:
-                chosen[entry.word] = entry.cls()
+                chosen[negative.word] = negative()
         return chosen, skipped
     if isinstance(transforms, NegativeTransform) or not isinstance(transforms, str | Iterable):
         raise TypeError(f"transforms must be a policy string, or a list or mapping of transforms, got {transforms!r}")

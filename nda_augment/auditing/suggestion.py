@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from nda_augment.auditing.report import Progress, Purpose
 from nda_augment.auditing.run import audit, choose
-from nda_augment.registry import ENTRIES
+from nda_augment.registry import NEGATIVES
 from nda_augment.transforms import Mixture, NegativeTransform
 
 _PER_FAMILY = 2
@@ -74,7 +74,7 @@ def auto_policy(
         seed=seed,
         progress=progress,
     )
-    families = {entry.cls: entry.family for entry in ENTRIES}
+    families = {negative: negative.card.family for negative in NEGATIVES}
     taken: list[NegativeTransform] = []
     weights: list[float] = []
     for row in report.ranking:

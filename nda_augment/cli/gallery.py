@@ -11,7 +11,7 @@ from torch import Tensor
 from nda_augment.cli import shell
 from nda_augment.gallery import save_contact_sheet
 from nda_augment.pictures import image_files, read_images
-from nda_augment.registry import ENTRIES
+from nda_augment.registry import NEGATIVES
 from nda_augment.transforms import NegativeTransform
 
 
@@ -73,7 +73,7 @@ def _read(source: Path, size: int, count: int) -> Tensor:
 
 def _transforms(policy: str | None) -> dict[str, NegativeTransform]:
     if policy is None:
-        return {entry.word: entry.cls() for entry in ENTRIES if not entry.cls.needs_clips}
+        return {negative.word: negative() for negative in NEGATIVES if not negative.needs_clips}
     return {str(member): member for member in shell.mixture(policy).members}
 
 

@@ -7,7 +7,7 @@ import typer
 
 from nda_augment._policy_syntax import short_value
 from nda_augment.cli import shell
-from nda_augment.registry import ENTRIES
+from nda_augment.registry import NEGATIVES
 from nda_augment.transforms import Mixture, NegativeTransform
 from nda_augment.transforms.base import Common
 
@@ -40,21 +40,21 @@ def policies(
 
 
 def _catalogue(family: str | None) -> list[dict[str, Any]]:
-    families = list(dict.fromkeys(entry.family for entry in ENTRIES))
+    families = list(dict.fromkeys(negative.card.family for negative in NEGATIVES))
     if family is not None and family not in families:
         shell.fail(f"unknown family {family!r}; known are {', '.join(families)}")
     return [
         {
-            "word": entry.word,
-            "family": entry.family,
-            "arguments": entry.cls.defaults(),
-            "breaks": entry.breaks,
-            "keeps": entry.keeps,
-            "guarantee": entry.guarantee,
-            "source": entry.source,
+            "word": negative.word,
+            "family": negative.card.family,
+            "arguments": negative.defaults(),
+            "breaks": negative.card.breaks,
+            "keeps": negative.card.keeps,
+            "guarantee": negative.card.guarantee,
+            "source": negative.card.source,
         }
-        for entry in ENTRIES
-        if family in (None, entry.family)
+        for negative in NEGATIVES
+        if family in (None, negative.card.family)
     ]
 
 

@@ -34,6 +34,13 @@ def as_images(planes: Tensor, like: Tensor) -> Tensor:
     return planes.view(like.shape) if planes.shape[-1] == 1 else planes.squeeze(1).permute(0, 3, 1, 2)
 
 
+def in_layout_of(images: Tensor, values: Tensor) -> Tensor:
+    """Return values of the shape of ``images`` in their memory format, contiguous or channels_last."""
+    if images.ndim == 4 and not images.is_contiguous() and images.is_contiguous(memory_format=torch.channels_last):
+        return values.contiguous(memory_format=torch.channels_last)
+    return values.contiguous()
+
+
 def size_of(planes: Tensor) -> tuple[int, int]:
     """Return the height and width of planes."""
     return planes.shape[2], planes.shape[3]

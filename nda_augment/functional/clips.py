@@ -5,6 +5,8 @@ from torch import Tensor
 
 from nda_augment._checks import as_pool, check_images, check_index
 
+__all__ = ["clip_stitch", "frame_reverse", "frame_shuffle"]
+
 
 def frame_shuffle(clips: Tensor, permutation: Tensor) -> Tensor:
     """Put the frames of every clip in another order.

@@ -9,6 +9,8 @@ from torch import Tensor
 from nda_augment._checks import check_parameter
 from nda_augment.functional._precision import without_autocast
 
+__all__ = ["gaussian_field", "gaussian_field_nodes", "perlin_noise"]
+
 
 def gaussian_field_nodes(correlation: float) -> int:
     """Return how many random numbers per axis :func:`gaussian_field` needs for a correlation length.

@@ -6,6 +6,8 @@ from nda_augment._checks import check_images, check_index, check_parameter, chec
 from nda_augment.functional._layout import as_images, as_planes, shift
 from nda_augment.functional.patches import patch_rotate
 
+__all__ = ["flip", "roll", "rotate90"]
+
 DIRECTIONS = ("vertical", "horizontal")
 
 

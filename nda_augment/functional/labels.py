@@ -4,6 +4,8 @@ from torch import Tensor
 
 from nda_augment._checks import check_index
 
+__all__ = ["other_class"]
+
 
 def other_class(labels: Tensor, offsets: Tensor, num_classes: int) -> Tensor:
     """Move every label on by an offset, around the circle of classes.

@@ -20,6 +20,8 @@ from nda_augment.functional._precision import to_dtype
 from nda_augment.functional.patches import cross_patch_shuffle
 from nda_augment.functional.seams import soft_half
 
+__all__ = ["cutmix", "mixup", "stitch"]
+
 
 def stitch(
     images: Tensor,

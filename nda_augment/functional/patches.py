@@ -10,6 +10,8 @@ from nda_augment._constants import kept
 from nda_augment.functional._layout import as_images, as_planes, matching_planes, pick, shift, size_of, slices_pay
 from nda_augment.functional.seams import feathered_cells
 
+__all__ = ["cross_patch_shuffle", "jigsaw", "patch_infill", "patch_rotate"]
+
 
 def jigsaw(
     images: Tensor,

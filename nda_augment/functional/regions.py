@@ -37,6 +37,8 @@ from nda_augment.functional._layout import (
 )
 from nda_augment.functional._precision import to_dtype, without_autocast, working_dtype
 
+__all__ = ["cut_paste", "cut_paste_foreign", "cut_paste_scar", "cutout", "perlin_blend"]
+
 Fill = str | float | tuple[float, ...]
 FILLS = ("patch_mean", "image_mean", "zero")
 

@@ -10,6 +10,8 @@ from nda_augment._checks import check_images, check_parameter
 from nda_augment.functional._layout import as_images, as_planes, by_chunks, pick, size_of, slices_pay
 from nda_augment.functional._precision import to_dtype, working_dtype
 
+__all__ = ["patch_tile", "texture_resample"]
+
 
 def patch_tile(images: Tensor, side: Tensor, windows: Tensor) -> Tensor:
     """Tile every image with square windows of itself.

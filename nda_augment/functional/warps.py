@@ -11,6 +11,8 @@ from nda_augment.functional._layout import by_chunks
 from nda_augment.functional._precision import to_dtype, working_dtype
 from nda_augment.functional.fields import check_noise, gaussian_field
 
+__all__ = ["field_color", "field_warp"]
+
 
 def field_warp(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
     """Warp every image by an affine map whose parameters vary from place to place.

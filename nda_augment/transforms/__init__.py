@@ -1,46 +1,21 @@
 """kornia modules: a sampler, a kernel and its guarantee in each."""
 
-from nda_augment.transforms.as_negative import AsNegative
-from nda_augment.transforms.base import NegativeTransform
-from nda_augment.transforms.clips import ClipStitch, FrameReverse, FrameShuffle
-from nda_augment.transforms.geometry import Flip, Roll, Rotate90
-from nda_augment.transforms.labels import OtherClass
-from nda_augment.transforms.mixture import Mixture
-from nda_augment.transforms.pairs import CutMix, Mixup, Stitch
-from nda_augment.transforms.partners import PairTransform
-from nda_augment.transforms.patches import CrossPatchShuffle, CutPerm, Jigsaw, PatchInfill, PatchRotate, PatchShuffle
-from nda_augment.transforms.regions import Cutout, CutPaste, CutPasteForeign, CutPasteScar, PerlinBlend
-from nda_augment.transforms.textures import PatchTile, TextureResample
-from nda_augment.transforms.warps import RandomFieldColor, RandomFieldWarp
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "AsNegative",
-    "ClipStitch",
-    "CrossPatchShuffle",
-    "CutMix",
-    "CutPaste",
-    "CutPasteForeign",
-    "CutPasteScar",
-    "CutPerm",
-    "Cutout",
-    "Flip",
-    "FrameReverse",
-    "FrameShuffle",
-    "Jigsaw",
-    "Mixture",
-    "Mixup",
-    "NegativeTransform",
-    "OtherClass",
-    "PairTransform",
-    "PatchInfill",
-    "PatchRotate",
-    "PatchShuffle",
-    "PatchTile",
-    "PerlinBlend",
-    "RandomFieldColor",
-    "RandomFieldWarp",
-    "Roll",
-    "Rotate90",
-    "Stitch",
-    "TextureResample",
-]
+from nda_augment.transforms.as_negative import *
+from nda_augment.transforms.base import *
+from nda_augment.transforms.card import *
+from nda_augment.transforms.clips import *
+from nda_augment.transforms.filters import *
+from nda_augment.transforms.geometry import *
+from nda_augment.transforms.labels import *
+from nda_augment.transforms.mixture import *
+from nda_augment.transforms.pairs import *
+from nda_augment.transforms.partners import *
+from nda_augment.transforms.patches import *
+from nda_augment.transforms.regions import *
+from nda_augment.transforms.textures import *
+from nda_augment.transforms.warps import *
+
+if not TYPE_CHECKING:  # to a type checker the stars say it all, and a list that is computed would hide them
+    __all__ = sorted(name for part in list(globals().values()) for name in getattr(part, "__all__", ()))

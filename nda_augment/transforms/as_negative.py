@@ -8,8 +8,11 @@ from torch import Tensor
 
 from nda_augment import sampling
 from nda_augment._checks import as_one_of, as_positive, as_share, as_whole
+from nda_augment.functional._layout import in_layout_of
 from nda_augment.sampling import Source
 from nda_augment.transforms.base import Common, NegativeTransform, Params
+
+__all__ = ["AsNegative"]
 
 Measure = Literal["relative_l2", "pixels"]
 
@@ -74,10 +77,7 @@ class AsNegative(NegativeTransform):
         seeds = params["seeds"].tolist()
         singles = torch.split(images, 1)
         parts = [self._negative(image, seeds[number], number) for number, image in enumerate(singles)]
-        negatives = torch.cat(parts)
-        if images.ndim == 4 and not images.is_contiguous() and images.is_contiguous(memory_format=torch.channels_last):
-            return negatives.contiguous(memory_format=torch.channels_last)
-        return negatives.contiguous()
+        return in_layout_of(images, torch.cat(parts))
 
     def __str__(self) -> str:
         """Return the representation: a policy string cannot name a foreign transform."""

@@ -4,7 +4,7 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict, Unpack
+from typing import Any, ClassVar, TypedDict, Unpack
 
 import torch
 from kornia.augmentation import IntensityAugmentationBase2D
@@ -13,8 +13,11 @@ from torch import Tensor
 
 from nda_augment import sampling
 from nda_augment._checks import as_flag, as_pool, as_share, check_dtype, check_parameter
-from nda_augment._policy_syntax import format_value, word_of
+from nda_augment._policy_syntax import format_value
 from nda_augment.sampling import Source
+from nda_augment.transforms.card import Card
+
+__all__ = ["NegativeTransform"]
 
 Params = dict[str, Tensor]
 
@@ -91,6 +94,8 @@ class NegativeTransform(IntensityAugmentationBase2D):
           waiting for the device. Inside kornia's containers they are made where ``.to(device)`` put the module.
 
     Attributes:
+        card: What the negative says of itself; a class with a card of its own is one of the registry.
+        word: Name in a policy string.
         uses_partners: Whether it borrows from other images.
         needs_labels: Whether it must be called with ``labels=``.
         changes_region: Whether it changes a region and can return it as a mask.
@@ -98,11 +103,17 @@ class NegativeTransform(IntensityAugmentationBase2D):
         channels: The number of channels that it needs, if it does.
     """
 
+    card: ClassVar[Card]
+    word: ClassVar[str]
     uses_partners = False
     needs_labels = False
     changes_region = False
     needs_clips = False
     channels: int | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.word = cls.__name__.lower()
 
     def __init__(self, p: float = 1.0, same_on_batch: bool = False, keepdim: bool = True) -> None:
         super().__init__(
@@ -277,7 +288,7 @@ class NegativeTransform(IntensityAugmentationBase2D):
         defaults = self.defaults()
         changed = {name: value for name, value in self.arguments().items() if value != defaults[name]}
         inside = ",".join(f"{name}={format_value(value)}" for name, value in changed.items())
-        return word_of(type(self)) + (f"({inside})" if inside else "")
+        return self.word + (f"({inside})" if inside else "")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.arguments().items())})"

@@ -7,7 +7,10 @@ from torch import Tensor
 from nda_augment import functional, sampling
 from nda_augment.sampling import Source
 from nda_augment.transforms.base import NegativeTransform, Params
+from nda_augment.transforms.card import Card
 from nda_augment.transforms.partners import PairTransform
+
+__all__ = ["ClipStitch", "FrameReverse", "FrameShuffle"]
 
 
 class FrameShuffle(NegativeTransform):
@@ -31,6 +34,14 @@ class FrameShuffle(NegativeTransform):
 
     Source: Misra et al., Shuffle and Learn, ECCV 2016, as a pretext task.
     """
+
+    card = Card(
+        family="clip",
+        breaks="order of the frames",
+        keeps="every frame",
+        guarantee="the permutation is not the identity",
+        source="Misra et al., 2016",
+    )
 
     needs_clips = True
 
@@ -64,6 +75,14 @@ class FrameReverse(NegativeTransform):
     Source: Wei et al., Learning and using the arrow of time, CVPR 2018, as a pretext task.
     """
 
+    card = Card(
+        family="clip",
+        breaks="the arrow of time",
+        keeps="all frames and neighbours",
+        guarantee="there are two frames at least",
+        source="Wei et al., 2018",
+    )
+
     needs_clips = True
 
     def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
@@ -95,6 +114,14 @@ class ClipStitch(PairTransform):
 
     Source: the temporal counterpart of :class:`Stitch`.
     """
+
+    card = Card(
+        family="clip",
+        breaks="that there is one scene",
+        keeps="each half",
+        guarantee="the partner is another clip",
+        source="after Sinha et al., 2021",
+    )
 
     needs_clips = True
 

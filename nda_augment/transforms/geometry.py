@@ -10,6 +10,9 @@ from nda_augment._checks import as_fractions, as_one_of
 from nda_augment.functional.geometry import DIRECTIONS
 from nda_augment.sampling import Source
 from nda_augment.transforms.base import Common, NegativeTransform, Params
+from nda_augment.transforms.card import Card
+
+__all__ = ["Flip", "Roll", "Rotate90", "Turn"]
 
 
 class Rotate90(NegativeTransform):
@@ -33,6 +36,14 @@ class Rotate90(NegativeTransform):
     Source: Gidaris et al., ICLR 2018, as a pretext task; Tack et al., CSI, NeurIPS 2020, as a negative.
     """
 
+    card = Card(
+        family="geometry",
+        breaks="the upright position",
+        keeps="everything else",
+        guarantee="the turn is not zero",
+        source="Gidaris et al., 2018",
+    )
+
     def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one number of quarter turns per image."""
         if shape[-2] == shape[-1] == 1:
@@ -43,6 +54,54 @@ class Rotate90(NegativeTransform):
     def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.rotate90`."""
         return functional.rotate90(images, params["turns"])
+
+
+class Turn(NegativeTransform):
+    """Turn every image by the same number of quarters. There is nothing to draw.
+
+    Args:
+        turns: Number of quarter turns, 1, 2 or 3. Images that are not square can take the half turn only.
+        **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
+
+    Raises:
+        ValueError: If the number is another one, the image is a single pixel, or a quarter turn would change its
+            shape.
+
+    Shape:
+        ``(B, C, H, W)`` or ``(B, T, C, H, W)`` to the same. No parameters.
+
+    Example:
+        >>> Turn(2)(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+        tensor([[4., 3.],
+                [2., 1.]])
+
+    Source: Gidaris et al., ICLR 2018, and Tack et al., CSI, NeurIPS 2020, where each turn is a class of its own.
+    """
+
+    card = Card(
+        family="geometry",
+        breaks="the upright position, always in the same way",
+        keeps="everything else",
+        guarantee="the turn is not zero",
+        source="Gidaris et al., 2018",
+    )
+
+    def __init__(self, turns: int = 2, **common: Unpack[Common]) -> None:
+        super().__init__(**common)
+        self.turns = as_one_of(turns, "turns", (1, 2, 3))
+
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+        """Draw nothing."""
+        height, width = shape[-2:]
+        if height == width == 1:
+            raise ValueError("an image of 1x1 px looks the same from all sides")
+        if self.turns != 2 and height != width:
+            raise ValueError(f"images of {height}x{width} px take half turns only, got turns={self.turns}")
+        return {}
+
+    def transform(self, images: Tensor, params: Params) -> Tensor:
+        """Apply :func:`nda_augment.functional.rotate90`."""
+        return functional.rotate90(images, torch.full((len(images),), self.turns, device=images.device))
 
 
 class Roll(NegativeTransform):
@@ -66,6 +125,14 @@ class Roll(NegativeTransform):
 
     Source: after ``shifted`` in the code of Sinha et al., ICLR 2021, there 10 to 24 of 32 pixels.
     """
+
+    card = Card(
+        family="geometry",
+        breaks="place, and continuity at the seams",
+        keeps="everything else",
+        guarantee="the shift is not zero",
+        source="after the code of Sinha et al., 2021",
+    )
 
     def __init__(self, shift: tuple[float, float] | float = (1 / 4, 3 / 4), **common: Unpack[Common]) -> None:
         super().__init__(**common)
@@ -104,6 +171,14 @@ class Flip(NegativeTransform):
 
     Source: Sinha et al., Negative Data Augmentation, ICLR 2021, as a counter-example.
     """
+
+    card = Card(
+        family="geometry",
+        breaks="the upright position",
+        keeps="everything else",
+        guarantee="the direction is fixed",
+        source="Sinha et al., 2021",
+    )
 
     def __init__(self, direction: Literal["vertical", "horizontal"] = "vertical", **common: Unpack[Common]) -> None:
         super().__init__(**common)

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from nda_augment import functional, sampling
 from nda_augment.transforms.base import Params
 
+__all__ = ["OtherClass"]
+
 
 class OtherClass(nn.Module):
     """Give every image a wrong label: the pair of a real image and another class is the negative.

@@ -13,6 +13,8 @@ from nda_augment.functional._layout import as_images, as_planes, put, take
 from nda_augment.sampling import Source
 from nda_augment.transforms.base import Common, DrawContext, NegativeTransform, Params, select
 
+__all__ = ["Mixture"]
+
 
 class Mixture(NegativeTransform):
     """Give every image exactly one of several negatives, drawn per image; only that one is computed for it.

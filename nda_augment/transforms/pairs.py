@@ -9,7 +9,10 @@ from nda_augment._checks import as_fractions, as_one_of, as_positive, as_share
 from nda_augment.functional import masks
 from nda_augment.sampling import Source
 from nda_augment.transforms.base import Params
+from nda_augment.transforms.card import Card
 from nda_augment.transforms.partners import PairCommon, PairTransform
+
+__all__ = ["CutMix", "Mixup", "Stitch"]
 
 Axis = Literal["random", "horizontal", "vertical"]
 Keep = Literal["random", "first", "second"]
@@ -46,6 +49,14 @@ class Stitch(PairTransform):
 
     Source: Sinha et al., Negative Data Augmentation, ICLR 2021.
     """
+
+    card = Card(
+        family="pair",
+        breaks="agreement of the two halves",
+        keeps="each half",
+        guarantee="the partner is another image",
+        source="Sinha et al., 2021",
+    )
 
     def __init__(
         self, axis: Axis = "random", keep: Keep = "random", feather: float = 0.0, **common: Unpack[PairCommon]
@@ -98,6 +109,14 @@ class CutMix(PairTransform):
     Source: Sinha et al., Negative Data Augmentation, ICLR 2021; Yun et al., CutMix, ICCV 2019.
     """
 
+    card = Card(
+        family="pair",
+        breaks="agreement of a box with its surroundings",
+        keeps="the inside and the outside",
+        guarantee="the partner is another image, the box is not empty",
+        source="Sinha et al., 2021",
+    )
+
     changes_region = True
 
     def __init__(
@@ -149,6 +168,14 @@ class Mixup(PairTransform):
 
     Source: Sinha et al., Negative Data Augmentation, ICLR 2021; Zhang et al., mixup, ICLR 2018.
     """
+
+    card = Card(
+        family="pair",
+        breaks="contrast, and that there is one scene",
+        keeps="spectrum and layout of both",
+        guarantee="the partner is another image and has a weight",
+        source="Sinha et al., 2021",
+    )
 
     def __init__(self, alpha: float = 25.0, strength: float = 1.0, **common: Unpack[PairCommon]) -> None:
         super().__init__(**common)

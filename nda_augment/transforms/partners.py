@@ -8,6 +8,8 @@ from nda_augment import sampling
 from nda_augment._checks import as_one_of
 from nda_augment.transforms.base import Common, DrawContext, NegativeTransform, Params
 
+__all__ = ["PairTransform"]
+
 Partner = Literal["any", "other_class", "same_class"]
 
 

@@ -10,7 +10,10 @@ from nda_augment._checks import as_grid, as_one_of, as_share, check_grid
 from nda_augment.functional.patches import INFILL_GRIDS
 from nda_augment.sampling import Source
 from nda_augment.transforms.base import Common, DrawContext, NegativeTransform, Params
+from nda_augment.transforms.card import Card
 from nda_augment.transforms.partners import PairCommon, PairTransform
+
+__all__ = ["CrossPatchShuffle", "CutPerm", "Jigsaw", "PatchInfill", "PatchRotate", "PatchShuffle", "Swap"]
 
 Grid = tuple[int, int] | int
 Offset = Literal["fixed", "random"]
@@ -21,6 +24,9 @@ class _Seams(Common, total=False):
 
     offset: Offset
     feather: float
+
+
+_QUARTERS = (2, 2)
 
 
 class Jigsaw(NegativeTransform):
@@ -59,6 +65,14 @@ class Jigsaw(NegativeTransform):
 
     Source: Sinha et al., Negative Data Augmentation, ICLR 2021.
     """
+
+    card = Card(
+        family="patch",
+        breaks="layout of the image",
+        keeps="cells, and all statistics of pixels",
+        guarantee="the permutation is not the identity",
+        source="Sinha et al., 2021",
+    )
 
     def __init__(
         self, grid: Grid = (2, 2), offset: Offset = "fixed", feather: float = 0.0, **common: Unpack[Common]
@@ -121,6 +135,14 @@ class PatchShuffle(Jigsaw):
     Source: Qin et al., patch-based negative augmentation, 2021, "P-Shuffle".
     """
 
+    card = Card(
+        family="patch",
+        breaks="layout, down to small parts",
+        keeps="texture within small cells",
+        guarantee="the permutation is not the identity",
+        source="Qin et al., 2021",
+    )
+
     def __init__(self, grid: Grid = (8, 8), **seams: Unpack[_Seams]) -> None:
         super().__init__(grid, **seams)
 
@@ -146,6 +168,14 @@ class CutPerm(Jigsaw):
     Source: Tack et al., CSI, NeurIPS 2020, "CutPerm".
     """
 
+    card = Card(
+        family="patch",
+        breaks="order of the halves",
+        keeps="quarters, and most of the layout",
+        guarantee="one of three swaps is made",
+        source="Tack et al., CSI, 2020",
+    )
+
     def __init__(self, **seams: Unpack[_Seams]) -> None:
         super().__init__((2, 2), **seams)
 
@@ -157,10 +187,52 @@ class CutPerm(Jigsaw):
     def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one of the three swaps per image, and where its grid begins."""
         check_grid(self.grid, (shape[-2], shape[-1]))
-        swap = sampling.integers(1, 4, shape[0], **source)
-        # The number of a cell in a 2x2 grid has its row in one bit and its column in the other.
-        permutation = swap.unsqueeze(1) ^ torch.arange(4, device=swap.device)
+        permutation = _swapped(sampling.integers(1, 4, shape[0], **source))
         return {"permutation": permutation, **self._draw_offset(shape, source)}
+
+
+class Swap(NegativeTransform):
+    """Make the same swap of halves in every image: one of the three that :class:`CutPerm` draws from.
+
+    Args:
+        swap: Halves that change places, 1: left and right; 2: upper and lower; 3: both.
+        **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
+
+    Raises:
+        ValueError: If the number is another one, or the image's height or width is odd.
+
+    Shape:
+        ``(B, C, H, W)`` or ``(B, T, C, H, W)`` to the same. No parameters.
+
+    Example:
+        >>> Swap(2)(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+        tensor([[3., 4.],
+                [1., 2.]])
+
+    Source: Tack et al., CSI, NeurIPS 2020, where each swap is a class of its own.
+    """
+
+    card = Card(
+        family="patch",
+        breaks="order of the halves, always in the same way",
+        keeps="quarters, and most of the layout",
+        guarantee="the swap is fixed",
+        source="Tack et al., CSI, 2020",
+    )
+
+    def __init__(self, swap: int = 1, **common: Unpack[Common]) -> None:
+        super().__init__(**common)
+        self.swap = as_one_of(swap, "swap", (1, 2, 3))
+
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+        """Draw nothing."""
+        check_grid(_QUARTERS, (shape[-2], shape[-1]))
+        return {}
+
+    def transform(self, images: Tensor, params: Params) -> Tensor:
+        """Apply :func:`nda_augment.functional.jigsaw`."""
+        swap = torch.full((len(images),), self.swap, device=images.device)
+        return functional.jigsaw(images, _swapped(swap), _QUARTERS)
 
 
 class CrossPatchShuffle(PairTransform):
@@ -188,6 +260,14 @@ class CrossPatchShuffle(PairTransform):
 
     Source: after the patch shuffling across images of Panda (AAAI 2026) for test-time adaptation.
     """
+
+    card = Card(
+        family="patch",
+        breaks="one scene, and its layout",
+        keeps="cells of real images",
+        guarantee="cells are foreign, places not the identity",
+        source="after Panda, 2026",
+    )
 
     def __init__(self, grid: Grid = (4, 4), **common: Unpack[PairCommon]) -> None:
         super().__init__(**common)
@@ -239,6 +319,14 @@ class PatchRotate(NegativeTransform):
     Source: Qin et al., patch-based negative augmentation, 2021, "P-Rotate" (which also leaves cells unturned).
     """
 
+    card = Card(
+        family="patch",
+        breaks="orientation of every cell",
+        keeps="place and content of the cells",
+        guarantee="no cell is left unturned",
+        source="Qin et al., 2021",
+    )
+
     def __init__(self, grid: Grid = (4, 4), **common: Unpack[Common]) -> None:
         super().__init__(**common)
         self.grid = as_grid(grid)
@@ -282,6 +370,14 @@ class PatchInfill(NegativeTransform):
     Source: Qin et al., patch-based negative augmentation, 2021, "P-Infill".
     """
 
+    card = Card(
+        family="patch",
+        breaks="the centre of the image",
+        keeps="its border",
+        guarantee="the centre comes from the border",
+        source="Qin et al., 2021",
+    )
+
     def __init__(self, rate: float = 0.25, **common: Unpack[Common]) -> None:
         super().__init__(**common)
         self.rate = as_one_of(rate, "rate", tuple(INFILL_GRIDS))
@@ -294,3 +390,9 @@ class PatchInfill(NegativeTransform):
     def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.patch_infill`."""
         return functional.patch_infill(images, self.rate)
+
+
+def _swapped(swap: Tensor) -> Tensor:
+    """Return the permutation of the quarters for swaps ``(B,)``, 1 to 3."""
+    # The number of a cell in a 2x2 grid has its row in one bit and its column in the other.
+    return swap.unsqueeze(1) ^ torch.arange(4, device=swap.device)

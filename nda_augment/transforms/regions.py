@@ -19,7 +19,10 @@ from nda_augment.functional import masks
 from nda_augment.functional.regions import Fill, as_fill, check_channels
 from nda_augment.sampling import Source
 from nda_augment.transforms.base import Common, NegativeTransform, Params
+from nda_augment.transforms.card import Card
 from nda_augment.transforms.partners import PairCommon, PairTransform
+
+__all__ = ["CutPaste", "CutPasteForeign", "CutPasteScar", "Cutout", "PerlinBlend"]
 
 Range = tuple[float, float] | float
 
@@ -50,6 +53,14 @@ class Cutout(NegativeTransform):
 
     Source: Sinha et al., Negative Data Augmentation, ICLR 2021; DeVries and Taylor, Cutout, 2017.
     """
+
+    card = Card(
+        family="region",
+        breaks="content of a box",
+        keeps="the rest, and the mean colour",
+        guarantee="the box is not empty",
+        source="Sinha et al., 2021",
+    )
 
     changes_region = True
 
@@ -113,6 +124,14 @@ class CutPaste(NegativeTransform):
     Source: Li et al., CutPaste, CVPR 2021.
     """
 
+    card = Card(
+        family="region",
+        breaks="a small box",
+        keeps="everything else, and all textures",
+        guarantee="the copy comes from another place",
+        source="Li et al., CutPaste, 2021",
+    )
+
     changes_region = True
 
     def __init__(
@@ -168,6 +187,14 @@ class CutPasteScar(NegativeTransform):
 
     Source: Li et al., CutPaste, CVPR 2021: 10 to 25 by 2 to 16 pixels of 256, turned by up to 45 degrees.
     """
+
+    card = Card(
+        family="region",
+        breaks="a thin strip",
+        keeps="everything else, and all textures",
+        guarantee="the copy comes from another place",
+        source="Li et al., CutPaste, 2021",
+    )
 
     changes_region = True
 
@@ -241,6 +268,14 @@ class CutPasteForeign(PairTransform):
     Source: after Li et al., CutPaste, CVPR 2021, with the patch of another image.
     """
 
+    card = Card(
+        family="region",
+        breaks="a small box, foreign in content",
+        keeps="everything else",
+        guarantee="the partner is another image, the box is not empty",
+        source="after Li et al., CutPaste, 2021",
+    )
+
     changes_region = True
 
     def __init__(
@@ -303,6 +338,14 @@ class PerlinBlend(PairTransform):
     Source: Zavrtanik et al., DRAEM, ICCV 2021: 2^0 to 2^5 cells at 256 pixels, threshold 0.5, the image's own share
     U(0, 0.8), turns of up to 90 degrees, textures from the Describable Textures Dataset.
     """
+
+    card = Card(
+        family="region",
+        breaks="islands of irregular outline",
+        keeps="everything else",
+        guarantee="the partner is another image, islands cover 2 % at least",
+        source="Zavrtanik et al., DRAEM, 2021",
+    )
 
     changes_region = True
 

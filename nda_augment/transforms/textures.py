@@ -8,6 +8,9 @@ from nda_augment import functional, sampling
 from nda_augment._checks import as_flag, as_fractions
 from nda_augment.sampling import Source
 from nda_augment.transforms.base import Common, NegativeTransform, Params
+from nda_augment.transforms.card import Card
+
+__all__ = ["PatchTile", "TextureResample"]
 
 Range = tuple[float, float] | float
 
@@ -38,6 +41,14 @@ class PatchTile(NegativeTransform):
     Source: Ge et al., Robust contrastive learning using negative samples with diminished semantics, NeurIPS 2021:
     sides of 16 to 72 pixels at 224.
     """
+
+    card = Card(
+        family="texture",
+        breaks="all structure beyond a tile",
+        keeps="texture within the tiles",
+        guarantee="the first tile shows another place",
+        source="Ge et al., 2021",
+    )
 
     def __init__(self, side: Range = (16 / 224, 72 / 224), same_window: bool = False, **common: Unpack[Common]) -> None:
         super().__init__(**common)
@@ -77,6 +88,14 @@ class TextureResample(NegativeTransform):
     Source: after Heitz and Neyret, High-performance by-example noise, 2018; Ge et al., NeurIPS 2021, use synthesised
     texture as negatives.
     """
+
+    card = Card(
+        family="texture",
+        breaks="all structure, without seams",
+        keeps="texture",
+        guarantee="the first window shows another place",
+        source="after Heitz and Neyret, 2018",
+    )
 
     def __init__(self, side: Range = (1 / 4, 1 / 2), **common: Unpack[Common]) -> None:
         super().__init__(**common)

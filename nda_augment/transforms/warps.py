@@ -10,6 +10,9 @@ from nda_augment import functional, sampling
 from nda_augment._checks import as_deviation, as_share
 from nda_augment.sampling import Source
 from nda_augment.transforms.base import Common, NegativeTransform, Params
+from nda_augment.transforms.card import Card
+
+__all__ = ["RandomFieldColor", "RandomFieldWarp"]
 
 
 class _RandomField(NegativeTransform):
@@ -67,6 +70,14 @@ class RandomFieldWarp(_RandomField):
     Source: inspired by Mansfield et al., Random Field Augmentations, 2023, whose values are not published.
     """
 
+    card = Card(
+        family="field",
+        breaks="shape and neighbourhood",
+        keeps="local colours",
+        guarantee="with probability one, not by construction",
+        source="inspired by Mansfield et al., 2023",
+    )
+
     def __init__(
         self,
         correlation: float = 0.15,
@@ -121,6 +132,14 @@ class RandomFieldColor(_RandomField):
 
     Source: inspired by Mansfield et al., Random Field Augmentations, 2023, whose values are not published.
     """
+
+    card = Card(
+        family="field",
+        breaks="agreement of colours across the image",
+        keeps="shape",
+        guarantee="with probability one, not by construction",
+        source="inspired by Mansfield et al., 2023",
+    )
 
     channels = 3
 

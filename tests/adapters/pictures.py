@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor
 
-from nda_augment.registry import ENTRIES
+from nda_augment.registry import NEGATIVES
 from nda_augment.transforms import NegativeTransform
 
 # The default grids of all negatives divide it, and it is not square.
 SIZE = (56, 112)
 
-IMAGE_NEGATIVES = [entry.cls for entry in ENTRIES if not entry.cls.needs_clips]
-CLIP_NEGATIVES = [entry.cls for entry in ENTRIES if entry.cls.needs_clips]
+IMAGE_NEGATIVES = [negative for negative in NEGATIVES if not negative.needs_clips]
+CLIP_NEGATIVES = [negative for negative in NEGATIVES if negative.needs_clips]
 
 
 def name_of(cls: type[NegativeTransform]) -> str:

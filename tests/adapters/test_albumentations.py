@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 import nda_augment as nda
 from nda_augment.adapters import albumentations as adapted
-from nda_augment.registry import ENTRIES
+from nda_augment.registry import NEGATIVES
 from nda_augment.transforms import NegativeTransform as CoreTransform
 from nda_augment.transforms.base import Common
 from tests.adapters.pictures import CLIP_NEGATIVES, IMAGE_NEGATIVES, SIZE, channels_of, distinct, name_of
@@ -77,7 +77,7 @@ class TestClasses:
             assert (cls.__module__, cls.__qualname__) == (adapted.__name__, negative.__name__)
 
     def test_clips_are_the_only_negatives_left_out(self) -> None:
-        assert {entry.cls for entry in ENTRIES} == {*IMAGE_NEGATIVES, *CLIP_NEGATIVES}
+        assert set(NEGATIVES) == {*IMAGE_NEGATIVES, *CLIP_NEGATIVES}
         assert not any(hasattr(adapted, name_of(negative)) for negative in CLIP_NEGATIVES)
 
     @pytest.mark.parametrize("negative", IMAGE_NEGATIVES, ids=name_of)

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 import nda_augment as nda
 from nda_augment.adapters import functional
 from nda_augment.adapters.functional import NDA
-from nda_augment.registry import ENTRIES
+from nda_augment.registry import NEGATIVES
 from tests.adapters.pictures import SIZE, distinct
 
 PAGE = Path(__file__).parents[2] / "docs" / "adapters" / "functional.md"
-WORDS = [entry.word for entry in ENTRIES if not entry.cls.needs_clips]
+WORDS = [negative.word for negative in NEGATIVES if not negative.needs_clips]
 
 
 def generator(seed: int = 3) -> torch.Generator:

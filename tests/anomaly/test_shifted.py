@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import nda_augment as nda
-from nda_augment.anomaly import ShiftDetector, Training, Turn, rotations, simclr_views
+from nda_augment.anomaly import ShiftDetector, Training, rotations, simclr_views
 from nda_augment.losses.one_class import csi, uniclr
 from tests.anomaly.conftest import stripes
 
@@ -153,4 +153,4 @@ def test_arguments_are_checked(options, error, message) -> None:
 
 
 def test_shifts_may_be_one_turn() -> None:
-    assert build(shifts=[Turn(2)]).classify.out_features == 2
+    assert build(shifts=[nda.Turn(2)]).classify.out_features == 2

@@ -9,7 +9,7 @@ import nda_augment as nda
 from nda_augment.auditing.measuring.encoder import train_encoder
 from nda_augment.auditing.rendering.wording import looked_at
 from nda_augment.auditing.run import choose
-from nda_augment.registry import ENTRIES
+from nda_augment.registry import NEGATIVES
 from tests.auditing.data import digits, textures
 
 
@@ -163,7 +163,7 @@ def test_the_whole_registry_is_tried_and_what_does_not_fit_is_named():
     words, skipped = choose(None, photographs(8, 1, 16))
     assert set(skipped) == {"randomfieldcolor"}
     assert "channels" in skipped["randomfieldcolor"]
-    images = [entry.word for entry in ENTRIES if not entry.cls.needs_clips]
+    images = [negative.word for negative in NEGATIVES if not negative.needs_clips]
     assert set(words) | set(skipped) == set(images)
 
 

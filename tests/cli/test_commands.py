@@ -11,7 +11,7 @@ from examples.common.photographs import load_photographs
 from nda_augment import cli, doctor
 from nda_augment._version import __version__
 from nda_augment.cli import app, shell
-from nda_augment.registry import ENTRIES
+from nda_augment.registry import NEGATIVES
 
 PNG = b"\x89PNG\r\n"
 
@@ -127,13 +127,15 @@ def test_policies_lists_the_registry():
     assert result.exit_code == 0
     lines = [line.split("\t") for line in result.stdout.splitlines()]
     assert lines[0] == ["word", "family", "arguments", "breaks", "keeps"]
-    assert [line[0] for line in lines[1:]] == [entry.word for entry in ENTRIES]
-    assert lines[1][:3] == ["jigsaw", "patch", "grid=2x2"]
+    assert [line[0] for line in lines[1:]] == [negative.word for negative in NEGATIVES]
+    jigsaw = next(line for line in lines if line[0] == "jigsaw")
+    assert jigsaw[1] == "patch"
+    assert jigsaw[2].startswith("grid=2x2, ")
 
 
 def test_policies_of_a_family():
     rows = json.loads(run("policies", "--family", "pair", "--json").stdout)
-    assert [row["word"] for row in rows] == [entry.word for entry in ENTRIES if entry.family == "pair"]
+    assert [row["word"] for row in rows] == [negative.word for negative in NEGATIVES if negative.card.family == "pair"]
     assert rows[0]["guarantee"] == "the partner is another image"
     result = run("policies", "--family", "pears")
     assert result.exit_code == 1

@@ -74,7 +74,7 @@ def strangeness_of(real: Tensor, side: int) -> Callable[[Tensor], Tensor]:
         squares = F.conv2d(images, filters, -shift, stride=side).square().sum(1).flatten(1)
         return squares.clamp(min=_LEAST_EDGE).log()
 
-    deviation, centre = torch.std_mean(distances(real.unflatten(1, (-1, side, side))))
+    deviation, centre = torch.std_mean(distances(real.view(len(real), -1, side, side)))
 
     def strangeness(images: Tensor) -> Tensor:
         return ((distances(images) - centre).abs() / deviation.clamp(min=_LEAST_EDGE)).amax(1)
