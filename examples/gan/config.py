@@ -103,7 +103,7 @@ class Optimization:
 class Augmentation:
     """Negatives; and the usual augmentations, which the discriminator's images go through after them."""
 
-    apply_nda: bool = True
+    apply_nda: bool = False  # the plain GAN: see docs/results/gan.md
     nda_policy: str = "jigsaw"  # also without apply_nda it says which negatives the logged gap is measured on
     nda_source: str = "transform"  # or images: negatives are the undesired images at nda_path
     nda_path: str = ""  # a folder or an .npz
@@ -179,6 +179,7 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
             range, two do not go together, or the file cannot be read.
     """
     config = settings.load(Config, path, overrides)
+    _check_used(config, overrides)
     _check_values(config)
     _check_model(config)
     _check_losses(config)
@@ -190,6 +191,16 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
 def save(config: Config, path: Path) -> None:
     """Write a config as the YAML file that :func:`load` reads."""
     path.write_text(settings.to_yaml(config))
+
+
+def _check_used(config: Config, overrides: Sequence[str]) -> None:
+    named = [word.partition("=")[0].strip() for word in overrides]
+    idle = [name for name in named if name.startswith(("AUG.nda_", "LOSS.nda_"))]
+    if idle and not config.AUG.apply_nda and "AUG.apply_nda" not in named:
+        raise ConfigError(
+            f"{idle[0]} changes nothing in a GAN without negatives; add AUG.apply_nda=true for negatives, or "
+            "AUG.apply_nda=false if none are wanted"
+        )
 
 
 def _check_values(config: Config) -> None:

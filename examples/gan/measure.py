@@ -37,20 +37,20 @@ from examples.gan.negatives import Negatives
 from nda_augment._files import load_checkpoint, save_checkpoint, write_text
 
 CONFIG = Path(__file__).parent / "configs" / "cifar10-small.yaml"
-PLAIN = "AUG.apply_nda=false"
+PLAIN, NDA = "AUG.apply_nda=false", "AUG.apply_nda=true"
 RESULT = "result.json"
 STAGE = {"step": int, "images": torch.Tensor}
 Result = dict[str, Any]
 
 ARMS: dict[str, list[str]] = {
     "plain": [PLAIN],
-    **{name: [f"AUG.nda_policy={name}"] for name in ("jigsaw", "stitch", "cutout", "cutmix", "mixup")},
-    "mixture": ["AUG.nda_policy='jigsaw,stitch,cutout,cutmix,mixup'"],
-    "jigsaw-0.5": ["LOSS.nda_fake_weight=0.5"],
-    "jigsaw-0.75": ["LOSS.nda_fake_weight=0.75"],
-    "jigsaw-replace": ["LOSS.nda_mode=replace"],
+    **{name: [NDA, f"AUG.nda_policy={name}"] for name in ("jigsaw", "stitch", "cutout", "cutmix", "mixup")},
+    "mixture": [NDA, "AUG.nda_policy='jigsaw,stitch,cutout,cutmix,mixup'"],
+    "jigsaw-0.5": [NDA, "LOSS.nda_fake_weight=0.5"],
+    "jigsaw-0.75": [NDA, "LOSS.nda_fake_weight=0.75"],
+    "jigsaw-replace": [NDA, "LOSS.nda_mode=replace"],
     "plain-hinge": [PLAIN, "LOSS.adv_loss=hinge"],
-    "jigsaw-hinge": ["LOSS.adv_loss=hinge"],
+    "jigsaw-hinge": [NDA, "LOSS.adv_loss=hinge"],
 }
 
 

@@ -13,6 +13,7 @@ TINY = [
     "MODEL.g_ema_start=2",
     "OPTIMIZATION.batch_size=6",
     "OPTIMIZATION.total_steps=8",
+    "AUG.apply_nda=true",
     "AUG.nda_policy=jigsaw,stitch,cutout",
     "RUN.accelerator=cpu",
     "RUN.print_freq=2",

@@ -10,12 +10,24 @@ PROJECTED = ["MODEL.g_cond_mtd=cBN", "MODEL.d_cond_mtd=PD"]
 
 
 def test_defaults_and_overrides():
-    settings = config.load(None, ["RUN.seed=7", "LOSS.nda_fake_weight=0.5", "AUG.nda_policy=jigsaw,stitch:2"])
+    negatives = ["AUG.apply_nda=true", "LOSS.nda_fake_weight=0.5", "AUG.nda_policy=jigsaw,stitch:2"]
+    settings = config.load(None, ["RUN.seed=7", *negatives])
     assert (settings.RUN.seed, settings.fake_weight, settings.AUG.nda_policy) == (7, 0.5, "jigsaw,stitch:2")
     expected = asdict(Config())
     expected["RUN"]["seed"], expected["LOSS"]["nda_fake_weight"] = 7, 0.5
-    expected["AUG"]["nda_policy"] = "jigsaw,stitch:2"
+    expected["AUG"] |= {"apply_nda": True, "nda_policy": "jigsaw,stitch:2"}
     assert settings.to_dict() == expected
+
+
+def test_the_default_is_the_plain_gan():
+    assert (Config().AUG.apply_nda, Config().fake_weight) == (False, 1)
+
+
+@pytest.mark.parametrize("word", ["AUG.nda_policy=stitch", "LOSS.nda_fake_weight=0.5"])
+def test_what_changes_nothing_is_no_setting(word):
+    with pytest.raises(ConfigError, match=f"{word.partition('=')[0]} changes nothing .* add AUG.apply_nda=true"):
+        config.load(None, [word])
+    assert config.load(None, [word, "AUG.apply_nda=false"]).fake_weight == 1
 
 
 def test_without_negatives_lambda_is_one():
@@ -95,7 +107,7 @@ def test_shipped_configs_are_valid(path):
 )
 def test_mistakes_are_named(word, message):
     with pytest.raises(ConfigError, match=message):
-        config.load(None, [word])
+        config.load(None, ["AUG.apply_nda=true", word])
 
 
 @pytest.mark.parametrize(
@@ -110,7 +122,7 @@ def test_mistakes_are_named(word, message):
         (["MODEL.apply_attn=true", "MODEL.backbone=deep_conv"], "not with deep_conv"),
         (["MODEL.backbone=deep_conv", "MODEL.apply_d_sn=false", "LOSS.apply_gp=true"], "which batch norm mixes"),
         (["LOSS.nda_adaptive=true", "LOSS.nda_schedule_delay=9"], "both say what λ is"),
-        (["LOSS.nda_adaptive=true", "LOSS.nda_adaptive_lowest=0.5"], "weights must be in order"),
+        (["LOSS.nda_adaptive=true", "LOSS.nda_adaptive_lowest=0.8"], "weights must be in order"),
         (["LOSS.adv_loss=rumi_softplus", "AUG.apply_nda=false"], "needs AUG.apply_nda=true"),
         (["LOSS.adv_loss=rumi_softplus", "LOSS.nda_mode=replace"], "not with λ"),
         (["LOSS.adv_loss=rumi_wasserstein", "LOSS.rumi_negative_weight=3"], "must be below positive_weight"),
@@ -121,7 +133,7 @@ def test_mistakes_are_named(word, message):
 )
 def test_settings_that_do_not_go_together_are_named(words, message):
     with pytest.raises(ConfigError, match=message):
-        config.load(None, words)
+        config.load(None, ["AUG.apply_nda=true", *words])
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ class TestClassifier:
 @pytest.fixture(scope="module")
 def digits():
     """A judge of digits, their negatives jigsaws."""
-    words = ["DATA.name=digits", "AUG.nda_policy=jigsaw", "RUN.seed=3"]
+    words = ["DATA.name=digits", "AUG.apply_nda=true", "AUG.nda_policy=jigsaw", "RUN.seed=3"]
     return evaluate.Judge(config.load(None, words), classifier_epochs=4)
 
 

@@ -12,7 +12,7 @@ def rand(*shape, seed):
 
 
 def objective(*words):
-    return objective_of(config.load(None, list(words)))
+    return objective_of(config.load(None, ["AUG.apply_nda=true", *words]))
 
 
 @pytest.mark.parametrize("kind", ["softplus", "hinge", "least_squares", "wasserstein"])
