@@ -22,6 +22,7 @@ from examples.anomaly.metrics import MEASURES, Measures
 from examples.anomaly.protocols import one_class
 from examples.common import data
 from examples.common.data import labels_of
+from examples.common.runs import command
 from examples.common.settings import ConfigError
 
 console = Console()
@@ -65,17 +66,15 @@ def table(measures: dict[int, Measures], title: str) -> Table:
     return grid
 
 
+@command
 def main(
     overrides: Annotated[list[str] | None, typer.Argument(help="SECTION.key=value, such as RUN.seed=1")] = None,
     path: Annotated[Path, typer.Option("--config", help="A YAML file")] = DIGITS,
     normal: Annotated[list[int] | None, typer.Option(help="Normal classes, one run each; all without")] = None,
 ) -> None:
     """Learn one class, tell the others from it."""
-    try:
-        settings = config.load(path, overrides or ())
-        measures = run(settings, normal or ())
-    except ConfigError as error:
-        raise typer.BadParameter(str(error)) from error
+    settings = config.load(path, overrides or ())
+    measures = run(settings, normal or ())
     console.print(table(measures, f"{settings.MODEL.detector}, negatives: {settings.AUG.negatives}"))
     console.print(f"Scores and pictures are in {settings.RUN.save_dir}", soft_wrap=True)
 

@@ -5,7 +5,6 @@ negatives as outliers (out-of-distribution only). Every run leaves one file in `
 not repeated, so the command may be stopped and started again; in the end ``PROTOCOL.md`` there holds the table.
 """
 
-import json
 import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,8 +23,9 @@ from examples.anomaly.metrics import MEASURES, Measures
 from examples.anomaly.protocols import corrupted, one_class, out_of_distribution, photographs
 from examples.common import data
 from examples.common.data import Data, Images
+from examples.common.runs import command, once
 from examples.common.settings import ConfigError
-from nda_augment._files import write_text
+from examples.common.tables import markdown, spread
 
 console = Console(emoji=False)  # "classes:jigsaw:" would lose its jigsaw
 Row = dict[str, Measures]
@@ -96,18 +96,15 @@ def settings_of(path: Path, overrides: Sequence[str], arm: str, seed: int) -> tu
 def table(rows: Mapping[str, Sequence[Row]], measures: Sequence[str] = MEASURES) -> str:
     """Markdown: a table for each measure, mean ± standard deviation over seeds, anomalies as positives."""
     columns = list(next(iter(rows.values()))[0])
-    lines = []
+    tables = []
     for measure in measures:
-        lines += [
-            f"| {measure} %, anomalies positive | {' | '.join(columns)} | mean |",
-            "|" + "---|" * (len(columns) + 2),
-        ]
+        rows_of = []
         for arm, by_seed in rows.items():
             values = [[row[column][measure] for column in columns] for row in by_seed]
-            cells = [_spread(each) for each in (*zip(*values, strict=True), [statistics.mean(row) for row in values])]
-            lines.append(f"| {arm} | {' | '.join(cells)} |")
-        lines.append("")
-    return "\n".join(lines)
+            cells = [spread(each, 1) for each in (*zip(*values, strict=True), [statistics.mean(row) for row in values])]
+            rows_of.append([arm, *cells])
+        tables.append(markdown([f"{measure} %, anomalies positive", *columns, "mean"], rows_of))
+    return "\n".join(tables)
 
 
 def _one_class(arm: str, settings: Config, training: Images, test: Images, normal: int) -> dict[str, Row]:
@@ -139,28 +136,16 @@ def _file(folder: Path, name: str) -> Path:
 
 
 def _once(file: Path, settings: Config, run: Any, *arguments: Any) -> dict[str, Row]:
-    """What a run found, from its file if it has one; the file is written when it is done, whole."""
-    # As JSON has them: where the results lie is no part of what they are.
+    """What a run found, from its file if it has one."""
+    # Where the results lie is no part of what they are.
     given = {**settings.to_dict(), "RUN": {"seed": settings.RUN.seed}}
-    if file.exists():
-        saved = json.loads(file.read_text())
-        if saved["config"] != given:
-            raise ConfigError(f"{file} holds a run with other settings; choose another RUN.save_dir, or remove it")
-        found: dict[str, Row] = saved["results"]
-        return found
-    found = run(*arguments)
-    write_text(json.dumps({"config": given, "results": found}, indent=1) + "\n", file)
+    found: dict[str, Row] = once(file, given, lambda: run(*arguments))
     console.print(f"{file.stem}: " + ", ".join(f"{arm} {_summary(row)}" for arm, row in found.items()))
     return found
 
 
 def _summary(row: Row) -> str:
     return f"{statistics.mean(measures['AUROC'] for measures in row.values()):.1f}"
-
-
-def _spread(values: Sequence[float]) -> str:
-    mean = f"{statistics.mean(values):.1f}"
-    return f"{mean} ± {statistics.stdev(values):.1f}" if len(values) > 1 else mean
 
 
 def _parse_outside(words: Sequence[str]) -> Iterator[tuple[str, Path]]:
@@ -171,6 +156,7 @@ def _parse_outside(words: Sequence[str]) -> Iterator[tuple[str, Path]]:
         yield name, Path(file)
 
 
+@command
 def main(
     protocol: Annotated[Protocol, typer.Argument()],
     overrides: Annotated[list[str] | None, typer.Argument(help="SECTION.key=value, the same for all runs")] = None,
@@ -181,13 +167,10 @@ def main(
     outside: Annotated[list[str] | None, typer.Option(help="ood: name=file.npz; may be repeated")] = None,
 ) -> None:
     """Compare detectors and negatives."""
-    try:
-        arms = arm or ["density:none", "csi:none", "csi:rotation"]
-        others = dict(_parse_outside(outside or ()))
-        rows = compare(protocol, path, overrides or (), arms, range(seeds), normal or [0], others)
-        folder = Path(config.load(path, overrides or ()).RUN.save_dir)
-    except ConfigError as error:
-        raise typer.BadParameter(str(error)) from error
+    arms = arm or ["density:none", "csi:none", "csi:rotation"]
+    others = dict(_parse_outside(outside or ()))
+    rows = compare(protocol, path, overrides or (), arms, range(seeds), normal or [0], others)
+    folder = Path(config.load(path, overrides or ()).RUN.save_dir)
     text = table(rows)
     (folder / f"{protocol.value}.md").write_text(text)
     print(text)

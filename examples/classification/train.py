@@ -6,7 +6,7 @@ that helps by itself, that loss without negatives. Runs take seconds and keep no
 """
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, cast
@@ -24,6 +24,8 @@ from examples.common import data
 from examples.common.corruptions import CORRUPTIONS, STRENGTHS, corrupt
 from examples.common.data import Data, Epoch, Images, labels_of
 from examples.common.randomness import generator, seeded
+from examples.common.runs import command
+from examples.common.tables import markdown, spread
 
 ARMS = ("plain", "uniform", "distance", "supcon", "contrastive")
 console = Console()
@@ -116,11 +118,9 @@ def normalize(images: Tensor) -> Tensor:
 
 def table(measured: dict[str, list[Measures]]) -> str:
     """Markdown: mean and standard deviation over the seeds, a row for each measure."""
-    lines = [f"| accuracy in % | {' | '.join(measured)} |", "|" + "---|" * (1 + len(measured))]
-    for name in next(iter(measured.values()))[0]:
-        cells = [_spread([measures[name] for measures in runs]) for runs in measured.values()]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    names = next(iter(measured.values()))[0]
+    rows = [[name, *(spread([measures[name] for measures in runs]) for runs in measured.values())] for name in names]
+    return markdown(["accuracy in %", *measured], rows)
 
 
 def _batches(training: Images, settings: Settings) -> Iterator[tuple[Tensor, Tensor, int]]:
@@ -129,11 +129,7 @@ def _batches(training: Images, settings: Settings) -> Iterator[tuple[Tensor, Ten
         yield from (batches[place] for place in range(len(batches)))
 
 
-def _spread(values: Sequence[float]) -> str:
-    mean = f"{statistics.mean(values):.2f}"
-    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
-
-
+@command
 def main(
     path: Annotated[Path | None, typer.Option("--data", help="An .npz with labels; digits without one")] = None,
     size: Annotated[int, typer.Option(help="Side of the images")] = 16,

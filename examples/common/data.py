@@ -18,19 +18,29 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from examples.common.randomness import batch_indices, generator
+from examples.common.settings import ConfigError, Section, at_least, one_of, share
+
+SOURCES = ("digits", "folder", "npz", "sheets", "cifar10")
 
 
 @dataclass
-class Data:
+class Data(Section):
     """Which images. Every source ends as ``(N, C, img_size, img_size)`` uint8, held in memory."""
 
-    name: str = "digits"  # digits, folder, npz, sheets or cifar10
+    name: str = one_of("digits", SOURCES)
     path: str = ""  # of the folder, the .npz, the sheets, or where CIFAR-10 lies or is downloaded to
     test_path: str = ""  # folder, npz, sheets: where the test images are; without it a part of the others is held out
-    img_size: int = 16
-    holdout: float = 0.25  # share of the images that is kept out of training, where there are no test images
-    limit: int = 0  # learn from this many training images; 0 for all
+    img_size: int = at_least(16, 8)
+    holdout: float = share(0.25, whole=False)  # share of the images kept out of training, where no test images are
+    limit: int = at_least(0, 0)  # learn from this many training images; 0 for all
     skip_unreadable: bool = False  # folder: leave files out that cannot be read, and say which; else they are an error
+
+    def check(self) -> None:
+        """Refuse a path where there is none to read, and none where there is."""
+        if self.name != "digits" and not self.path:
+            raise ConfigError(f"DATA.name={self.name} needs DATA.path")
+        if self.test_path and self.name not in ("folder", "npz", "sheets"):
+            raise ConfigError(f"DATA.test_path is of folder, npz or sheets; {self.name} has no use for it")
 
 
 @dataclass(frozen=True)
@@ -77,7 +87,7 @@ def load(settings: Data) -> tuple[Images, Images]:
     out the same. CIFAR-10 has test images of its own.
 
     Raises:
-        ValueError: If the images cannot be read, or the folders of ``path`` and ``test_path`` name other classes.
+        ConfigError: If the images cannot be read, or the folders of ``path`` and ``test_path`` name other classes.
     """
     training = read(settings)
     if settings.name == "cifar10":
@@ -85,7 +95,7 @@ def load(settings: Data) -> tuple[Images, Images]:
     elif settings.test_path:
         test = read(replace(settings, path=settings.test_path))
         if test.names != training.names:
-            raise ValueError(
+            raise ConfigError(
                 f"the classes in DATA.test_path={settings.test_path} are {', '.join(test.names)}, "
                 f"those in DATA.path={settings.path} are {', '.join(training.names)}"
             )
@@ -94,7 +104,7 @@ def load(settings: Data) -> tuple[Images, Images]:
         kept = round(len(order) * (1 - settings.holdout))
         training, test = training[order[:kept]], training[order[kept:]]
     if settings.limit > len(training):
-        raise ValueError(f"DATA.limit={settings.limit} is more than the {len(training)} training images that there are")
+        raise ConfigError(f"DATA.limit={settings.limit} is more than the {len(training)} training images")
     return training[torch.arange(settings.limit)] if settings.limit else training, test
 
 
@@ -113,10 +123,12 @@ def labels_of(data: Images) -> Tensor:
     """The labels ``(N,)`` of images that need some.
 
     Raises:
-        ValueError: If they have none.
+        ConfigError: If they have none.
     """
     if data.labels is None:
-        raise ValueError("evaluation needs labels: give each class of a folder a sub-folder, an .npz an array 'labels'")
+        raise ConfigError(
+            "evaluation needs labels: give each class of a folder a sub-folder, an .npz an array 'labels'"
+        )
     return data.labels
 
 
@@ -156,7 +168,7 @@ class Epoch(Dataset[tuple[Tensor, Tensor, int]]):
 def check_batch(data: Sized, batch_size: int) -> None:
     """Refuse a batch that is larger than the data."""
     if len(data) < batch_size:
-        raise ValueError(
+        raise ConfigError(
             f"{len(data)} training images do not fill a batch of {batch_size}; lower OPTIMIZATION.batch_size"
         )
 
@@ -178,16 +190,16 @@ def _npz(settings: Data) -> Images:
     """``images`` as ``(N, H, W, C)`` or ``(N, H, W)`` uint8, and ``labels`` as ``(N,)`` integers if there are any."""
     with np.load(settings.path, allow_pickle=False) as file:
         if "images" not in file:
-            raise ValueError(f"{settings.path} has no array 'images', only {', '.join(file.files) or 'nothing'}")
+            raise ConfigError(f"{settings.path} has no array 'images', only {', '.join(file.files) or 'nothing'}")
         pixels = file["images"]
         labels = torch.from_numpy(file["labels"]).long() if "labels" in file else None
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or pixels.shape[3:] not in ((), (1,), (3,)):
-        raise ValueError(
+        raise ConfigError(
             f"'images' in {settings.path} must be uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3), "
             f"got {pixels.dtype} {pixels.shape}"
         )
     if labels is not None and labels.shape != pixels.shape[:1]:
-        raise ValueError(f"'labels' in {settings.path} must be one per image, got {tuple(labels.shape)}")
+        raise ConfigError(f"'labels' in {settings.path} must be one per image, got {tuple(labels.shape)}")
     images = torch.from_numpy(pixels.reshape(*pixels.shape[:3], -1)).permute(0, 3, 1, 2)
     return Images(_fit(images, settings.img_size), labels)
 
@@ -212,14 +224,14 @@ def _sheets(settings: Data) -> Images:
     root = Path(settings.path)
     paths = sorted([*root.glob("train_*.webp"), *root.glob("train_*.png")])
     if not paths or not (root / "labels.npz").is_file():
-        raise ValueError(f"DATA.path={settings.path} needs sheets train_*.webp or train_*.png, and labels.npz")
+        raise ConfigError(f"DATA.path={settings.path} needs sheets train_*.webp or train_*.png, and labels.npz")
     with np.load(root / "labels.npz", allow_pickle=False) as file:
         labels = torch.from_numpy(file["train"]).long()
     sheets = [_read(path)[0] for path in paths]
     pixels = sum(sheet[0].numel() for sheet in sheets)
     side = math.isqrt(pixels // len(labels))
     if pixels != len(labels) * side**2 or any(length % side for sheet in sheets for length in sheet.shape[1:]):
-        raise ValueError(f"the sheets in {root} cannot be cut into {len(labels)} square tiles, as labels.npz has it")
+        raise ConfigError(f"the sheets in {root} cannot be cut into {len(labels)} square tiles, as labels.npz has it")
     tiles = [sheet.unfold(1, side, side).unfold(2, side, side).permute(1, 2, 0, 3, 4).flatten(0, 1) for sheet in sheets]
     return Images(_fit(torch.cat(tiles), settings.img_size), labels)
 
@@ -228,7 +240,7 @@ def _folder(settings: Data) -> Images:
     """All image files below ``path``; if each lies in a sub-folder, the sub-folders' names are the classes."""
     root = Path(settings.path)
     if not root.is_dir():
-        raise ValueError(f"DATA.path={settings.path} is not a folder")
+        raise ConfigError(f"DATA.path={settings.path} is not a folder")
     endings = Image.registered_extensions()
     paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in endings)
 
@@ -245,7 +257,7 @@ def _folder(settings: Data) -> Images:
             raise UnreadableImagesError(f"{report}. Mend or remove them, or set DATA.skip_unreadable=true")
         warnings.warn(f"{report}. They are left out", stacklevel=2)
     if not images:
-        raise ValueError(f"no readable image in {root}; files are known by their endings, such as .png or .jpg")
+        raise ConfigError(f"no readable image in {root}; files are known by their endings, such as .png or .jpg")
 
     classes = [path.relative_to(root).parts[0] for path in read if path.parent != root]
     loose = [path.name for path in read if path.parent == root]

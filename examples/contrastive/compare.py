@@ -7,7 +7,6 @@ repeated until it is done; then ``comparison.md`` in that folder holds the table
 
 import multiprocessing
 import re
-import statistics
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from examples.common.settings import ConfigError
+from examples.common.runs import command
+from examples.common.tables import markdown, spread
 from examples.contrastive import config
 from examples.contrastive.config import DIGITS, Config
 from examples.contrastive.train import Results, train
@@ -58,28 +58,19 @@ def compare(path: Path, overrides: Sequence[str], arms: dict[str, str], seeds: S
 def table(runs: Runs) -> str:
     """Markdown: mean and standard deviation over the seeds, the difference to plain seed by seed, and each value."""
     seeds = sorted(next(iter(runs.values())))
-    lines = [
-        f"| arm | {' | '.join(f'{measure} mean ± sd | − plain' for measure in MEASURES)} | "
-        + " | ".join(f"{measure}, seeds {', '.join(map(str, seeds))}" for measure in MEASURES)
-        + " |",
-        "|" + "---|" * (1 + 3 * len(MEASURES)),
-    ]
+    head = ["arm", *(word for measure in MEASURES for word in (f"{measure} mean ± sd", "− plain"))]
+    head += [f"{measure}, seeds {', '.join(map(str, seeds))}" for measure in MEASURES]
+    rows = []
     for arm, by_seed in runs.items():
         cells, each = [arm], []
         for measure in MEASURES:
             values = [100 * by_seed[seed][measure] for seed in seeds]
             plain = [100 * runs[PLAIN][seed][measure] for seed in seeds] if PLAIN in runs else values
             apart = [value - other for value, other in zip(values, plain, strict=True)]
-            cells += [spread(values), "" if arm == PLAIN or PLAIN not in runs else spread(apart, "+")]
+            cells += [spread(values), "" if arm == PLAIN or PLAIN not in runs else spread(apart, sign="+")]
             each.append(", ".join(f"{value:.2f}" for value in values))
-        lines.append(f"| {' | '.join(cells + each)} |")
-    return "\n".join(lines) + "\n"
-
-
-def spread(values: Sequence[float], sign: str = "") -> str:
-    """Mean ± sample standard deviation; the mean alone of a single value."""
-    mean = f"{statistics.mean(values):{sign}.2f}"
-    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
+        rows.append(cells + each)
+    return markdown(head, rows)
 
 
 def settings_of(path: Path, overrides: Sequence[str], arm: str, policy: str, seed: int) -> Config:
@@ -104,6 +95,7 @@ def parse_arms(words: Sequence[str]) -> dict[str, str]:
     return arms
 
 
+@command
 def main(
     overrides: Annotated[list[str] | None, typer.Argument(help="SECTION.key=value, the same for all runs")] = None,
     path: Annotated[Path, typer.Option("--config", help="A YAML file")] = DIGITS,
@@ -112,10 +104,7 @@ def main(
     workers: Annotated[int, typer.Option(help="How many runs at a time")] = 1,
 ) -> None:
     """Compare training with several negatives, and without."""
-    try:
-        runs = compare(path, overrides or (), parse_arms(arm or [PLAIN, "jigsaw"]), range(seeds), workers)
-    except ConfigError as error:
-        raise typer.BadParameter(str(error)) from error
+    runs = compare(path, overrides or (), parse_arms(arm or [PLAIN, "jigsaw"]), range(seeds), workers)
     text = table(runs)
     written = Path(config.load(path, overrides or ()).RUN.save_dir) / "comparison.md"
     written.write_text(text)

@@ -9,7 +9,8 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -19,19 +20,21 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 
 from examples.common import data
-from examples.common import settings as sections
 from examples.common.data import Images, labels_of
-from examples.common.settings import ConfigError
+from examples.common.runs import DivergedError, check_finite, check_same_run, command, hold
+from examples.common.settings import differences, flat
 from examples.contrastive import config, methods
 from examples.contrastive.config import DIGITS, Config
 from examples.contrastive.evaluate import KNNAccuracy, embed, knn_accuracy, linear_accuracy
-from nda_augment._files import save_checkpoint, sweep, write_text
+from nda_augment._files import load_checkpoint, save_checkpoint, write_text
 
 CHECKPOINT = "checkpoint.ckpt"
 RESULTS = "results.json"
+STATE = {"state_dict": dict, "optimizer_states": list, "epoch": int, "global_step": int}
 # What may change between the parts of a run; everything else would make it another run.
 FREE = ("EVAL.", "RUN.save_dir", "RUN.accelerator", "RUN.threads", "RUN.print_freq", "RUN.progress")
 console = Console()
@@ -43,8 +46,22 @@ class AtomicCheckpoints(TorchCheckpointIO):
     """Writes checkpoints so that the file at the path is always a whole one."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        check_finite({"the state": checkpoint}, checkpoint["global_step"])
         save_checkpoint(checkpoint, Path(path))
+
+    def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        return load_checkpoint(Path(path), STATE)
+
+
+class FiniteLoss(Callback):
+    """Stops a run at the first loss that is not finite; with float16 the scaler leaves such steps out."""
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
+        if trainer.precision != "16-mixed" and not outputs["loss"].isfinite():
+            raise DivergedError(
+                f"at step {trainer.global_step} the loss is {outputs['loss'].item()}. The last checkpoint is from "
+                "before; lower OPTIMIZATION.lr and start a new run"
+            )
 
 
 def train(settings: Config) -> Results:
@@ -61,13 +78,13 @@ def train(settings: Config) -> Results:
         ConfigError: If the folder holds a run with other settings.
         ValueError: If the data cannot be read, or do not fill one batch.
     """
-    finished = prepare(settings, config.load)
-    if finished:
-        return finished
-    training, test = data.load_rgb(settings.DATA)
-    method = methods.make(settings, training)
-    watch = KNNAccuracy(training, test, settings.EVAL)
-    return fit(settings, method, watch, lambda: evaluate(method, training, test, settings))
+    with prepared(settings) as finished:
+        if finished:
+            return finished
+        training, test = data.load_rgb(settings.DATA)
+        method = methods.make(settings, training)
+        watch = KNNAccuracy(training, test, settings.EVAL)
+        return fit(settings, method, watch, lambda: evaluate(method, training, test, settings))
 
 
 def fit(settings: Config, method: LightningModule, watch: Callback, evaluate: Callable[[], Results]) -> Results:
@@ -81,7 +98,7 @@ def fit(settings: Config, method: LightningModule, watch: Callback, evaluate: Ca
     bar = [RichProgressBar()] if settings.RUN.progress else []
     saved, started = folder / CHECKPOINT, time.perf_counter()
     with quiet():
-        trainer = make_trainer(settings, [watch, checkpoints, *bar])
+        trainer = make_trainer(settings, [watch, FiniteLoss(), checkpoints, *bar])
         trainer.fit(method, ckpt_path=saved if saved.exists() else None, weights_only=True)
         results: Results = {"epochs": trainer.current_epoch, "seconds": round(time.perf_counter() - started, 1)}
         if trainer.is_global_zero:
@@ -118,32 +135,30 @@ def evaluate(method: methods.Contrastive, training: Images, test: Images, settin
     return {"knn": knn, "linear": linear}
 
 
-def prepare(settings: Config, load: Callable[[Path], Any]) -> Results | None:
-    """Make the run's folder and write down its settings, which ``load`` reads; return its results if it is finished.
+@contextmanager
+def prepared(settings: Config) -> Iterator[Results | None]:
+    """Hold the run's folder and write down its settings; give its results if it is finished.
 
     Raises:
         ConfigError: If the folder holds a run with other settings.
+        InUseError: If another process runs there.
     """
     folder = Path(settings.RUN.save_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    written = folder / "config.yaml"
-    if (folder / CHECKPOINT).exists():
-        differing = sections.differences(settings, load(written))
-        other = [f"{key} ({how})" for key, how in differing.items() if not key.startswith(FREE)]
-        if other:
-            raise ConfigError(
-                f"{folder} holds a run with other settings: {', '.join(other)}. "
-                "Choose another RUN.save_dir, or remove that folder"
-            )
-        if (folder / RESULTS).exists() and not any(key.startswith("EVAL.") for key in differing):
-            console.print(f"{folder}: finished already")
-            results: Results = json.loads((folder / RESULTS).read_text())
-            return results
-        console.print(f"{folder}: going on from {CHECKPOINT}")
-    sweep(folder / CHECKPOINT)
-    (folder / RESULTS).unlink(missing_ok=True)
-    write_text(sections.to_yaml(settings), written)
-    return None
+    # Of several processes the first has the folder, and starts the others.
+    with hold(folder / CHECKPOINT) if getattr(rank_zero_only, "rank", 0) == 0 else nullcontext():
+        written = folder / "config.yaml"
+        if (folder / CHECKPOINT).exists():
+            now, earlier = flat(settings), flat(type(settings).load(written))
+            check_same_run(folder, earlier, now, FREE)
+            load_checkpoint(folder / CHECKPOINT, STATE)
+            if (folder / RESULTS).exists() and not any(key.startswith("EVAL.") for key in differences(now, earlier)):
+                console.print(f"{folder}: finished already")
+                yield json.loads((folder / RESULTS).read_text())
+                return
+            console.print(f"{folder}: going on from {CHECKPOINT}")
+        (folder / RESULTS).unlink(missing_ok=True)
+        settings.save(written)
+        yield None
 
 
 class quiet(warnings.catch_warnings):  # noqa: N801  # a context manager
@@ -164,16 +179,18 @@ class quiet(warnings.catch_warnings):  # noqa: N801  # a context manager
             warnings.filterwarnings("ignore", f".*{advice}")
 
 
+@command
 def main(
     overrides: Annotated[list[str] | None, typer.Argument(help="SECTION.key=value, such as RUN.seed=1")] = None,
     path: Annotated[Path, typer.Option("--config", help="A YAML file")] = DIGITS,
 ) -> None:
     """Learn features, or go on with a run that was stopped, and evaluate them."""
-    try:
-        settings = config.load(path, overrides or ())
-        results = train(settings)
-    except ConfigError as error:
-        raise typer.BadParameter(str(error)) from error
+    settings = config.load(path, overrides or ())
+    say(train(settings), settings)
+
+
+def say(results: Results, settings: Config) -> None:
+    """Say what a run found, and where it is."""
     if "linear" in results:
         console.print(f"kNN {results['knn']:.1%}, linear {results['linear']:.1%}")
         console.print(f"Logs, checkpoint and results are in {settings.RUN.save_dir}")

@@ -4,144 +4,142 @@ Sections and keys are named as in PyTorch-StudioGAN where it has them.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Self, cast, get_args
 
 import nda_augment as nda
-from examples.common import data, settings
-from examples.common.settings import ConfigError
+from examples.common import data
+from examples.common.sections import Players, StepRun
+from examples.common.settings import ConfigError, Section, Settings, at_least, one_of, positive, share
 from examples.gan.positives import AdaptiveAugment, DiffAugment
 from nda_augment._negatives import check_negative
 
-__all__ = ["DIGITS", "Config", "ConfigError", "Data", "load", "save"]
-
 DIGITS = Path(__file__).parent / "configs" / "digits.yaml"
-SIZES = (8, 16, 32, 64, 128)
+LEVELS = {8: 1, 16: 2, 32: 3, 64: 4, 128: 5}  # by size: how often a generator doubles the side
+_WEIGHTS = ("default", "ortho", "N02", "xavier")
+_SCHEDULES = get_args(nda.schedules.Kind)
+_RUMI = ("rumi_least_squares", "rumi_wasserstein", "rumi_softplus")
 
 
 @dataclass
 class Data(data.Data):
-    """Which images; ``img_size`` is 8, 16, 32, 64 or 128."""
+    """Which images."""
 
-    holdout: float = 0.5
+    img_size: int = one_of(16, LEVELS)
+    holdout: float = share(0.5, whole=False)
 
 
 @dataclass
-class Model:
+class Model(Section):
     """The two players."""
 
-    backbone: str = "resnet"  # deep_conv (DCGAN), resnet (SNGAN) or big_resnet (BigGAN)
-    g_cond_mtd: str = "W/O"  # cBN: the generator's batch norms are told the class
-    d_cond_mtd: str = "W/O"  # AC, PD, 2C, D2DCE or MH; see conditioning.py
+    backbone: str = one_of("resnet", ("deep_conv", "resnet", "big_resnet"))  # DCGAN, SNGAN, BigGAN
+    g_cond_mtd: str = one_of("W/O", ("W/O", "cBN"))  # cBN: the generator's batch norms are told the class
+    d_cond_mtd: str = one_of("W/O", ("W/O", "AC", "PD", "2C", "D2DCE", "MH"))  # see conditioning.py
     apply_g_sn: bool = False  # spectral normalisation
     apply_d_sn: bool = True  # without it, deep_conv has batch norm and the residual networks have none
     apply_attn: bool = False  # self-attention after the blocks below, counted from 1; residual networks
     attn_g_loc: list[int] = field(default_factory=lambda: [2])
     attn_d_loc: list[int] = field(default_factory=lambda: [1])
-    z_dim: int = 64
+    z_dim: int = at_least(64, 1)
     hierarchical_z: bool = False  # each level of the generator gets a piece of the latent
-    g_shared_dim: int = 0  # cBN: length of an embedding of the class that all levels share; at 0 each has its own
-    g_conv_dim: int = 16  # channels are multiples of this; see models/
-    d_conv_dim: int = 16
-    d_embed_dim: int = 512  # 2C, D2DCE
-    g_init: str = "default"  # ortho, N02, xavier, or default: torch's
-    d_init: str = "default"
+    g_shared_dim: int = at_least(0, 0)  # cBN: length of a class's embedding that all levels share; 0 is one each
+    g_conv_dim: int = at_least(16, 1)  # channels are multiples of this; see models/
+    d_conv_dim: int = at_least(16, 1)
+    d_embed_dim: int = at_least(512, 1)  # 2C, D2DCE
+    g_init: str = one_of("default", _WEIGHTS)  # ortho, N02, xavier, or default: torch's
+    d_init: str = one_of("default", _WEIGHTS)
     apply_g_ema: bool = True  # samples come from an average of the generator's weights
-    g_ema_decay: float = 0.99
-    g_ema_start: int = 100  # until this step the average is the generator itself
+    g_ema_decay: float = share(0.99, whole=False)
+    g_ema_start: int = at_least(100, 0)  # until this step the average is the generator itself
 
 
 @dataclass
-class Loss:
+class Loss(Section):
     """The losses. Penalties and consistency are those of real and generated images; negatives have no part in them."""
 
-    adv_loss: str = "softplus"  # hinge, least_squares, wasserstein, MH, or rumi_ and a kind; see objective.py
-    cond_lambda: float = 1.0  # AC, 2C, D2DCE: weight of the class loss
-    mh_lambda: float = 1.0  # MH: weight of the generator's loss
-    temperature: float = 1.0  # 2C, D2DCE
-    m_p: float = 0.98  # D2DCE: margin
+    adv_loss: str = one_of("softplus", (*get_args(nda.losses.GANKind), "MH", *_RUMI))  # see objective.py
+    cond_lambda: float = positive(1.0)  # AC, 2C, D2DCE: weight of the class loss
+    mh_lambda: float = positive(1.0)  # MH: weight of the generator's loss
+    temperature: float = positive(1.0)  # 2C, D2DCE
+    m_p: float = share(0.98)  # D2DCE: margin
     apply_r1_reg: bool = False
-    r1_lambda: float = 10.0
+    r1_lambda: float = positive(10.0)
     apply_gp: bool = False
-    gp_lambda: float = 10.0
+    gp_lambda: float = positive(10.0)
     apply_cr: bool = False  # real images and AUG.cr_aug_type of them are to be judged alike
-    cr_lambda: float = 10.0
+    cr_lambda: float = positive(10.0)
     apply_augself: bool = False  # the discriminator also says how its images were augmented: AugSelf-GAN
-    augself_lambda: float = 1.0
-    nda_fake_weight: float = nda.losses.FAKE_WEIGHT  # λ: weight of generated images; negatives have 1 - λ
-    nda_mode: str = "separate"  # or replace: a generated image gives way to a negative with probability 1 - λ
-    nda_schedule: str = "constant"  # linear, cosine: how λ goes from nda_schedule_start to nda_fake_weight
-    nda_schedule_start: float = 1.0
-    nda_schedule_delay: int = 0  # until this step λ is nda_schedule_start
-    nda_schedule_steps: int = 0  # length of the passage
+    augself_lambda: float = positive(1.0)
+    nda_fake_weight: float = share(nda.losses.FAKE_WEIGHT, zero=False)  # λ: of generated images; negatives have 1 - λ
+    # replace: a generated image gives way to a negative with probability 1 - λ
+    nda_mode: str = one_of("separate", ("separate", "replace"))
+    nda_start_step: int = at_least(0, 0)  # until this step there are no negatives, and λ is 1
+    nda_schedule: str = one_of("constant", _SCHEDULES)  # how λ goes from nda_schedule_start to nda_fake_weight
+    nda_schedule_start: float = share(1.0, zero=False)
+    nda_schedule_delay: int = at_least(0, 0)  # until this step λ is nda_schedule_start
+    nda_schedule_steps: int = at_least(0, 0)  # length of the passage
     nda_adaptive: bool = False  # let the real-negative logit gap move λ, from nda_fake_weight on
     nda_target_gap: float = 2.0  # the gap to hold
     nda_adaptive_rate: float = 1e-4  # how far λ moves per discriminator step
-    nda_adaptive_interval: int = 4  # discriminator steps between two moves
+    nda_adaptive_interval: int = at_least(4, 1)  # discriminator steps between two moves
     nda_adaptive_lowest: float = 0.1
     nda_adaptive_highest: float = 0.95
     rumi_positive_weight: float = 2.5
     rumi_negative_weight: float = 0.5
 
+    @property
+    def scheduled(self) -> bool:
+        """Whether the step of the run says what λ is."""
+        return bool(self.nda_start_step or self.nda_schedule_delay) or self.nda_schedule != "constant"
+
 
 @dataclass
-class Optimization:
+class Optimization(Players):
     """Adam for both players."""
 
-    batch_size: int = 64  # of all devices together
-    acml_steps: int = 1  # batches whose gradients make one update
-    g_lr: float = 2e-4
-    d_lr: float = 4e-4
-    beta1: float = 0.0
-    beta2: float = 0.9
-    d_updates_per_step: int = 1
-    total_steps: int = 1500
+    acml_steps: int = at_least(1, 1)  # batches whose gradients make one update
+    d_updates_per_step: int = at_least(1, 1)
 
 
 @dataclass
-class Augmentation:
+class Augmentation(Section):
     """Negatives; and the usual augmentations, which the discriminator's images go through after them."""
 
     apply_nda: bool = False  # the plain GAN: see docs/results/gan.md
     nda_policy: str = "jigsaw"  # also without apply_nda it says which negatives the logged gap is measured on
-    nda_source: str = "transform"  # or images: negatives are the undesired images at nda_path
+    nda_source: str = one_of("transform", ("transform", "images"))  # images: the undesired ones at nda_path
     nda_path: str = ""  # a folder or an .npz
-    nda_strength_schedule: str = "W/O"  # constant, linear, cosine: how strength goes from _start to _end
-    nda_strength_start: float = 0.0
-    nda_strength_end: float = 1.0
-    nda_strength_delay: int = 0
-    nda_strength_steps: int = 0
+    nda_strength_schedule: str = one_of("W/O", ("W/O", *_SCHEDULES))  # how strength goes from _start to _end
+    nda_strength_start: float = share(0.0)
+    nda_strength_end: float = share(1.0)
+    nda_strength_delay: int = at_least(0, 0)
+    nda_strength_steps: int = at_least(0, 0)
     apply_diffaug: bool = False
     diffaug_type: str = "color,translation,cutout"
     apply_ada: bool = False
     ada_aug_type: str = "color,translation,cutout"
-    ada_initial_augment_p: float = 0.0
+    ada_initial_augment_p: float = share(0.0)
     ada_target: float = 0.6
-    ada_kimg: float = 500.0  # thousand images in which the probability may go from 0 to 1
-    ada_interval: int = 4
+    ada_kimg: float = positive(500.0)  # thousand images in which the probability may go from 0 to 1
+    ada_interval: int = at_least(4, 1)
     cr_aug_type: str = "translation"
 
 
 @dataclass
-class Run:
+class Run(StepRun):
     """Where and how."""
 
     save_dir: str = "runs/gan/digits"
-    seed: int = 0
-    accelerator: str = "auto"
-    devices: int = 1
-    precision: str = "32-true"  # or bf16-mixed, 16-mixed
+    devices: int = at_least(1, 1)
     synchronized_bn: bool = False  # batch statistics of all devices together; needs GPUs
     channels_last: bool = True  # convolutions run faster with it, on CPUs as well
-    threads: int = 0  # of the CPU; 0 leaves the choice to torch
-    print_freq: int = 20  # steps between two logged rows
-    sample_freq: int = 500  # steps between two sample grids
-    save_freq: int = 500  # steps between two checkpoints
+    nan_patience: int = at_least(0, 0)  # 16-mixed: steps in a row whose loss is no number, which the scaler leaves out
 
 
 @dataclass
-class Config:
+class Config(Settings):
     """A training run."""
 
     DATA: Data = field(default_factory=Data)
@@ -166,31 +164,26 @@ class Config:
         """λ as the loss sees it in the end: without negatives it is 1, the plain GAN."""
         return self.LOSS.nda_fake_weight if self.AUG.apply_nda else 1.0
 
-    def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Sections of plain values."""
-        return asdict(self)
+    @classmethod
+    def load(cls, path: Path | None = None, overrides: Sequence[str] = ()) -> Self:
+        """Read a config, as :meth:`Settings.load` does, and refuse words that change nothing."""
+        config = super().load(path, overrides)
+        _check_used(config, overrides)
+        return config
+
+    def check(self) -> None:
+        """Refuse what does not go together."""
+        _check_model(self)
+        _check_losses(self)
+        _check_augmentation(self)
+        batch, devices = self.OPTIMIZATION.batch_size, self.RUN.devices
+        if batch % devices:
+            raise ConfigError(f"OPTIMIZATION.batch_size={batch} cannot be divided by RUN.devices={devices}")
+        if self.RUN.nan_patience and self.RUN.precision != "16-mixed":
+            raise ConfigError("RUN.nan_patience is for RUN.precision=16-mixed; else such a loss spoils the weights")
 
 
-def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
-    """Read a config: the defaults, changed by a YAML file, changed by words such as ``RUN.seed=1``.
-
-    Raises:
-        ConfigError: If a key is unknown (the nearest known one is named), a value has the wrong type or is out of
-            range, two do not go together, or the file cannot be read.
-    """
-    config = settings.load(Config, path, overrides)
-    _check_used(config, overrides)
-    _check_values(config)
-    _check_model(config)
-    _check_losses(config)
-    _check_augmentation(config)
-    _check_batch(config)
-    return config
-
-
-def save(config: Config, path: Path) -> None:
-    """Write a config as the YAML file that :func:`load` reads."""
-    path.write_text(settings.to_yaml(config))
+load = Config.load
 
 
 def _check_used(config: Config, overrides: Sequence[str]) -> None:
@@ -201,51 +194,6 @@ def _check_used(config: Config, overrides: Sequence[str]) -> None:
             f"{idle[0]} changes nothing in a GAN without negatives; add AUG.apply_nda=true for negatives, or "
             "AUG.apply_nda=false if none are wanted"
         )
-
-
-def _check_values(config: Config) -> None:
-    schedules = get_args(nda.schedules.Kind)
-    starts = ("default", "ortho", "N02", "xavier")
-    words: dict[str, Sequence[str]] = {
-        "DATA.name": ("digits", "folder", "npz", "sheets", "cifar10"),
-        "MODEL.backbone": ("deep_conv", "resnet", "big_resnet"),
-        "MODEL.g_cond_mtd": ("W/O", "cBN"),
-        "MODEL.d_cond_mtd": ("W/O", "AC", "PD", "2C", "D2DCE", "MH"),
-        "MODEL.g_init": starts,
-        "MODEL.d_init": starts,
-        "LOSS.adv_loss": (
-            *get_args(nda.losses.GANKind), "MH", "rumi_least_squares", "rumi_wasserstein", "rumi_softplus",
-        ),
-        "LOSS.nda_mode": ("separate", "replace"),
-        "LOSS.nda_schedule": schedules,
-        "AUG.nda_source": ("transform", "images"),
-        "AUG.nda_strength_schedule": ("W/O", *schedules),
-        "RUN.precision": ("32-true", "bf16-mixed", "16-mixed"),
-    }  # fmt: skip
-    ones: tuple[str, ...] = ("OPTIMIZATION.batch_size", "OPTIMIZATION.acml_steps", "OPTIMIZATION.d_updates_per_step")
-    ones += ("OPTIMIZATION.total_steps", "RUN.devices", "RUN.print_freq", "RUN.sample_freq", "RUN.save_freq")
-    ones += ("MODEL.z_dim", "MODEL.g_conv_dim", "MODEL.d_conv_dim", "MODEL.d_embed_dim", "AUG.ada_interval")
-    zeros: tuple[str, ...] = (
-        "MODEL.g_shared_dim",
-        "MODEL.g_ema_start",
-        "LOSS.nda_schedule_delay",
-        "LOSS.nda_schedule_steps",
-    )
-    zeros += ("AUG.nda_strength_delay", "AUG.nda_strength_steps", "RUN.threads")
-    weights = [f"LOSS.{key}_lambda" for key in ("cond", "mh", "r1", "gp", "cr", "augself")]
-    positive: tuple[str, ...] = ("OPTIMIZATION.g_lr", "OPTIMIZATION.d_lr", "LOSS.temperature", "AUG.ada_kimg")
-    values = settings.flat(config)
-    settings.check_words(values, words)
-    if config.DATA.img_size not in SIZES:
-        raise ConfigError(f"DATA.img_size must be one of {', '.join(map(str, SIZES))}, got {config.DATA.img_size}")
-    settings.check_smallest(values, dict.fromkeys(ones, 1) | dict.fromkeys(zeros, 0))
-    settings.check_positive(values, [*positive, *weights])
-    strengths = ("AUG.nda_strength_start", "AUG.nda_strength_end")
-    settings.check_shares(values, ("AUG.ada_initial_augment_p", "LOSS.m_p", *strengths))
-    less_than_one = ("DATA.holdout", "MODEL.g_ema_decay", "OPTIMIZATION.beta1", "OPTIMIZATION.beta2")
-    settings.check_shares(values, less_than_one, whole=False)
-    if config.DATA.name != "digits" and not config.DATA.path:
-        raise ConfigError(f"DATA.name={config.DATA.name} needs DATA.path")
 
 
 def _check_model(config: Config) -> None:
@@ -264,7 +212,7 @@ def _check_model(config: Config) -> None:
         raise ConfigError("MODEL.g_shared_dim is the length of an embedding of classes; it needs MODEL.g_cond_mtd=cBN")
     if model.hierarchical_z and config.conditional and not model.g_shared_dim:
         raise ConfigError("MODEL.hierarchical_z with classes needs MODEL.g_shared_dim, an embedding to join the pieces")
-    levels = {8: 1, 16: 2, 32: 3, 64: 4, 128: 5}[config.DATA.img_size]
+    levels = LEVELS[config.DATA.img_size]
     if model.hierarchical_z and model.z_dim % (levels + 1):
         below = max(model.z_dim // (levels + 1), 1) * (levels + 1)
         raise ConfigError(
@@ -290,10 +238,6 @@ def _check_losses(config: Config) -> None:
     loss, augmentation = config.LOSS, config.AUG
     if loss.nda_schedule != "constant" and not loss.nda_schedule_steps:
         raise ConfigError(f"LOSS.nda_schedule={loss.nda_schedule} needs LOSS.nda_schedule_steps")
-    for key in ("nda_fake_weight", "nda_schedule_start"):
-        value = getattr(loss, key)
-        if not 0 < value <= 1:
-            raise ConfigError(f"LOSS.{key} (λ) must be in (0, 1], got {value}: 1 is the plain loss")
     if loss.nda_adaptive and (loss.nda_schedule_delay or loss.nda_schedule != "constant"):
         raise ConfigError("LOSS.nda_adaptive and LOSS.nda_schedule both say what λ is; use one of them")
     if loss.nda_adaptive:
@@ -318,10 +262,10 @@ def _check_rumi(config: Config) -> None:
     loss = config.LOSS
     if not config.AUG.apply_nda:
         raise ConfigError(f"LOSS.adv_loss={loss.adv_loss} is made of negatives; it needs AUG.apply_nda=true")
-    if loss.nda_mode == "replace" or loss.nda_adaptive or loss.nda_schedule_delay or loss.nda_schedule != "constant":
+    if loss.nda_mode == "replace" or loss.nda_adaptive or loss.scheduled:
         raise ConfigError(
             f"LOSS.adv_loss={loss.adv_loss} weighs negatives with LOSS.rumi_negative_weight, not with λ: it has no "
-            "nda_mode=replace, nda_schedule or nda_adaptive"
+            "nda_mode=replace, nda_start_step, nda_schedule or nda_adaptive"
         )
     try:
         kind = cast(nda.losses.RumiKind, loss.adv_loss.removeprefix("rumi_"))
@@ -349,12 +293,6 @@ def _check_augmentation(config: Config) -> None:
         raise ConfigError("AUG.nda_source=images needs AUG.nda_path, the undesired images; nothing else uses it")
     if augmentation.apply_diffaug and augmentation.apply_ada:
         raise ConfigError("AUG.apply_diffaug and AUG.apply_ada augment the same images; use one of them")
-
-
-def _check_batch(config: Config) -> None:
-    batch, devices = config.OPTIMIZATION.batch_size, config.RUN.devices
-    if batch % devices:
-        raise ConfigError(f"OPTIMIZATION.batch_size={batch} cannot be divided by RUN.devices={devices}")
 
 
 def adaptive_augment(augmentation: Augmentation) -> AdaptiveAugment:

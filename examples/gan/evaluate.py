@@ -34,6 +34,8 @@ import nda_augment as nda
 from examples.common import data
 from examples.common.data import Images
 from examples.common.randomness import Share, batch_indices
+from examples.common.runs import command
+from examples.common.settings import ConfigError
 from examples.gan import config
 from examples.gan.config import Config
 from examples.gan.generation import CHECKPOINT, load_generator, sample
@@ -139,7 +141,8 @@ class Judge:
         inception: File with Inception's weights, for the FID and KID of papers.
 
     Raises:
-        ValueError: If there are too few held-out images, or no labels where the features are to come from a classifier.
+        ConfigError: If there are too few held-out images, or no labels where a classifier is to give the
+            features.
         FileNotFoundError: If there is no file of weights at ``inception``.
         ImportError: If what runs Inception is missing.
     """
@@ -148,7 +151,7 @@ class Judge:
         training, held_out = data.load(settings.DATA)
         self.n = min(len(training), len(held_out))
         if self.n <= NEAREST_K:
-            raise ValueError(
+            raise ConfigError(
                 f"only {self.n} images to compare; raise DATA.holdout (it is {settings.DATA.holdout}) or add images"
             )
         self.accuracy: float | None = None
@@ -222,7 +225,7 @@ def evaluate(
         policy: The negatives whose artefact is looked for; that of the runs, if they have one in common.
 
     Raises:
-        ValueError: If the runs are on different data, or have different negatives and no ``policy`` says which to look
+        ConfigError: If the runs are on different data, or have different negatives and no ``policy`` says which to look
             for; and as :class:`Judge`.
     """
     settings = _common_settings({name: config.load(folder / "config.yaml") for name, folder in runs.items()}, policy)
@@ -256,10 +259,10 @@ def train_classifier(training: Images, *, epochs: int = 15, batch_size: int = 64
     """Train a classifier on labelled images; the same images give the same classifier.
 
     Raises:
-        ValueError: If the images have no labels.
+        ConfigError: If the images have no labels.
     """
     if training.labels is None:
-        raise ValueError(
+        raise ConfigError(
             "the features come from a classifier, so the images need labels: sub-folders named after the classes, or "
             "an array 'labels' in the .npz; Inception's features (--inception) need none"
         )
@@ -377,7 +380,7 @@ def _common_settings(settings: dict[str, Config], policy: str | None) -> Config:
     first, *others = settings.values()
     if any(other.DATA != first.DATA for other in others):
         sources = {name: some.DATA for name, some in settings.items()}
-        raise ValueError(f"runs on different data cannot be compared: {sources}")
+        raise ConfigError(f"runs on different data cannot be compared: {sources}")
     if policy is not None:
         words = replace(first.AUG, nda_policy=policy, nda_source="transform")
         return replace(first, AUG=words)
@@ -385,7 +388,7 @@ def _common_settings(settings: dict[str, Config], policy: str | None) -> Config:
     trained = [some for some in settings.values() if some.AUG.apply_nda] or [first]
     names = sorted({negatives_name(some) for some in trained})
     if len(names) > 1:
-        raise ValueError(f"the runs have different negatives, {'; '.join(names)}: say which to look for with --policy")
+        raise ConfigError(f"the runs have different negatives, {'; '.join(names)}: say which to look for with --policy")
     return trained[0]
 
 
@@ -428,6 +431,7 @@ def _accuracy(classifier: Classifier, images: Images) -> float:
     return (predictions == images.labels).double().mean().item()
 
 
+@command
 def main(
     folders: Annotated[list[Path], typer.Argument(help="Folders of runs on the same data")],
     output: Annotated[Path | None, typer.Option(help="Write the numbers there, as JSON")] = None,
@@ -439,10 +443,7 @@ def main(
     ] = None,
 ) -> None:
     """Score trained runs against held-out images."""
-    try:
-        report = evaluate({str(folder): folder for folder in folders}, inception=inception, policy=policy)
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        raise typer.BadParameter(str(error)) from error
+    report = evaluate({str(folder): folder for folder in folders}, inception=inception, policy=policy)
     console.print(table(report, "Generated images"))
     if output:
         save_report(report, output)

@@ -29,8 +29,11 @@ from torch import Tensor
 from examples.common import data, pictures
 from examples.common.data import Images
 from examples.common.randomness import Share
+from examples.common.runs import command
+from examples.common.settings import ConfigError
+from examples.common.tables import markdown, spread
 from examples.gan import config, evaluate, train
-from examples.gan.config import Config, ConfigError
+from examples.gan.config import Config
 from examples.gan.evaluate import HELD_OUT, NEGATIVES, REFERENCE, Judge
 from examples.gan.generation import CHECKPOINT, STATE
 from examples.gan.negatives import Negatives
@@ -181,10 +184,8 @@ def table(results: Mapping[str, Sequence[Result]]) -> str:
     real ones. The last two rows have real images, and negatives of them, in the place of generated ones.
     """
     names = ("precision", "recall", "coverage")
-    lines = [
-        "| arm | seeds | Fréchet | precision | recall | coverage | forbidden % | plain's | real ones' | gap | CPU s |",
-        "|" + "---|" * 11,
-    ]
+    head = ["arm", "seeds", "Fréchet", *names, "forbidden %", "plain's", "real ones'", "gap", "CPU s"]
+    rows = []
     for arm, runs in results.items():
         last = [run["stages"][-1] for run in runs]
         policy = runs[0]["policy"]
@@ -199,14 +200,14 @@ def table(results: Mapping[str, Sequence[Result]]) -> str:
             spread([run["logit_gap"] for run in runs]),
             spread([_seconds(run)[-1] for run in runs if _timed(run)], 0),
         ]
-        lines.append(f"| {' | '.join(cells)} |")
+        rows.append(cells)
     references = next(iter(results.values()))[0]["references"]
     for name in (REFERENCE, NEGATIVES):
         row = references[name]
         cells = [f"*{name}*", "", f"{row['frechet']:.2f}", *(f"{row[each]:.3f}" for each in names)]
         share = "" if row["forbidden"] is None else _percent([row["forbidden"]])
-        lines.append(f"| {' | '.join([*cells, share, '', '', '', ''])} |")
-    return "\n".join(lines) + "\n"
+        rows.append([*cells, share, "", "", "", ""])
+    return markdown(head, rows)
 
 
 def _forbidden(runs: Sequence[Result], policy: str) -> str:
@@ -215,14 +216,6 @@ def _forbidden(runs: Sequence[Result], policy: str) -> str:
 
 def _percent(shares: Sequence[float]) -> str:
     return spread([100 * share for share in shares], 1)
-
-
-def spread(values: Sequence[float], digits: int = 2) -> str:
-    """Mean ± sample standard deviation; the mean alone of a single value, and nothing of none."""
-    if not values:
-        return ""
-    mean = f"{statistics.mean(values):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
 def draw_curves(path: Path, results: Mapping[str, Sequence[Result]]) -> None:
@@ -303,6 +296,7 @@ def _folder(settings: Config) -> Path:
     return Path(settings.RUN.save_dir)
 
 
+@command
 def main(
     overrides: Annotated[list[str] | None, typer.Argument(help="SECTION.key=value, the same for all runs")] = None,
     path: Annotated[Path, typer.Option("--config", help="A YAML file")] = CONFIG,
@@ -311,10 +305,7 @@ def main(
     epochs: Annotated[int, typer.Option(help="How long the classifiers train")] = 4,
 ) -> None:
     """Compare training with several negatives, and without."""
-    try:
-        folder = measure(path, overrides or (), parse_arms(arm or ["plain", "jigsaw"]), stages, epochs)
-    except ConfigError as error:
-        raise typer.BadParameter(str(error)) from error
+    folder = measure(path, overrides or (), parse_arms(arm or ["plain", "jigsaw"]), stages, epochs)
     print((folder / "report.md").read_text())
 
 

@@ -9,6 +9,7 @@ import nda_augment as nda
 from examples.common import data
 from examples.common.data import Images
 from examples.common.randomness import Share, generator
+from examples.common.settings import ConfigError
 from examples.gan import config
 from examples.gan.config import Config
 from nda_augment.transforms.base import select
@@ -21,7 +22,7 @@ def load_undesired(settings: Config, channels: int) -> Images:
     if undesired.images.shape[1] == channels:
         return undesired
     if channels == 1:
-        raise ValueError(f"the images at AUG.nda_path={settings.AUG.nda_path} are in colour, those of the run are not")
+        raise ConfigError(f"the images at AUG.nda_path={settings.AUG.nda_path} are in colour, those of the run are not")
     return replace(undesired, images=undesired.images.expand(-1, channels, -1, -1))
 
 

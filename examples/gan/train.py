@@ -7,6 +7,7 @@ stopped (on a GPU, as far as its kernels are deterministic).
 
 import copy
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +27,8 @@ from torch import Tensor, nn
 from examples.common import data, pictures
 from examples.common.data import Images
 from examples.common.randomness import Share, batch_indices, generator
-from examples.common.settings import flatten
+from examples.common.runs import Watch, check_finite, check_same_images, check_same_run, command, hold
+from examples.common.settings import ConfigError, flatten
 from examples.gan import augself, config
 from examples.gan.conditioning import Judgement, class_loss
 from examples.gan.config import DIGITS, Config
@@ -36,10 +38,13 @@ from examples.gan.negatives import Negatives
 from examples.gan.objective import Verdict, objective_of
 from examples.gan.positives import AdaptiveAugment, DiffAugment, undone_negatives
 from examples.gan.regularizers import consistency, gradient_penalty, r1_penalty
-from nda_augment._files import State, load_checkpoint, restoring, save_checkpoint, sweep
+from nda_augment._files import State, load_checkpoint, restoring, save_checkpoint
 
-Row = dict[str, float]
+# What may change between the parts of a run, and what of it may not; all else would make it another run.
+FREE = ("OPTIMIZATION.total_steps", "DATA.path", "AUG.nda_path", "RUN.")
+BOUND = ("RUN.seed", "RUN.precision")
 console = Console()
+Row = dict[str, float]
 
 
 def train(settings: Config, training: Images | None = None) -> Path:
@@ -60,16 +65,23 @@ def train(settings: Config, training: Images | None = None) -> Path:
     if settings.RUN.threads:
         torch.set_num_threads(settings.RUN.threads)
     run = Training(settings, data.load(settings.DATA)[0] if training is None else training)
-    run.go_on_from(folder)
-    logger = TensorBoardLogger(folder, name="", version="", purge_step=run.step + 1)
-    every = settings.RUN
+    with hold(folder / CHECKPOINT) if run.fabric.is_global_zero else nullcontext():
+        _train(run, folder)
+    return folder
 
+
+def _train(run: "Training", folder: Path) -> None:
+    run.go_on_from(folder)
+    settings, every = run.settings, run.settings.RUN
+    logger = TensorBoardLogger(folder, name="", version="", purge_step=run.step + 1)
+    watch = Watch(every.nan_patience, every=1 if run.device.type == "cpu" else every.print_freq)
     bar, task = _progress(settings, run.step, run.fabric.is_global_zero)
     with bar:
         while run.step < settings.OPTIMIZATION.total_steps:
             verdict = run.discriminator_steps()
             generator_loss = run.generator_step()
             run.step += 1
+            watch.see(run.step, verdict.terms | {"generator": generator_loss})
 
             last = run.step == settings.OPTIMIZATION.total_steps
             if last or run.step % every.print_freq == 0:
@@ -81,10 +93,10 @@ def train(settings: Config, training: Images | None = None) -> Path:
                 pictures.save_png(picture, folder / "samples" / f"{run.step:06}.png")
                 logger.experiment.add_image("samples", picture, run.step)
             if last or run.step % every.save_freq == 0:
+                watch.look()
                 run.save(folder)
             bar.advance(task)
     logger.finalize("success")
-    return folder
 
 
 @dataclass
@@ -139,7 +151,7 @@ class Training:
     @property
     def fake_weight(self) -> float:
         """λ at this step: 1 without negatives."""
-        if not self.settings.AUG.apply_nda:
+        if not self.settings.AUG.apply_nda or self.step < self.settings.LOSS.nda_start_step:
             return 1.0
         return self.weight_schedule(self.step) if self.adaptive_weight is None else self.adaptive_weight.fake_weight
 
@@ -236,7 +248,7 @@ class Training:
         row: Row = {"step": self.step}
         terms = verdict.terms | {"generator": generator_loss, "gap": gap}
         row |= {name: self._mean(value).item() for name, value in terms.items()}
-        if self.adaptive_weight is not None or self.weight_schedule(0) != self.settings.LOSS.nda_fake_weight:
+        if self.adaptive_weight is not None or self.settings.LOSS.scheduled:
             row["fake_weight"] = verdict.fake_weight
         if isinstance(self.positives, AdaptiveAugment):
             row["augment_p"] = self.positives.p
@@ -249,21 +261,20 @@ class Training:
 
     def go_on_from(self, folder: Path) -> None:
         """Go on from the checkpoint in a folder if there is one, and make the folder ready for the run."""
-        if self.fabric.is_global_zero:
-            (folder / "samples").mkdir(parents=True, exist_ok=True)
-            sweep(folder / CHECKPOINT)
-        self.fabric.barrier()
+        self.fabric.barrier()  # the first process makes the folder
         if (folder / CHECKPOINT).exists():
             self.load_state_dict(load_checkpoint(folder / CHECKPOINT, STATE))
             rank_zero_only(console.print)(f"{folder}: going on from step {self.step}", soft_wrap=True)
         self.fabric.barrier()
         if self.fabric.is_global_zero:
-            config.save(self.settings, folder / "config.yaml")
+            self.settings.save(folder / "config.yaml")
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint; with several processes the first one does, and the others wait."""
         if self.fabric.is_global_zero:
-            save_checkpoint(self.state_dict(), folder / CHECKPOINT)
+            state = self.state_dict()
+            check_finite(state, self.step)
+            save_checkpoint(state, folder / CHECKPOINT)
         self.fabric.barrier()
 
     def state_dict(self) -> State:
@@ -280,10 +291,14 @@ class Training:
 
     def load_state_dict(self, state: State) -> None:
         """Go on from a saved state; it must come from the same settings and images, and not from further on."""
-        _check_same_run(state, self.settings, self.fingerprint)
+        folder, last = Path(self.settings.RUN.save_dir), self.settings.OPTIMIZATION.total_steps
+        check_same_run(folder, flatten(state["config"]), flatten(self.settings.to_dict()), FREE, BOUND)
+        check_same_images(folder, state["images"], self.fingerprint)
+        if state["step"] > last:
+            raise ConfigError(f"{folder} is already at step {state['step']}, beyond OPTIMIZATION.total_steps={last}")
         self.step = state["step"]
         self.history = state["history"]
-        with restoring(Path(self.settings.RUN.save_dir) / CHECKPOINT):
+        with restoring(folder / CHECKPOINT):
             for name, part in self._stateful().items():
                 part.load_state_dict(state[name])
 
@@ -391,7 +406,7 @@ class Training:
 def _check_images(settings: Config, training: Images) -> None:
     data.check_batch(training, settings.OPTIMIZATION.batch_size)
     if settings.conditional and training.labels is None:
-        raise ValueError(
+        raise ConfigError(
             f"MODEL.d_cond_mtd={settings.MODEL.d_cond_mtd} needs labels: sub-folders named after the classes, or an "
             "array 'labels' in the .npz"
         )
@@ -414,7 +429,7 @@ def _fabric(settings: Config) -> tuple[torch.amp.GradScaler | None, Fabric]:
     fabric = Fabric(**where)
     fabric.launch()
     if run.synchronized_bn and fabric.device.type != "cuda":
-        raise config.ConfigError(f"RUN.synchronized_bn needs GPUs, this run is on {fabric.device.type}")
+        raise ConfigError(f"RUN.synchronized_bn needs GPUs, this run is on {fabric.device.type}")
     return scaler, fabric
 
 
@@ -440,30 +455,6 @@ def _fingerprint(training: Images, undesired: Images | None) -> str:
     return training.fingerprint() + ("" if undesired is None else f" {undesired.fingerprint()}")
 
 
-def _check_same_run(state: State, settings: Config, fingerprint: str) -> None:
-    folder = settings.RUN.save_dir
-    saved, given = flatten(state["config"]), flatten(settings.to_dict())
-    free = {"OPTIMIZATION.total_steps", "DATA.path", "AUG.nda_path", *(key for key in given if key.startswith("RUN."))}
-    free -= {"RUN.seed", "RUN.precision"}
-    differing = [
-        f"{key} (was {saved.get(key)!r}, now {given.get(key)!r})"
-        for key in given.keys() | saved.keys()
-        if key not in free and saved.get(key) != given.get(key)
-    ]
-    if differing:
-        raise config.ConfigError(
-            f"{folder} holds a run with other settings: {', '.join(sorted(differing))}. "
-            "Choose another RUN.save_dir, or remove that folder"
-        )
-    if state["images"] != fingerprint:
-        raise config.ConfigError(f"{folder} holds a run on other images than those that DATA now names")
-    if state["step"] > settings.OPTIMIZATION.total_steps:
-        raise config.ConfigError(
-            f"{folder} is already at step {state['step']}, beyond "
-            f"OPTIMIZATION.total_steps={settings.OPTIMIZATION.total_steps}"
-        )
-
-
 def _progress(settings: Config, step: int, shown: bool) -> tuple[Progress, TaskID]:
     columns = (
         TextColumn("[bold]{task.description}"),
@@ -482,15 +473,13 @@ def _describe(row: Row) -> str:
     return " ".join(f"{short.get(name, name)} {value:.2f}" for name, value in row.items() if name != "step")
 
 
+@command
 def main(
     overrides: Annotated[list[str] | None, typer.Argument(help="SECTION.key=value, such as RUN.seed=1")] = None,
     path: Annotated[Path, typer.Option("--config", help="A YAML file")] = DIGITS,
 ) -> None:
     """Train a GAN, or go on with a run that was stopped."""
-    try:
-        folder = train(config.load(path, overrides or ()))
-    except config.ConfigError as error:
-        raise typer.BadParameter(str(error)) from error
+    folder = train(config.load(path, overrides or ()))
     rank_zero_only(console.print)(f"Samples, logs and checkpoint are in {folder}", soft_wrap=True)
 
 

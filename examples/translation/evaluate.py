@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from examples.common import pictures
+from examples.common.runs import command
 from examples.common.settings import ConfigError
 from examples.translation import config, data
 from examples.translation.config import Data as Source
@@ -62,7 +63,7 @@ def evaluate(folders: Sequence[Path]) -> Report:
     source = _common_source(folders)
     training, held_out = data.load(source)
     if not len(held_out):
-        raise ValueError(f"no pairs are held out; raise DATA.holdout (it is {source.holdout})")
+        raise ConfigError(f"no pairs are held out; raise DATA.holdout (it is {source.holdout})")
     colour = training.photographs.mean(dim=(0, 2, 3), keepdim=True).expand_as(held_out.photographs)
     rows = {REFERENCE: score(colour, held_out.photographs, source)}
     for folder in folders:
@@ -140,20 +141,18 @@ def draw(folders: Sequence[Path], path: Path, count: int = 8) -> None:
 def _common_source(folders: Sequence[Path]) -> Source:
     sources = [config.load(folder / "config.yaml").DATA for folder in folders]
     if any(source != sources[0] for source in sources):
-        raise ValueError(f"runs on different data cannot be compared: {sources}")
+        raise ConfigError(f"runs on different data cannot be compared: {sources}")
     return sources[0]
 
 
+@command
 def main(
     folders: Annotated[list[Path], typer.Argument(help="Folders of runs on the same data")],
     output: Annotated[Path | None, typer.Option(help="Write the numbers there, as JSON")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw translations of each run there, as PNG")] = None,
 ) -> None:
     """Score trained translators on held-out pairs."""
-    try:
-        report = evaluate(folders)
-    except (ConfigError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from error
+    report = evaluate(folders)
     console.print(table(report))
     if output:
         output.write_text(json.dumps(asdict(report), indent=2) + "\n")

@@ -21,14 +21,17 @@ import nda_augment as nda
 from examples.common import pictures
 from examples.common.data import check_batch
 from examples.common.randomness import batch_indices, generator
+from examples.common.runs import Watch, check_finite, check_same_images, check_same_run, command, hold
 from examples.common.settings import ConfigError, flatten
 from examples.translation import config, data
 from examples.translation.config import Config
 from examples.translation.data import Pairs
 from examples.translation.models import PatchDiscriminator, UNet
-from nda_augment._files import State, load_checkpoint, restoring, save_checkpoint, sweep
+from nda_augment._files import State, load_checkpoint, restoring, save_checkpoint
 
 CHECKPOINT = "checkpoint.pt"
+FREE = ("OPTIMIZATION.total_steps", "DATA.path", "RUN.")  # what may change between the parts of a run
+BOUND = ("RUN.seed", "RUN.precision")  # and what of it may not
 STATE = {"config": dict, "images": str, "step": int, "history": list, "translator": dict}
 
 Row = dict[str, float]
@@ -48,17 +51,22 @@ def train(settings: Config) -> Path:
     training, held_out = data.load(settings.DATA)
     batch_size = settings.OPTIMIZATION.batch_size
     check_batch(training, batch_size)
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep(folder / CHECKPOINT)
     run = Training(settings, training)
+    with hold(folder / CHECKPOINT):
+        _train(run, held_out, folder)
+    return folder
+
+
+def _train(run: "Training", held_out: Pairs, folder: Path) -> None:
     if (folder / CHECKPOINT).exists():
         run.load_state_dict(load_checkpoint(folder / CHECKPOINT, STATE))
         console.print(f"{folder}: going on from step {run.step}", soft_wrap=True)
-    config.save(settings, folder / "config.yaml")
-
-    every, total = settings.RUN, settings.OPTIMIZATION.total_steps
+    run.settings.save(folder / "config.yaml")
+    every, total = run.settings.RUN, run.settings.OPTIMIZATION.total_steps
+    watch = Watch(every=1 if run.device.type == "cpu" else every.print_freq)
     while run.step < total:
         row = run.advance()
+        watch.see(run.step, {name: value for name, value in row.items() if name != "step"})
         last = run.step == total
         if last or run.step % every.print_freq == 0:
             logged = {name: value if name == "step" else float(value) for name, value in row.items()}
@@ -69,8 +77,10 @@ def train(settings: Config) -> Path:
             picture = sample_grid(run.translator.network, held_out)
             pictures.save_png(picture, folder / "samples" / f"{run.step:06}.png")
         if last or run.step % every.save_freq == 0:
-            save_checkpoint(run.state_dict(), folder / CHECKPOINT)
-    return folder
+            watch.look()
+            state = run.state_dict()
+            check_finite(state, run.step)
+            save_checkpoint(state, folder / CHECKPOINT)
 
 
 @dataclass
@@ -125,9 +135,13 @@ class Training:
 
     def load_state_dict(self, state: State) -> None:
         """Go on from a saved state; it must come from the same settings and images, and not from further on."""
-        _check_same_run(state, self.settings, self.fingerprint)
+        folder, last = Path(self.settings.RUN.save_dir), self.settings.OPTIMIZATION.total_steps
+        check_same_run(folder, flatten(state["config"]), flatten(self.settings.to_dict()), FREE, BOUND)
+        check_same_images(folder, state["images"], self.fingerprint)
+        if state["step"] > last:
+            raise ConfigError(f"{folder} is already at step {state['step']}, beyond OPTIMIZATION.total_steps={last}")
         self.step, self.history = state["step"], state["history"]
-        with restoring(Path(self.settings.RUN.save_dir) / CHECKPOINT):
+        with restoring(folder / CHECKPOINT):
             for name, player in (("translator", self.translator), ("discriminator", self.discriminator)):
                 player.network.load_state_dict(state[name])
                 player.optimizer.load_state_dict(state[f"{name}_optimizer"])
@@ -198,39 +212,13 @@ def load_translator(folder: Path) -> UNet:
     return network.eval().requires_grad_(False)
 
 
-def _check_same_run(state: State, settings: Config, fingerprint: str) -> None:
-    folder = settings.RUN.save_dir
-    saved, given = flatten(state["config"]), flatten(settings.to_dict())
-    free = {"OPTIMIZATION.total_steps", "DATA.path", *(key for key in given if key.startswith("RUN."))}
-    free -= {"RUN.seed", "RUN.precision"}
-    differing = [
-        f"{key} (was {saved.get(key)!r}, now {given[key]!r})"
-        for key in sorted(given)
-        if key not in free and saved.get(key) != given[key]
-    ]
-    if differing:
-        raise ConfigError(
-            f"{folder} holds a run with other settings: {', '.join(differing)}. "
-            "Choose another RUN.save_dir, or remove that folder"
-        )
-    if state["images"] != fingerprint:
-        raise ConfigError(f"{folder} holds a run on other images than those that DATA now names")
-    if state["step"] > settings.OPTIMIZATION.total_steps:
-        raise ConfigError(
-            f"{folder} is already at step {state['step']}, beyond "
-            f"OPTIMIZATION.total_steps={settings.OPTIMIZATION.total_steps}"
-        )
-
-
+@command
 def main(
     overrides: Annotated[list[str] | None, typer.Argument(help="SECTION.key=value, such as RUN.seed=1")] = None,
     path: Annotated[Path | None, typer.Option("--config", help="A YAML file")] = None,
 ) -> None:
     """Train pix2pix, or go on with a run that was stopped."""
-    try:
-        folder = train(config.load(path, overrides or ()))
-    except ConfigError as error:
-        raise typer.BadParameter(str(error)) from error
+    folder = train(config.load(path, overrides or ()))
     console.print(f"Samples and checkpoint are in {folder}", soft_wrap=True)
 
 

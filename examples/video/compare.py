@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from examples.common.settings import ConfigError
+from examples.common.runs import command
 from examples.contrastive.compare import MEASURES, PLAIN, Runs, parse_arms, table
 from examples.video import config
 from examples.video.config import DIGITS, Config
@@ -53,6 +53,7 @@ def settings_of(path: Path, overrides: Sequence[str], arm: str, policy: str, see
     return config.load(path, [*overrides, *words])
 
 
+@command
 def main(
     overrides: Annotated[list[str] | None, typer.Argument(help="SECTION.key=value, the same for all runs")] = None,
     path: Annotated[Path, typer.Option("--config", help="A YAML file")] = DIGITS,
@@ -60,10 +61,7 @@ def main(
     seeds: Annotated[int, typer.Option(help="How many, from 0 on")] = 3,
 ) -> None:
     """Compare training with several negatives, and without."""
-    try:
-        runs = compare(path, overrides or (), parse_arms(arm or [PLAIN, "frameshuffle"]), range(seeds))
-    except ConfigError as error:
-        raise typer.BadParameter(str(error)) from error
+    runs = compare(path, overrides or (), parse_arms(arm or [PLAIN, "frameshuffle"]), range(seeds))
     text = table(runs)
     written = Path(config.load(path, overrides or ()).RUN.save_dir) / "comparison.md"
     written.write_text(text)

@@ -1,13 +1,10 @@
 """SimCLR and MoCo-v2 of ``examples.contrastive`` with an encoder, views and negatives of clips."""
 
-from typing import cast
-
 from pytorch_lightning import LightningModule
 
 import nda_augment as nda
 from examples.common.data import Images
 from examples.common.randomness import seeded
-from examples.contrastive import config as contrastive
 from examples.contrastive import methods
 from examples.video.config import Config
 from examples.video.encoder import make_encoder
@@ -22,7 +19,7 @@ class ClipContrastive(methods.Contrastive):
         features: Number of features.
     """
 
-    settings: Config  # type: ignore[assignment]  # another config, with all that the methods read
+    settings: Config
 
     def __init__(self, settings: Config, data: Images) -> None:
         # The parents' constructors would build what belongs to images.
@@ -49,5 +46,4 @@ def make(settings: Config, data: Images) -> MoCo | SimCLR:
     """Build the method with weights and queue that depend on the seed only."""
     method = METHODS[settings.MODEL.method]
     with seeded(settings.RUN.seed, "weights"):
-        # The methods of images take a config of images; of ours they read what both have.
-        return method(cast(contrastive.Config, settings), data)
+        return method(settings, data)

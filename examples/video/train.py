@@ -6,19 +6,15 @@ for bit, as if it had never stopped (on a GPU, as far as its kernels are determi
 """
 
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from examples.common.settings import ConfigError
-from examples.contrastive import config as contrastive
-from examples.contrastive.train import Results, fit, prepare
+from examples.common.runs import command
+from examples.contrastive.train import Results, fit, prepared, say
 from examples.video import config, data, methods
 from examples.video.config import DIGITS, Config
 from examples.video.evaluate import KNNAccuracy, accuracies
-
-console = Console()
 
 
 def train(settings: Config) -> Results:
@@ -36,33 +32,27 @@ def train(settings: Config) -> Results:
         ValueError: If the clips cannot be read, or do not fill one batch.
     """
     # How a run is trained is set as in examples.contrastive, under the same names.
-    common = cast(contrastive.Config, settings)
-    finished = prepare(common, config.load)
-    if finished:
-        return finished
-    training, test = data.load(settings.DATA)
-    method = methods.make(settings, training)
-    watch = KNNAccuracy(training, test, settings.EVAL)
+    with prepared(settings) as finished:
+        if finished:
+            return finished
+        training, test = data.load(settings.DATA)
+        method = methods.make(settings, training)
+        watch = KNNAccuracy(training, test, settings.EVAL)
 
-    def evaluate() -> Results:
-        return accuracies(method.backbone, training, test, settings.EVAL, settings.RUN.seed)
+        def evaluate() -> Results:
+            return accuracies(method.backbone, training, test, settings.EVAL, settings.RUN.seed)
 
-    return fit(common, method, watch, evaluate)
+        return fit(settings, method, watch, evaluate)
 
 
+@command
 def main(
     overrides: Annotated[list[str] | None, typer.Argument(help="SECTION.key=value, such as RUN.seed=1")] = None,
     path: Annotated[Path, typer.Option("--config", help="A YAML file")] = DIGITS,
 ) -> None:
     """Learn features of clips, or go on with a run that was stopped, and evaluate them."""
-    try:
-        settings = config.load(path, overrides or ())
-        results = train(settings)
-    except ConfigError as error:
-        raise typer.BadParameter(str(error)) from error
-    if "linear" in results:
-        console.print(f"kNN {results['knn']:.1%}, linear {results['linear']:.1%}")
-        console.print(f"Logs, checkpoint and results are in {settings.RUN.save_dir}")
+    settings = config.load(path, overrides or ())
+    say(train(settings), settings)
 
 
 if __name__ == "__main__":

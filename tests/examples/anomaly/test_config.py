@@ -24,8 +24,8 @@ def test_configs_that_ship_are_valid(path) -> None:
         ("OPTIMIZATION.epochs=0", "OPTIMIZATION.epochs must be at least 1"),
         ("OPTIMIZATION.lr=0", "OPTIMIZATION.lr must be above 0"),
         ("AUG.patch=1.0", r"AUG.patch must be in \[0, 1\)"),
-        ("AUG.min_scale=0", "AUG.min_scale must be above 0"),
-        ("AUG.fake_weight=1.5", r"AUG.fake_weight must be in \[0, 1\]"),
+        ("AUG.min_scale=0", r"AUG.min_scale must be in \(0, 1\]"),
+        ("AUG.fake_weight=1.5", r"AUG.fake_weight must be in \(0, 1\]"),
         ("AUG.negatives=jigsw", "neither none nor one of rotation, .* did you mean 'jigsaw'"),
     ],
 )

@@ -108,7 +108,7 @@ def test_every_mode_trains_resumes_exactly_and_generates(quick, ordinary, mode):
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
 def test_a_killed_process_goes_on_as_if_nothing_had_happened(tiny, tmp_path):
     settings = tiny("killed", *STATEFUL)
-    config.save(settings, tmp_path / "c.yaml")
+    settings.save(tmp_path / "c.yaml")
     saved = Path(settings.RUN.save_dir) / CHECKPOINT
     # More steps than it will live to see; how many they are is no part of what makes a run.
     words = ["--config", str(tmp_path / "c.yaml"), "OPTIMIZATION.total_steps=1000000"]

@@ -11,12 +11,13 @@ from typer.testing import CliRunner
 
 from examples.common import data
 from examples.common.randomness import batch_indices, generator
+from examples.common.runs import DivergedError, hold
 from examples.common.settings import ConfigError
 from examples.gan import config, train
 from examples.gan.generation import CHECKPOINT
 from examples.gan.models import update_average
 from examples.gan.train import Training
-from nda_augment._files import load_checkpoint
+from nda_augment._files import CheckpointError, InUseError, load_checkpoint
 
 
 def final(settings):
@@ -147,6 +148,15 @@ class TestNegatives:
         on_real, on_negatives = network.eval()(real).logits, network(negatives).logits
         assert gap.item() == pytest.approx((on_real.mean() - on_negatives.mean()).item(), abs=1e-6)
 
+    def test_until_their_start_there_are_none(self, tiny):
+        late = tiny("late", "LOSS.nda_start_step=6", "RUN.print_freq=1")
+        rows = final(late)["history"]
+        assert [row["fake_weight"] for row in rows] == [1.0] * 6 + [late.LOSS.nda_fake_weight] * 2
+        assert ["negative" in row for row in rows] == [False] * 6 + [True] * 2
+        plain = final(tiny("plain", "AUG.apply_nda=false", "OPTIMIZATION.total_steps=6"))
+        early = final(tiny("early", "LOSS.nda_start_step=6", "OPTIMIZATION.total_steps=6"))
+        assert differing(early["generator"], plain["generator"]) == []
+
     @pytest.mark.parametrize("kind", ["hinge", "least_squares", "wasserstein"])
     def test_every_loss_trains(self, tiny, kind):
         state = final(tiny(kind, f"LOSS.adv_loss={kind}", "OPTIMIZATION.total_steps=2"))
@@ -205,13 +215,56 @@ class TestRunFolder:
         with pytest.raises(ValueError, match="24 training images do not fill a batch of 25"):
             train.train(tiny("run", "OPTIMIZATION.batch_size=25"))
 
+    def test_a_loss_that_is_no_number_stops_the_run_and_the_last_good_checkpoint_stays(self, tiny, monkeypatch):
+        settings = tiny("run")
+        whole = Training.generator_loss
+
+        def diverges(self, number):
+            loss = whole(self, number)
+            return loss * float("nan") if number == 5 else loss
+
+        monkeypatch.setattr(Training, "generator_loss", diverges)
+        with pytest.raises(DivergedError, match="at step 6 the loss is not finite: generator = nan"):
+            train.train(settings)
+        monkeypatch.undo()
+        state = load_checkpoint(Path(settings.RUN.save_dir) / CHECKPOINT, {})
+        assert state["step"] == 4
+        assert differing(final(settings), final(tiny("whole"))) == []
+
+    def test_weights_that_are_no_numbers_are_not_saved(self, tiny, monkeypatch):
+        settings = tiny("run", "OPTIMIZATION.total_steps=4")
+        whole = Training.generator_step
+
+        def poisons(self):
+            loss = whole(self)
+            if self.step == 3:
+                next(self.average.parameters()).fill_(float("inf"))
+            return loss
+
+        monkeypatch.setattr(Training, "generator_step", poisons)
+        with pytest.raises(DivergedError, match="at step 4 average has weights that are not finite"):
+            train.train(settings)
+        assert not (Path(settings.RUN.save_dir) / CHECKPOINT).exists()
+
+    def test_a_run_in_a_folder_in_use_is_refused(self, tiny):
+        settings = tiny("run", "OPTIMIZATION.total_steps=1")
+        with hold(Path(settings.RUN.save_dir) / CHECKPOINT), pytest.raises(InUseError):
+            train.train(settings)
+
+    def test_a_damaged_checkpoint_is_told(self, tiny):
+        path = train.train(tiny("run", "OPTIMIZATION.total_steps=1")) / CHECKPOINT
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        with pytest.raises(CheckpointError, match="is cut off, or no checkpoint at all"):
+            train.train(tiny("run"))
+
     def test_the_seed_changes_the_run(self, tiny):
         assert differing(final(tiny("a")), final(tiny("b", "RUN.seed=1")))
 
 
 class TestCommandLine:
     def test_trains_from_a_file_and_words(self, tiny, tmp_path):
-        config.save(tiny("run"), tmp_path / "c.yaml")
+        tiny("run").save(tmp_path / "c.yaml")
         result = CliRunner().invoke(_app(), ["--config", str(tmp_path / "c.yaml"), "OPTIMIZATION.total_steps=1"])
         assert result.exit_code == 0, result.output
         assert load_checkpoint(tmp_path / "run" / CHECKPOINT, {})["step"] == 1

@@ -2,8 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.common import settings as sections
-from examples.common.settings import ConfigError, differences
+from examples.common.settings import ConfigError
 from examples.video import config
 
 CONFIGS = sorted(Path(config.__file__).parent.glob("configs/*.yaml"))
@@ -16,13 +15,8 @@ def test_the_configs_that_come_along_are_valid(path: Path) -> None:
 
 def test_a_saved_config_is_read_back(tmp_path: Path) -> None:
     settings = config.load(None, ["AUG.nda_policy='jigsaw(grid=4),frameshuffle:2'", "RUN.seed=7"])
-    (tmp_path / "config.yaml").write_text(sections.to_yaml(settings))
+    settings.save(tmp_path / "config.yaml")
     assert config.load(tmp_path / "config.yaml") == settings
-
-
-def test_differences_are_named() -> None:
-    earlier, now = config.load(), config.load(None, ["RUN.seed=1", "DATA.frames=4"])
-    assert differences(now, earlier) == {"DATA.frames": "was 8, now 4", "RUN.seed": "was 0, now 1"}
 
 
 @pytest.mark.parametrize(
@@ -36,7 +30,7 @@ def test_differences_are_named() -> None:
         ("DATA.holdout=1", r"DATA.holdout must be in \[0, 1\), got 1"),
         ("MODEL.method=simclear", r"did you mean 'simclr'"),
         ("MODEL.backbone=r2d", r"MODEL.backbone must be one of r3d, r2plus1d"),
-        ("AUG.min_scale=0", r"AUG.min_scale must be above 0"),
+        ("AUG.min_scale=0", r"AUG.min_scale must be in \(0, 1\]"),
         ("AUG.flip=2", r"AUG.flip must be in \[0, 1\], got 2"),
         ("AUG.nda_policy=frameshufle", r"frameshuffle"),
         ("AUG.nda_policy=jigsaw(grid=3)", r"AUG: .*20"),

@@ -1,0 +1,18 @@
+"""Numbers of several runs, side by side in Markdown."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+
+def spread(values: Sequence[float], digits: int = 2, sign: str = "") -> str:
+    """Mean ± sample standard deviation; the mean alone of a single value, and nothing of none."""
+    if not values:
+        return ""
+    mean = f"{statistics.mean(values):{sign}.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table with a line for each row."""
+    lines = [" | ".join(cells) for cells in (head, *rows)]
+    return "\n".join([f"| {lines[0]} |", "|" + "---|" * len(head), *(f"| {line} |" for line in lines[1:])]) + "\n"
