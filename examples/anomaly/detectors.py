@@ -9,10 +9,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import nda_augment as nda
 from examples.anomaly.config import Config, negatives
+from examples.common.networks import sngan
 from examples.common.randomness import seeded
-from examples.gan import config as gan_config
-from examples.gan.conditioning import Judgement
-from examples.gan.models import build_discriminator, build_generator
 from nda_augment.anomaly import (
     ClassifierDetector,
     DensityDetector,
@@ -94,11 +92,10 @@ def _shifted(settings: Config) -> Detector:
 
 def _discriminator(settings: Config) -> Detector:
     size, model = settings.DATA.img_size, settings.MODEL
-    sizes = gan_config.Model(z_dim=model.z_dim, g_conv_dim=model.width, d_conv_dim=model.width)
     members = negatives(settings.AUG.negatives)
     return DiscriminatorDetector(
-        nn.Sequential(build_generator(sizes, size, 3, classes=0), _Affine(0.5, 0.5)),
-        nn.Sequential(_Affine(2.0, -1.0), build_discriminator(sizes, size, 3, classes=0), _Logit()),
+        nn.Sequential(sngan.generator(size, 3, model.width, model.z_dim), _Affine(0.5, 0.5)),
+        nn.Sequential(_Affine(2.0, -1.0), sngan.discriminator(size, 3, model.width), nn.Flatten(0)),
         settings.MODEL.z_dim,
         nda.Mixture(members) if members else None,
         fake_weight=settings.AUG.fake_weight if members else 1.0,
@@ -124,11 +121,3 @@ class _Affine(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return images * self.scale + self.shift
-
-
-class _Logit(nn.Module):
-    """Of what the GAN's discriminator says about an image, whether it is real."""
-
-    def forward(self, judgement: Judgement) -> Tensor:
-        logits: Tensor = judgement.logits
-        return logits

@@ -1,34 +1,20 @@
-"""What can be set, section by section, with its defaults; YAML files and ``SECTION.key=value`` words change them."""
+"""What can be set, section by section, with its defaults; YAML files and ``SECTION.key=value`` words change them.
+
+What does not depend on images is in ``examples/common/contrastive/sections.py``.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
-import nda_augment as nda
+from examples.common.contrastive import sections
 from examples.common.data import Data
-from examples.common.sections import Run as AnyRun
-from examples.common.settings import ConfigError, Section, Settings, at_least, one_of, positive, share
+from examples.common.settings import at_least, one_of, positive, share
 
 DIGITS = Path(__file__).parent / "configs" / "digits.yaml"
 
 
 @dataclass
-class Method(Section):
-    """The method, whatever its encoder."""
-
-    method: str = one_of("moco", ("moco", "simclr", "byol"))  # MoCo is version 2
-    dim: int = at_least(64, 1)  # of the embedding that the loss sees
-    queue: int = at_least(1024, 1)  # moco: number of earlier keys that serve as candidates
-    momentum: float = share(0.99)  # moco, byol: of the key or target encoder
-
-    @property
-    def parts(self) -> int:
-        """Into how many parts each device's share of a batch is divided."""
-        return 1
-
-
-@dataclass
-class Model(Method):
+class Model(sections.Method):
     """The method and its encoder, a ResNet."""
 
     backbone: str = one_of("resnet-9", ("resnet-9", "resnet-18", "resnet-34", "resnet-50"))
@@ -44,103 +30,27 @@ class Model(Method):
 
 
 @dataclass
-class Loss(Section):
-    """InfoNCE with a queue (moco), NT-Xent (simclr), cosine similarity (byol)."""
-
-    temperature: float = positive(0.2)
-    nda_scale: float = 1.0  # α: multiplies the similarity to negatives
-    nda_scope: str = "own"  # own: an image meets its own negative; batch: it meets all
-    nda_repulsion: float = at_least(1.0, 0)  # byol: weight of the similarity to the negative
-    nda_floor: float = -1.0  # byol: similarity below which a negative is left alone
-
-    def check(self) -> None:
-        """Let the loss itself refuse what it cannot do."""
-        try:
-            nda.losses.InfoNCELoss(negative_scale=self.nda_scale, scope=cast(nda.losses.Scope, self.nda_scope))
-            nda.losses.RepulsionLoss(self.nda_floor)
-        except ValueError as error:
-            raise ConfigError(f"LOSS: {error}") from error
-
-
-@dataclass
-class Optimization(Section):
-    """SGD with a cosine schedule."""
-
-    batch_size: int = at_least(128, 2)  # of all devices together
-    lr: float = positive(0.1)
-    momentum: float = share(0.9)
-    weight_decay: float = at_least(5e-4, 0)
-    epochs: int = at_least(30, 1)
-    warmup_epochs: int = at_least(0, 0)
-
-
-@dataclass
-class Views(Section):
-    """The views, which teach what does not matter, and the negatives."""
-
-    apply_nda: bool = True
-    nda_policy: str = "jigsaw"
-    min_scale: float = share(0.2, zero=False)  # smallest share of the image in a crop
-    flip: float = share(0.5)  # probability of a mirror image
-    jitter: float = at_least(1.0, 0)  # strength of colour changes; 1 is MoCo-v2's, 0 is none
-    grayscale: float = share(0.2)  # probability
-
-    def check(self) -> None:
-        """Refuse a policy that cannot be read."""
-        try:
-            nda.from_policy(self.nda_policy)
-        except ValueError as error:
-            raise ConfigError(f"AUG.nda_policy: {error}") from error
-
-
-@dataclass
-class Augmentation(Views):
+class Augmentation(sections.Views):
     """The views of an image, and the negatives."""
 
     blur: float = share(0.0)  # probability; MoCo-v2 has 0.5 on large images
 
 
 @dataclass
-class Evaluation(Section):
-    """On features of the frozen backbone."""
-
-    knn_every: int = at_least(5, 1)  # epochs
-    knn_k: int = at_least(200, 1)
-    knn_temperature: float = at_least(0.1, 0.02)  # below, exp(1/τ) leaves float32
-    linear_lr: float = positive(1.0)  # for a batch of 256
-    linear_epochs: int = at_least(50, 1)
-    linear_batch_size: int = at_least(256, 1)
-
-
-@dataclass
-class Run(AnyRun):
+class Run(sections.Run):
     """Where and how."""
 
     save_dir: str = "runs/contrastive/digits"
-    devices: int = at_least(1, 1)
-    precision: str = one_of("32-true", ("32-true", "bf16-mixed", "16-mixed"))
-    print_freq: int = at_least(10, 1)  # steps between two logged losses
-    progress: bool = True
 
 
 @dataclass
-class Config(Settings):
+class Config(sections.Config):
     """A training run."""
 
     DATA: Data = field(default_factory=Data)
     MODEL: Model = field(default_factory=Model)
-    LOSS: Loss = field(default_factory=Loss)
-    OPTIMIZATION: Optimization = field(default_factory=Optimization)
     AUG: Augmentation = field(default_factory=Augmentation)
-    EVAL: Evaluation = field(default_factory=Evaluation)
     RUN: Run = field(default_factory=Run)
-
-    def check(self) -> None:
-        """Refuse a batch that cannot be divided."""
-        batch, devices, parts = self.OPTIMIZATION.batch_size, self.RUN.devices, self.MODEL.parts
-        for key, divisor in {"RUN.devices": devices, "RUN.devices · MODEL.bn_splits": devices * parts}.items():
-            if batch % divisor:
-                raise ConfigError(f"OPTIMIZATION.batch_size={batch} cannot be divided by {key}={divisor}")
 
 
 load = Config.load

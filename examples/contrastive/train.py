@@ -1,182 +1,31 @@
-"""Learn features with MoCo-v2 or SimCLR: ``python -m examples.contrastive.train --config FILE [KEY=VALUE ...]``.
+"""Learn features of images: ``python -m examples.contrastive.train --config FILE [KEY=VALUE ...]``.
 
-A run writes into ``RUN.save_dir``: ``config.yaml``, ``checkpoint.ckpt`` after every epoch, TensorBoard logs, and at the
-end ``results.json``. Started again it goes on from its checkpoint, and on one machine ends with the same weights, bit
-for bit, as if it had never stopped (on a GPU, as far as its kernels are deterministic).
+What a run writes, and how it goes on, is said in ``examples/common/contrastive/learning.py``.
 """
 
-import json
-import logging
-import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated
 
-import torch
 import typer
-from lightning_fabric.plugins import TorchCheckpointIO
-from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
-from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.utilities import rank_zero_only
-from rich.console import Console
 
 from examples.common import data
-from examples.common.data import Images, labels_of
-from examples.common.runs import DivergedError, check_finite, check_same_run, command, hold
-from examples.common.settings import differences, flat
-from examples.contrastive import config, methods
+from examples.common.contrastive.learning import Results, learn, say
+from examples.common.contrastive.methods import Parts
+from examples.common.runs import command
+from examples.contrastive import config
+from examples.contrastive.backbone import make_backbone
 from examples.contrastive.config import DIGITS, Config
-from examples.contrastive.evaluate import KNNAccuracy, embed, knn_accuracy, linear_accuracy
-from nda_augment._files import load_checkpoint, save_checkpoint, write_text
-
-CHECKPOINT = "checkpoint.ckpt"
-RESULTS = "results.json"
-STATE = {"state_dict": dict, "optimizer_states": list, "epoch": int, "global_step": int}
-# What may change between the parts of a run; everything else would make it another run.
-FREE = ("EVAL.", "RUN.save_dir", "RUN.accelerator", "RUN.threads", "RUN.print_freq", "RUN.progress")
-console = Console()
-
-Results = dict[str, Any]
-
-
-class AtomicCheckpoints(TorchCheckpointIO):
-    """Writes checkpoints so that the file at the path is always a whole one."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        check_finite({"the state": checkpoint}, checkpoint["global_step"])
-        save_checkpoint(checkpoint, Path(path))
-
-    def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:
-        return load_checkpoint(Path(path), STATE)
-
-
-class FiniteLoss(Callback):
-    """Stops a run at the first loss that is not finite; with float16 the scaler leaves such steps out."""
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
-        if trainer.precision != "16-mixed" and not outputs["loss"].isfinite():
-            raise DivergedError(
-                f"at step {trainer.global_step} the loss is {outputs['loss'].item()}. The last checkpoint is from "
-                "before; lower OPTIMIZATION.lr and start a new run"
-            )
+from examples.contrastive.views import Views
 
 
 def train(settings: Config) -> Results:
-    """Train to ``OPTIMIZATION.epochs``, from the run's checkpoint if it has one, and evaluate.
-
-    Args:
-        settings: A checked config, see :func:`examples.contrastive.config.load`.
-
-    Returns:
-        What ``results.json`` holds: accuracies in [0, 1], and the seconds of the last part of the training. Of several
-        processes only the first evaluates.
-
-    Raises:
-        ConfigError: If the folder holds a run with other settings.
-        ValueError: If the data cannot be read, or do not fill one batch.
-    """
-    with prepared(settings) as finished:
-        if finished:
-            return finished
-        training, test = data.load_rgb(settings.DATA)
-        method = methods.make(settings, training)
-        watch = KNNAccuracy(training, test, settings.EVAL)
-        return fit(settings, method, watch, lambda: evaluate(method, training, test, settings))
+    """Train, or go on with a run that was stopped, and evaluate."""
+    return learn(settings, lambda: data.load_rgb(settings.DATA), lambda: parts(settings))
 
 
-def fit(settings: Config, method: LightningModule, watch: Callback, evaluate: Callable[[], Results]) -> Results:
-    """Train what a prepared run trains, from its checkpoint if it has one, and write down what ``evaluate`` finds."""
-    folder = Path(settings.RUN.save_dir)
-    if settings.RUN.threads:
-        torch.set_num_threads(settings.RUN.threads)
-    checkpoints = ModelCheckpoint(
-        folder, Path(CHECKPOINT).stem, save_on_train_epoch_end=True, enable_version_counter=False
-    )
-    bar = [RichProgressBar()] if settings.RUN.progress else []
-    saved, started = folder / CHECKPOINT, time.perf_counter()
-    with quiet():
-        trainer = make_trainer(settings, [watch, FiniteLoss(), checkpoints, *bar])
-        trainer.fit(method, ckpt_path=saved if saved.exists() else None, weights_only=True)
-        results: Results = {"epochs": trainer.current_epoch, "seconds": round(time.perf_counter() - started, 1)}
-        if trainer.is_global_zero:
-            results |= evaluate()
-            write_text(json.dumps(results, indent=2) + "\n", folder / RESULTS)
-    return results
-
-
-def make_trainer(settings: Config, callbacks: list[Callback]) -> Trainer:
-    """The Trainer of a run; batches know their process, so no sampler is put in their way."""
-    return Trainer(
-        max_epochs=settings.OPTIMIZATION.epochs,
-        accelerator=settings.RUN.accelerator,
-        devices=settings.RUN.devices,
-        precision=cast(Any, settings.RUN.precision),
-        logger=TensorBoardLogger(settings.RUN.save_dir, name="", version=""),
-        callbacks=callbacks,
-        plugins=[AtomicCheckpoints()],
-        enable_progress_bar=settings.RUN.progress,
-        enable_model_summary=False,
-        log_every_n_steps=settings.RUN.print_freq,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        reload_dataloaders_every_n_epochs=1,
-    )
-
-
-def evaluate(method: methods.Contrastive, training: Images, test: Images, settings: Config) -> Results:
-    """Accuracies of the features of a trained method."""
-    bank, queries = embed(method.backbone, training.images), embed(method.backbone, test.images)
-    labels, test_labels, evaluation = labels_of(training), labels_of(test), settings.EVAL
-    knn = knn_accuracy(bank, labels, queries, test_labels, evaluation.knn_k, evaluation.knn_temperature)
-    linear = linear_accuracy(bank, labels, queries, test_labels, evaluation, settings.RUN.seed)
-    return {"knn": knn, "linear": linear}
-
-
-@contextmanager
-def prepared(settings: Config) -> Iterator[Results | None]:
-    """Hold the run's folder and write down its settings; give its results if it is finished.
-
-    Raises:
-        ConfigError: If the folder holds a run with other settings.
-        InUseError: If another process runs there.
-    """
-    folder = Path(settings.RUN.save_dir)
-    # Of several processes the first has the folder, and starts the others.
-    with hold(folder / CHECKPOINT) if getattr(rank_zero_only, "rank", 0) == 0 else nullcontext():
-        written = folder / "config.yaml"
-        if (folder / CHECKPOINT).exists():
-            now, earlier = flat(settings), flat(type(settings).load(written))
-            check_same_run(folder, earlier, now, FREE)
-            load_checkpoint(folder / CHECKPOINT, STATE)
-            if (folder / RESULTS).exists() and not any(key.startswith("EVAL.") for key in differences(now, earlier)):
-                console.print(f"{folder}: finished already")
-                yield json.loads((folder / RESULTS).read_text())
-                return
-            console.print(f"{folder}: going on from {CHECKPOINT}")
-        (folder / RESULTS).unlink(missing_ok=True)
-        settings.save(written)
-        yield None
-
-
-class quiet(warnings.catch_warnings):  # noqa: N801  # a context manager
-    """Without Lightning's advice that does not apply, and what it has to say about other software.
-
-    Images are in memory, a folder is meant to be gone on with, and only one process evaluates.
-    """
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-        for advice in (
-            "does not have many workers",
-            "exists and is not empty",
-            "It is recommended to use `self.log",
-            "`isinstance.treespec, LeafSpec.` is deprecated",
-        ):
-            warnings.filterwarnings("ignore", f".*{advice}")
+def parts(settings: Config) -> Parts:
+    """Make the encoder of images, and their views."""
+    return Parts(Views(settings.AUG, settings.DATA.img_size), *make_backbone(settings.MODEL))
 
 
 @command
@@ -184,16 +33,9 @@ def main(
     overrides: Annotated[list[str] | None, typer.Argument(help="SECTION.key=value, such as RUN.seed=1")] = None,
     path: Annotated[Path, typer.Option("--config", help="A YAML file")] = DIGITS,
 ) -> None:
-    """Learn features, or go on with a run that was stopped, and evaluate them."""
+    """Learn features of images, or go on with a run that was stopped, and evaluate them."""
     settings = config.load(path, overrides or ())
     say(train(settings), settings)
-
-
-def say(results: Results, settings: Config) -> None:
-    """Say what a run found, and where it is."""
-    if "linear" in results:
-        console.print(f"kNN {results['knn']:.1%}, linear {results['linear']:.1%}")
-        console.print(f"Logs, checkpoint and results are in {settings.RUN.save_dir}")
 
 
 if __name__ == "__main__":

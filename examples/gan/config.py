@@ -45,7 +45,7 @@ class Model(Section):
     z_dim: int = at_least(64, 1)
     hierarchical_z: bool = False  # each level of the generator gets a piece of the latent
     g_shared_dim: int = at_least(0, 0)  # cBN: length of a class's embedding that all levels share; 0 is one each
-    g_conv_dim: int = at_least(16, 1)  # channels are multiples of this; see models/
+    g_conv_dim: int = at_least(16, 1)  # channels are multiples of this; see common/networks
     d_conv_dim: int = at_least(16, 1)
     d_embed_dim: int = at_least(512, 1)  # 2C, D2DCE
     g_init: str = one_of("default", _WEIGHTS)  # ortho, N02, xavier, or default: torch's

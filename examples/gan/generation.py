@@ -5,9 +5,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from examples.common.networks.generator import Generator
 from examples.common.randomness import generator
 from examples.gan import config
-from examples.gan.models import Generator, build_generator
+from examples.gan.models import build_generator
 from nda_augment._files import load_checkpoint, restoring
 
 CHECKPOINT = "checkpoint.pt"

@@ -26,18 +26,19 @@ from torch import Tensor, nn
 
 from examples.common import data, pictures
 from examples.common.data import Images
+from examples.common.networks.generator import update_average
 from examples.common.randomness import Share, batch_indices, generator
+from examples.common.regularizers import consistency, gradient_penalty, r1_penalty
 from examples.common.runs import Watch, check_finite, check_same_images, check_same_run, command, hold
 from examples.common.settings import ConfigError, flatten
 from examples.gan import augself, config
 from examples.gan.conditioning import Judgement, class_loss
 from examples.gan.config import DIGITS, Config
 from examples.gan.generation import CHECKPOINT, STATE, sample
-from examples.gan.models import build_discriminator, build_generator, update_average
+from examples.gan.models import build_discriminator, build_generator
 from examples.gan.negatives import Negatives
 from examples.gan.objective import Verdict, objective_of
 from examples.gan.positives import AdaptiveAugment, DiffAugment, undone_negatives
-from examples.gan.regularizers import consistency, gradient_penalty, r1_penalty
 from nda_augment._files import State, load_checkpoint, restoring, save_checkpoint
 
 # What may change between the parts of a run, and what of it may not; all else would make it another run.

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import nda_augment as nda
 from examples.common.randomness import generator as source
-from examples.gan.regularizers import gradient_penalty, r1_penalty
+from examples.common.regularizers import gradient_penalty, r1_penalty
 from nda_augment.losses import GANKind
 
 Sampler = Callable[[int, torch.Generator], Tensor]

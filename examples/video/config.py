@@ -1,4 +1,4 @@
-"""What can be set where clips differ from images; all else is set as there."""
+"""What can be set where clips differ from images; all else is in ``examples/common/contrastive/sections.py``."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 import nda_augment as nda
+from examples.common.contrastive import sections
 from examples.common.settings import ConfigError, Section, at_least, one_of, share
-from examples.contrastive import config as images
 
 DIGITS = Path(__file__).parent / "configs" / "digits.yaml"
 
@@ -33,17 +33,17 @@ class Data(Section):
 
 
 @dataclass
-class Model(images.Method):
+class Model(sections.Method):
     """The method and its encoder, a residual network of 3-D convolutions in three stages."""
 
-    method: str = one_of("simclr", ("simclr", "moco"))  # MoCo is version 2
+    method: str = one_of("simclr", ("simclr", "moco", "byol"))  # MoCo is version 2
     backbone: str = one_of("r3d", ("r3d", "r2plus1d"))  # full 3-D kernels; in space, then in time
     width: int = at_least(16, 1)  # channels of the first stage
     blocks: int = at_least(1, 1)  # in each stage
 
 
 @dataclass
-class Augmentation(images.Views):
+class Augmentation(sections.Views):
     """The views, one draw for all frames of a clip, and the negatives."""
 
     nda_policy: str = "frameshuffle"
@@ -54,19 +54,19 @@ class Augmentation(images.Views):
 
 
 @dataclass
-class Run(images.Run):
+class Run(sections.Run):
     """Where and how."""
 
     save_dir: str = "runs/video/digits"
 
 
 @dataclass
-class Config(images.Config):
+class Config(sections.Config):
     """A training run."""
 
-    DATA: Data = field(default_factory=Data)  # type: ignore[assignment]  # clips, not images
-    MODEL: Model = field(default_factory=Model)  # type: ignore[assignment]
-    AUG: Augmentation = field(default_factory=Augmentation)  # type: ignore[assignment]
+    DATA: Data = field(default_factory=Data)
+    MODEL: Model = field(default_factory=Model)
+    AUG: Augmentation = field(default_factory=Augmentation)
     RUN: Run = field(default_factory=Run)
 
     def check(self) -> None:

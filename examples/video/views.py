@@ -3,7 +3,7 @@
 from kornia.augmentation import VideoSequential
 from torch import Tensor, nn
 
-from examples.contrastive.views import random_steps
+from examples.common.contrastive.views import normalize, random_steps
 from examples.video.config import Augmentation
 
 
@@ -20,14 +20,4 @@ class Views(nn.Module):
     def forward(self, clips: Tensor) -> list[Tensor]:
         """Draw and apply; with the global generators."""
         pixels = clips.float() / 255
-        return [_normalize(self.random(pixels)) for _ in range(2)]
-
-
-def plain(clips: Tensor) -> Tensor:
-    """Uint8 clips as they are, as the encoder expects them in evaluation."""
-    return _normalize(clips.float() / 255)
-
-
-def _normalize(pixels: Tensor) -> Tensor:
-    """Near mean 0 and deviation 1; not fitted to a data set, so that it is the same for all."""
-    return (pixels - 0.5) / 0.25
+        return [normalize(self.random(pixels)) for _ in range(2)]

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 import nda_augment as nda
 from examples.common import data
-from examples.contrastive import config, methods
+from examples.common.contrastive import methods
+from examples.common.contrastive.learning import make_trainer, quiet
+from examples.common.contrastive.methods import Parts
+from examples.contrastive import config
 from examples.contrastive.config import Config
-from examples.contrastive.train import make_trainer, quiet
 
 Outcome = dict[str, Any]
 
@@ -23,6 +25,10 @@ class FixedViews(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         pixels = images.float() / 255 - 0.5
         return [pixels, pixels.flip(-1)]
+
+
+def linear() -> Parts:
+    return Parts(FixedViews(), nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 16), nn.ReLU()), 16)
 
 
 class Losses(Callback):
@@ -36,10 +42,8 @@ class Losses(Callback):
 def fit(settings: Config) -> Outcome:
     """Train an encoder without batch norm, which would see other batches in two processes than in one."""
     training, _ = data.load_rgb(settings.DATA)
-    methods.make_backbone = lambda _: (nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 16), nn.ReLU()), 16)
     methods.SimCLRProjectionHead = lambda *sizes: nn.Linear(16, sizes[-1])
-    method, losses = methods.make(settings, training), Losses()
-    method.views = FixedViews()
+    method, losses = methods.make(settings, training, linear), Losses()
     method.nda_transform = nda.Flip()
     with quiet():
         trainer = make_trainer(settings, [losses])

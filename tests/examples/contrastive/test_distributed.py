@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from examples.contrastive import config, methods
+from examples.common.contrastive import methods
+from examples.contrastive import config
 from tests.examples.contrastive import ranks
 from tests.examples.contrastive.conftest import LIGHTNING_WARNS, TINY
 
@@ -29,8 +30,7 @@ def test_two_processes_train_like_one_on_the_joined_batch(tmp_path: Path, monkey
     torch.multiprocessing.spawn(ranks.run, (tmp_path, free_port(), words), nprocs=2)
     both = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
 
-    # fit() replaces them; here they are brought back afterwards.
-    monkeypatch.setattr(methods, "make_backbone", methods.make_backbone)
+    # fit() replaces it; here it is brought back afterwards.
     monkeypatch.setattr(methods, "SimCLRProjectionHead", methods.SimCLRProjectionHead)
     for name in METHODS:
         alone = ranks.fit(config.load(None, [*words[name], f"RUN.save_dir={tmp_path / 'alone' / name}"]))

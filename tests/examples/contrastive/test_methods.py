@@ -7,15 +7,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from examples.common import data
-from examples.contrastive import methods
+from examples.common.contrastive import methods
+from examples.common.contrastive.methods import BYOL, MoCo, SimCLR
+from examples.contrastive import train
+from examples.contrastive.backbone import make_backbone
 from examples.contrastive.config import Config
-from examples.contrastive.methods import BYOL, MoCo, SimCLR
 from tests.examples.contrastive.conftest import Tiny
 
 
 def build(settings: Config) -> Any:
     training, _ = data.load_rgb(settings.DATA)
-    method = methods.make(settings, training)
+    method = methods.make(settings, training, lambda: train.parts(settings))
     method.trainer = SimpleNamespace(world_size=1, training=True, global_step=0, global_rank=0)
     return method
 
@@ -28,7 +30,7 @@ def views(count: int = 3) -> list[Tensor]:
 @pytest.mark.parametrize("splits", [0, 2])
 def test_the_backbone_is_a_resnet_with_a_small_stem(tiny: Tiny, backbone: str, splits: int) -> None:
     settings = tiny("run", f"MODEL.backbone={backbone}", f"MODEL.bn_splits={splits}")
-    network, features = methods.make_backbone(settings.MODEL)
+    network, features = make_backbone(settings.MODEL)
     assert features == 4 * 8
     assert network(torch.randn(4, 3, 32, 32)).shape == (4, 32)
     stem = network[0]
@@ -39,7 +41,7 @@ def test_the_backbone_is_a_resnet_with_a_small_stem(tiny: Tiny, backbone: str, s
 
 
 def test_a_large_stem_is_that_of_the_usual_resnet(tiny: Tiny) -> None:
-    network, _ = methods.make_backbone(tiny("run", "MODEL.stem=large").MODEL)
+    network, _ = make_backbone(tiny("run", "MODEL.stem=large").MODEL)
     assert network[:4](torch.randn(2, 3, 64, 64)).shape == (2, 4, 16, 16)
 
 

@@ -2,14 +2,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
+from examples.common.contrastive import compare, learning, methods
+from examples.common.runs import DivergedError
 from examples.common.settings import ConfigError, differences, flat
-from examples.contrastive import compare, config, methods, train
-from examples.contrastive.config import Config
+from examples.contrastive import config, train
+from examples.contrastive.config import DIGITS, Config
+from nda_augment._files import CheckpointError
 from tests.examples.contrastive.conftest import LIGHTNING_WARNS, TINY, Tiny
 
 pytestmark = pytest.mark.filterwarnings(LIGHTNING_WARNS)
@@ -18,7 +23,7 @@ METHODS = ["moco", "simclr"]
 
 
 def state_of(settings: Config) -> dict[str, Any]:
-    state: dict[str, Any] = torch.load(Path(settings.RUN.save_dir) / train.CHECKPOINT, weights_only=True)
+    state: dict[str, Any] = torch.load(Path(settings.RUN.save_dir) / learning.CHECKPOINT, weights_only=True)
     return state
 
 
@@ -50,7 +55,7 @@ def test_a_run_trains_logs_and_evaluates(tiny: Tiny, method: str, negatives: boo
     settings = tiny("run", f"MODEL.method={method}", f"AUG.apply_nda={negatives}", "MODEL.bn_splits=2")
     results = train.train(settings)
     folder = Path(settings.RUN.save_dir)
-    assert json.loads((folder / train.RESULTS).read_text()) == results
+    assert json.loads((folder / learning.RESULTS).read_text()) == results
     assert results["epochs"] == 3
     # The classes differ in brightness, which any features show.
     assert results["knn"] > 0.7
@@ -120,7 +125,7 @@ def test_a_finished_run_is_not_run_again_but_evaluated_anew_if_asked_otherwise(
 
     monkeypatch.setattr(methods.MoCo, "training_step", never)
     assert train.train(settings) == results
-    monkeypatch.setattr(train, "evaluate", lambda *_: {"knn": 0.125})
+    monkeypatch.setattr(learning, "accuracies", lambda *_: {"knn": 0.125})
     other = tiny("run", "OPTIMIZATION.epochs=1", "EVAL.knn_k=1")
     for _ in range(2):
         anew = train.train(other)
@@ -131,6 +136,41 @@ def test_a_folder_with_another_run_is_refused(tiny: Tiny) -> None:
     train.train(tiny("run", "OPTIMIZATION.epochs=1"))
     with pytest.raises(ConfigError, match=r"other settings: MODEL.queue \(was 24, now 16\)"):
         train.train(tiny("run", "OPTIMIZATION.epochs=1", "MODEL.queue=16"))
+
+
+def test_images_without_labels_are_learnt_from_and_nothing_is_evaluated(tiny: Tiny, tmp_path: Path) -> None:
+    settings = tiny("run", "OPTIMIZATION.epochs=1", "DATA.name=folder", f"DATA.path={tmp_path / 'photos'}")
+    (tmp_path / "photos").mkdir()
+    for number in range(12):
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{number}.png")
+    results = train.train(settings)
+    assert set(results) == {"epochs", "seconds"}
+    assert state_of(settings)["epoch"] == 0
+    with pytest.raises(ConfigError, match="these images have no labels"):
+        compare.compare(Config, lambda _: results, DIGITS, [], {"plain": ""}, [0], 1)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = methods.MoCo.loss
+
+    def diverges(self: Any, x0: Any, x1: Any, negatives: Any, number: int) -> Any:
+        return original(self, x0, x1, negatives, number) * (float("nan") if number == 4 else 1)
+
+    settings = tiny("run")
+    monkeypatch.setattr(methods.MoCo, "loss", diverges)
+    with pytest.raises(DivergedError, match="at step 5 the loss is nan"):
+        train.train(settings)
+    assert state_of(settings)["epoch"] == 0
+
+
+def test_a_damaged_checkpoint_is_told(tiny: Tiny) -> None:
+    settings = tiny("run", "OPTIMIZATION.epochs=1")
+    train.train(settings)
+    path = Path(settings.RUN.save_dir) / learning.CHECKPOINT
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="is cut off"):
+        train.train(settings)
 
 
 def test_too_few_images_are_refused(tiny: Tiny) -> None:
@@ -196,7 +236,7 @@ def test_arms_differ_in_their_negatives_only(tmp_path: Path) -> None:
     words = [*TINY, f"RUN.save_dir={tmp_path}", "DATA.path=somewhere"]
     path = tmp_path / "empty.yaml"
     path.write_text("{}\n")
-    plain = compare.settings_of(path, words, "plain", "", 2)
-    mixture = compare.settings_of(path, words, "mixture", "jigsaw,stitch:2", 2)
+    plain = compare.settings_of(Config, path, words, "plain", "", 2)
+    mixture = compare.settings_of(Config, path, words, "mixture", "jigsaw,stitch:2", 2)
     assert set(differences(flat(mixture), flat(plain))) == {"AUG.apply_nda", "AUG.nda_policy", "RUN.save_dir"}
     assert (plain.RUN.seed, mixture.RUN.save_dir) == (2, str(tmp_path / "mixture-2"))

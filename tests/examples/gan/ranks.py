@@ -5,9 +5,9 @@ import os
 import torch
 from torch import nn
 
+from examples.common.networks import layers, sngan
 from examples.gan import config, train
 from examples.gan.generation import CHECKPOINT
-from examples.gan.models import layers, sngan
 from nda_augment._files import load_checkpoint
 
 

@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch import nn
 
+from examples.common.networks import biggan, sngan
+from examples.common.networks.generator import update_average
+from examples.common.networks.layers import Condition, DownBlock, Norm, SelfAttention, initialise
 from examples.gan import config
 from examples.gan.config import DIGITS, Model
-from examples.gan.models import biggan, build_discriminator, build_generator, sngan, update_average
-from examples.gan.models.layers import Condition, DownBlock, Norm, SelfAttention, initialise
+from examples.gan.models import build_discriminator, build_generator
 
 BACKBONES = ["deep_conv", "resnet", "big_resnet"]
 SMALL = {"z_dim": 12, "g_conv_dim": 2, "d_conv_dim": 2, "d_embed_dim": 3}

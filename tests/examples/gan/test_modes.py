@@ -16,11 +16,11 @@ import torch
 import nda_augment as nda
 from examples.common import data
 from examples.common.randomness import generator
+from examples.common.regularizers import consistency, gradient_penalty, r1_penalty
 from examples.gan import augself, config, train
 from examples.gan.conditioning import Judgement, class_loss
 from examples.gan.generation import CHECKPOINT, labels_of, load_generator, sample
 from examples.gan.positives import DiffAugment
-from examples.gan.regularizers import consistency, gradient_penalty, r1_penalty
 from examples.gan.train import Training
 from nda_augment._files import load_checkpoint
 from tests.examples.gan.conftest import settings_of

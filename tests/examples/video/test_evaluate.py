@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from examples.common.contrastive.evaluate import KNNAccuracy, accuracies, embed
+from examples.common.contrastive.sections import Evaluation
+from examples.common.contrastive.views import plain
 from examples.common.data import Images
-from examples.contrastive.config import Evaluation
-from examples.video.evaluate import KNNAccuracy, accuracies, embed
-from examples.video.views import plain
 from tests.examples.contrastive.conftest import LIGHTNING_WARNS
 
 pytestmark = pytest.mark.filterwarnings(LIGHTNING_WARNS, "ignore:.*does not have many workers")

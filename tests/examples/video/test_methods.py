@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from examples.video import data, methods
+from examples.common.contrastive import methods
+from examples.video import data, train
 from examples.video.config import Config
 from nda_augment.losses import info_nce, nt_xent
 from tests.examples.video.conftest import Tiny
@@ -15,7 +16,7 @@ METHODS = ["simclr", "moco"]
 
 def build(settings: Config) -> Any:
     training, _ = data.load(settings.DATA)
-    method = methods.make(settings, training)
+    method = methods.make(settings, training, lambda: train.parts(settings))
     method.trainer = SimpleNamespace(world_size=1, training=True, global_step=0, global_rank=0)  # type: ignore[assignment]
     return method
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from examples.common.settings import ConfigError, differences
-from examples.contrastive.train import RESULTS
-from examples.video import compare, config, methods, train
+from examples.common.contrastive import learning, methods
+from examples.common.contrastive.learning import RESULTS
+from examples.common.settings import ConfigError, differences, flat
+from examples.video import compare, config, train
 from examples.video.config import Config
 from tests.examples.contrastive.conftest import LIGHTNING_WARNS
 from tests.examples.contrastive.test_train import _app, assert_same_run, state_of
@@ -52,7 +53,9 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
 
 def test_training_learns(tiny: Tiny) -> None:
     words = ("AUG.apply_nda=false", "OPTIMIZATION.epochs=1", "DATA.clips=64", "MODEL.width=4")
-    method_before = methods.make(settings := tiny("run", *words), train.data.load(settings.DATA)[0])
+    method_before = methods.make(
+        settings := tiny("run", *words), train.data.load(settings.DATA)[0], lambda: train.parts(settings)
+    )
     train.train(settings)
     before = method_before.state_dict()
     after = state_of(settings)["state_dict"]  # type: ignore[arg-type]
@@ -70,7 +73,7 @@ def test_a_finished_run_is_not_run_again_but_evaluated_anew_if_asked_otherwise(
 
     monkeypatch.setattr(methods.SimCLR, "training_step", never)
     assert train.train(tiny("run", "OPTIMIZATION.epochs=1")) == results
-    monkeypatch.setattr(train, "accuracies", lambda *_: {"knn": 0.125})
+    monkeypatch.setattr(learning, "accuracies", lambda *_: {"knn": 0.125})
     anew = train.train(tiny("run", "OPTIMIZATION.epochs=1", "EVAL.knn_k=1"))
     assert (anew["epochs"], anew["knn"]) == (1, 0.125)
 
@@ -120,6 +123,6 @@ def test_the_command_line_compares(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert plain.startswith("| plain | 50.00 ± 0.00 |  | 26.00 ± 1.41 |  |")
     assert both.startswith("| both | 60.00 ± 0.00 | +10.00 ± 0.00 | 26.00 ± 1.41 | +0.00 ± 0.00 |")
     assert [Path(each.RUN.save_dir).name for each in asked] == ["plain-0", "both-0", "plain-1", "both-1"]
-    assert set(differences(asked[1], asked[0])) == {"AUG.apply_nda", "AUG.nda_policy", "RUN.save_dir"}
+    assert set(differences(flat(asked[1]), flat(asked[0]))) == {"AUG.apply_nda", "AUG.nda_policy", "RUN.save_dir"}
     assert asked[1].AUG.nda_policy == "jigsaw,frameshuffle:2"
     assert CliRunner().invoke(_app(compare.main), ["--arm", "jigsw"]).exit_code == 2

@@ -1,8 +1,9 @@
 import torch
 
+from examples.common.contrastive.views import plain
 from examples.common.randomness import seeded
 from examples.video.config import Augmentation
-from examples.video.views import Views, plain
+from examples.video.views import Views
 
 CLIPS = torch.randint(256, (4, 5, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 STRONG = Augmentation(flip=0.5, jitter=1.0, grayscale=0.2)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from examples.gan.regularizers import consistency, gradient_penalty, r1_penalty
+from examples.common.regularizers import consistency, gradient_penalty, r1_penalty
 
 
 def normal(*shape, seed=0, dtype=torch.float64):

@@ -1,13 +1,11 @@
-"""The two players, whatever they are built of."""
+"""A generator, whatever it is built of, and the average of its weights."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from examples.gan.augself import AugmentationHead
-from examples.gan.conditioning import Head, Judgement
-from examples.gan.models.layers import START, Condition
+from examples.common.networks.layers import START, Condition
 
 
 class Generator(nn.Module):
@@ -37,32 +35,6 @@ class Generator(nn.Module):
             features = block(features, condition)
         images: Tensor = self.end(features).tanh()
         return images
-
-
-class Discriminator(nn.Module):
-    """Images ``(B, C, H, W)`` in [-1, 1], and labels ``(B,)`` if it has classes, to a judgement of each.
-
-    Args:
-        body: From images to feature maps; their sum over all places is what the head sees.
-        head: From features and labels to the judgement.
-        augmentation: Tells from features how images were augmented, if the run asks for that.
-    """
-
-    def __init__(self, body: nn.Module, head: Head, augmentation: AugmentationHead | None = None) -> None:
-        super().__init__()
-        self.body, self.head, self.augmentation = body, head, augmentation
-
-    def forward(self, images: Tensor, labels: Tensor | None = None, plain: Tensor | None = None) -> Judgement:
-        """Judge a batch of images; with ``plain``, the images before augmentation, say how they were augmented."""
-        features = self._features(images)
-        judgement: Judgement = self.head(features, labels)
-        if plain is None or self.augmentation is None:
-            return judgement
-        return judgement._replace(told=self.augmentation(features, self._features(plain)))
-
-    def _features(self, images: Tensor) -> Tensor:
-        features: Tensor = self.body(images).sum(dim=(2, 3))
-        return features
 
 
 @torch.no_grad()

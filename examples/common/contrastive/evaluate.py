@@ -9,21 +9,36 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
 
+from examples.common.contrastive.sections import Evaluation
+from examples.common.contrastive.views import plain
 from examples.common.data import Images, labels_of
 from examples.common.randomness import generator, seeded
-from examples.contrastive.config import Evaluation
-from examples.contrastive.views import Plain
 
 
 @torch.no_grad()
-def embed(backbone: nn.Module, images: Tensor, batch_size: int = 512) -> Tensor:
-    """Features ``(N, D)`` of uint8 images, as they are, with the backbone in eval mode; on the CPU."""
-    plain, device = Plain(), next(backbone.parameters()).device
-    training = backbone.training
+def embed(backbone: nn.Module, images: Tensor, batch_size: int = 256) -> Tensor:
+    """Features ``(N, D)`` of uint8 images, as they are, with the backbone in eval mode; on the CPU.
+
+    Args:
+        backbone: Images or clips to features.
+        images: ``(N, ...)``.
+        batch_size: How many at a time.
+    """
+    device, training = next(backbone.parameters()).device, backbone.training
     backbone.eval()
     features = [backbone(plain(some.to(device))).float().cpu() for some in torch.split(images, batch_size)]
     backbone.train(training)
     return torch.cat(features)
+
+
+def accuracies(
+    backbone: nn.Module, training: Images, test: Images, settings: Evaluation, seed: int
+) -> dict[str, float]:
+    """Accuracy of the labels of test images, in [0, 1], by nearest neighbours and by a linear layer."""
+    bank, features = embed(backbone, training.images), embed(backbone, test.images)
+    labels, test_labels = labels_of(training), labels_of(test)
+    knn = knn_accuracy(bank, labels, features, test_labels, settings.knn_k, settings.knn_temperature)
+    return {"knn": knn, "linear": linear_accuracy(bank, labels, features, test_labels, settings, seed)}
 
 
 def knn_accuracy(
@@ -91,7 +106,7 @@ class KNNAccuracy(Callback):
 
     def measure(self, backbone: nn.Module) -> float:
         """The accuracy of a backbone."""
-        bank, queries = embed(backbone, self.training.images), embed(backbone, self.test.images)
+        bank, queries = (embed(backbone, part.images) for part in (self.training, self.test))
         settings = self.settings
         return knn_accuracy(
             bank, labels_of(self.training), queries, labels_of(self.test), settings.knn_k, settings.knn_temperature

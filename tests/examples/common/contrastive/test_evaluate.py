@@ -3,9 +3,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from examples.contrastive.config import Evaluation
-from examples.contrastive.evaluate import embed, knn_accuracy, linear_accuracy
-from examples.contrastive.train import quiet
+from examples.common.contrastive.evaluate import embed, knn_accuracy, linear_accuracy
+from examples.common.contrastive.learning import quiet
+from examples.common.contrastive.sections import Evaluation
 from tests.examples.contrastive.conftest import LIGHTNING_WARNS
 
 

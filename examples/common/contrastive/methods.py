@@ -1,10 +1,10 @@
 """MoCo-v2, SimCLR and BYOL as Lightning modules; with negatives and without differ in one argument of the loss."""
 
 import copy
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import torch
-from lightly.models import ResNetGenerator
 from lightly.models.modules.heads import (
     BYOLPredictionHead,
     BYOLProjectionHead,
@@ -21,20 +21,32 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 import nda_augment as nda
+from examples.common.contrastive.sections import Config
 from examples.common.data import Epoch, Images
 from examples.common.randomness import generator, seeded
-from examples.contrastive.config import Config, Model
-from examples.contrastive.views import Views
 from nda_augment.adapters.lightly import NDANTXentLoss, NegativesOnDevice, frozen_batch_norm_stats
+
+
+class Parts(NamedTuple):
+    """What differs between images and clips.
+
+    Attributes:
+        views: From a batch of uint8 images to two random views, floats; drawn with torch's global generators.
+        backbone: From views to features ``(B, features)``.
+        features: How many they are.
+    """
+
+    views: nn.Module
+    backbone: nn.Module
+    features: int
 
 
 class TwoViews(LightningModule):
     """Batches ``[images, labels, number]`` become ``[[x0, x1], labels, number]`` on the device, in training."""
 
-    def __init__(self, settings: Config) -> None:
+    def __init__(self, settings: Config, views: nn.Module) -> None:
         super().__init__()
-        self.settings = settings
-        self.views = Views(settings.AUG, settings.DATA.img_size)
+        self.settings, self.views = settings, views
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         images, labels, number = super().on_after_batch_transfer(batch, dataloader_idx)
@@ -51,11 +63,11 @@ class Contrastive(NegativesOnDevice, TwoViews):  # type: ignore[misc]  # mypy se
         features: Number of features.
     """
 
-    def __init__(self, settings: Config, data: Images) -> None:
-        super().__init__(settings)
+    def __init__(self, settings: Config, data: Images, parts: Parts) -> None:
+        super().__init__(settings, parts.views)
         self.data = data
         self.nda_transform = nda.from_policy(settings.AUG.nda_policy) if settings.AUG.apply_nda else None
-        self.backbone, self.features = make_backbone(settings.MODEL)
+        self.backbone, self.features = parts.backbone, parts.features
 
     def make_negatives(self, images: Tensor) -> Tensor:
         source = generator(
@@ -106,8 +118,8 @@ class Contrastive(NegativesOnDevice, TwoViews):  # type: ignore[misc]  # mypy se
 class SimCLR(Contrastive):
     """Negatives pass through the encoder that is trained, and leave no trace in its batch norm statistics."""
 
-    def __init__(self, settings: Config, data: Images) -> None:
-        super().__init__(settings, data)
+    def __init__(self, settings: Config, data: Images, parts: Parts) -> None:
+        super().__init__(settings, data, parts)
         self.head = SimCLRProjectionHead(self.features, self.features, settings.MODEL.dim)
         self.criterion = self.criterion_for(0)
 
@@ -126,8 +138,8 @@ class SimCLR(Contrastive):
 class MoCo(Contrastive):
     """Negatives pass through the key encoder in a batch of their own, without gradient, and are never enqueued."""
 
-    def __init__(self, settings: Config, data: Images) -> None:
-        super().__init__(settings, data)
+    def __init__(self, settings: Config, data: Images, parts: Parts) -> None:
+        super().__init__(settings, data, parts)
         self.head = MoCoProjectionHead(self.features, self.features, settings.MODEL.dim)
         self.key_encoder = copy.deepcopy(nn.Sequential(self.backbone, self.head)).requires_grad_(False)
         self.criterion = self.criterion_for((settings.MODEL.queue, settings.MODEL.dim))
@@ -164,8 +176,8 @@ class MoCo(Contrastive):
 class BYOL(Contrastive):
     """Predictions of the other view's target, both ways, which are pushed away from the target of the negative."""
 
-    def __init__(self, settings: Config, data: Images) -> None:
-        super().__init__(settings, data)
+    def __init__(self, settings: Config, data: Images, parts: Parts) -> None:
+        super().__init__(settings, data, parts)
         dim = settings.MODEL.dim
         self.head = BYOLProjectionHead(self.features, self.features, dim)
         self.predictor = BYOLPredictionHead(dim, self.features, dim)
@@ -189,21 +201,10 @@ class BYOL(Contrastive):
 METHODS: dict[str, type[MoCo] | type[SimCLR] | type[BYOL]] = {"moco": MoCo, "simclr": SimCLR, "byol": BYOL}
 
 
-def make(settings: Config, data: Images) -> MoCo | SimCLR | BYOL:
+def make(settings: Config, data: Images, parts: Callable[[], Parts]) -> MoCo | SimCLR | BYOL:
     """Build the method with weights and queue that depend on the seed only."""
     with seeded(settings.RUN.seed, "weights"):
-        return METHODS[settings.MODEL.method](settings, data)
-
-
-def make_backbone(settings: Model) -> tuple[nn.Module, int]:
-    """Return Lightly's ResNet without its last layer, and the number of its features."""
-    resnet = ResNetGenerator(settings.backbone, width=settings.width, num_splits=settings.bn_splits)
-    # Lightly's own recipe, all children in a row, would lose the activation between stem and first stage.
-    stem = [resnet.conv1, resnet.bn1, nn.ReLU()]
-    if settings.stem == "large":
-        stem = [nn.Conv2d(3, resnet.base, 7, stride=2, padding=3, bias=False), *stem[1:], nn.MaxPool2d(3, 2, padding=1)]
-    stages = [resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4]
-    return nn.Sequential(*stem, *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten()), resnet.linear.in_features
+        return METHODS[settings.MODEL.method](settings, data, parts())
 
 
 def full_precision(criterion: nn.Module, *embeddings: Tensor | None) -> Tensor:

@@ -6,16 +6,40 @@
 from collections.abc import Mapping
 from itertools import pairwise
 
-from torch import nn
+from torch import Tensor, nn
 
+from examples.common.networks import biggan, dcgan, sngan
+from examples.common.networks.generator import Generator
+from examples.common.networks.layers import Condition, initialise, normalise_spectrally
 from examples.gan.augself import AugmentationHead
-from examples.gan.conditioning import Head
+from examples.gan.conditioning import Head, Judgement
 from examples.gan.config import Model
-from examples.gan.models import biggan, dcgan, sngan
-from examples.gan.models.layers import Condition, initialise, normalise_spectrally
-from examples.gan.models.players import Discriminator, Generator, update_average
 
-__all__ = ["Discriminator", "Generator", "build_discriminator", "build_generator", "update_average"]
+
+class Discriminator(nn.Module):
+    """Images ``(B, C, H, W)`` in [-1, 1], and labels ``(B,)`` if it has classes, to a judgement of each.
+
+    Args:
+        body: From images to feature maps; their sum over all places is what the head sees.
+        head: From features and labels to the judgement.
+        augmentation: Tells from features how images were augmented, if the run asks for that.
+    """
+
+    def __init__(self, body: nn.Module, head: Head, augmentation: AugmentationHead | None = None) -> None:
+        super().__init__()
+        self.body, self.head, self.augmentation = body, head, augmentation
+
+    def forward(self, images: Tensor, labels: Tensor | None = None, plain: Tensor | None = None) -> Judgement:
+        """Judge a batch of images; with ``plain``, the images before augmentation, say how they were augmented."""
+        features = self._features(images)
+        judgement: Judgement = self.head(features, labels)
+        if plain is None or self.augmentation is None:
+            return judgement
+        return judgement._replace(told=self.augmentation(features, self._features(plain)))
+
+    def _features(self, images: Tensor) -> Tensor:
+        features: Tensor = self.body(images).sum(dim=(2, 3))
+        return features
 
 
 def build_generator(settings: Model, size: int, channels: int, classes: int) -> Generator:

@@ -5,9 +5,10 @@ Widths at 32 pixels are the paper's for CIFAR-10, at 64 and 128 those of its net
 
 from itertools import pairwise
 
-from torch import nn
+from torch import Tensor, nn
 
-from examples.gan.models.layers import Condition, DownBlock, UpBlock
+from examples.common.networks.generator import Generator
+from examples.common.networks.layers import Condition, DownBlock, UpBlock, normalise_spectrally
 
 # By size: multiples of the width from the coarsest level on.
 GENERATOR = {8: (2, 1), 16: (4, 2, 1), 32: (4, 4, 4, 4), 64: (16, 8, 4, 2, 1), 128: (16, 16, 8, 4, 2, 1)}
@@ -39,3 +40,26 @@ def down_blocks(channels: int, widths: list[int], pools: int, attention: list[in
         for number, (i, o) in enumerate(pairwise([channels, *widths]), start=1)
     ]
     return nn.Sequential(*blocks, nn.ReLU())
+
+
+def generator(size: int, channels: int, width: int, z_dim: int) -> Generator:
+    """Return a generator without classes, from latents ``(B, z_dim)`` to images in [-1, 1]."""
+    widths = [width * multiple for multiple in GENERATOR[size]]
+    condition = Condition(z_dim, len(widths) - 1)
+    return Generator(z_dim, condition, widths[0], up_blocks(widths, condition, []), end(widths[-1], channels))
+
+
+def discriminator(size: int, channels: int, width: int) -> nn.Module:
+    """Return a discriminator without classes, spectrally normalised, from images in [-1, 1] to logits ``(B, 1)``."""
+    multiples, pools = DISCRIMINATOR[size]
+    widths = [width * multiple for multiple in multiples]
+    network = nn.Sequential(down_blocks(channels, widths, pools, []), _Sum(), nn.Linear(widths[-1], 1))
+    normalise_spectrally(network, embeddings=False)
+    return network
+
+
+class _Sum(nn.Module):
+    """Over all places."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.sum(dim=(2, 3))

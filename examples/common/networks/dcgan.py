@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from examples.gan.models.layers import START, Condition
+from examples.common.networks.layers import START, Condition
 
 _SLOPE = 0.2
 
