@@ -27,14 +27,14 @@ def make_encoder() -> nn.Module:
     )  # fmt: skip
 
 
-def train(steps: int = 150, policy: str = "framereverse", negatives: bool = True, seed: int = 0) -> nn.Module:
+def train(steps: int = 100, policy: str = "framereverse", negatives: bool = True, seed: int = 0) -> nn.Module:
     """Return an encoder that has never seen a label. Two views of a clip differ in noise and brightness."""
     torch.manual_seed(seed)
     digits = torch.from_numpy(load_digits().images).float()[::2] / 16
     encoder, head, transform = make_encoder(), nn.Linear(64, 32), nda.from_policy(policy)
     optimizer = torch.optim.Adam([*encoder.parameters(), *head.parameters()], 1e-3)
     for step in range(1, steps + 1):
-        batch, _ = clips(64, digits)
+        batch, _ = clips(32, digits)
         views = [embed(head, encoder, batch) for _ in range(2)]
         of_negatives = (
             embed(head, encoder, transform(batch)) if negatives else None
@@ -59,7 +59,7 @@ def accuracy(encoder: nn.Module) -> float:
     """Share of clips of new digits whose direction their nearest neighbour in features has."""
     torch.manual_seed(1)
     digits = torch.from_numpy(load_digits().images).float() / 16
-    (bank, known), (queries, directions) = clips(512, digits[::2]), clips(512, digits[1::2])
+    (bank, known), (queries, directions) = clips(256, digits[::2]), clips(256, digits[1::2])
     features = [nn.functional.normalize(encoder(some.transpose(1, 2)), dim=1) for some in (bank, queries)]
     nearest = (features[1] @ features[0].T).argmax(dim=1)
     return (known[nearest] == directions).float().mean().item()
