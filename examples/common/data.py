@@ -9,16 +9,17 @@ import warnings
 from collections.abc import Callable, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from examples.common.randomness import batch_indices, generator
 from examples.common.settings import ConfigError, Section, at_least, one_of, share
+from nda_augment.pictures import image_files, read_image
 
 SOURCES = ("digits", "folder", "npz", "sheets", "cifar10")
 
@@ -188,11 +189,15 @@ def _digits(settings: Data) -> Images:
 
 def _npz(settings: Data) -> Images:
     """``images`` as ``(N, H, W, C)`` or ``(N, H, W)`` uint8, and ``labels`` as ``(N,)`` integers if there are any."""
-    with np.load(settings.path, allow_pickle=False) as file:
-        if "images" not in file:
-            raise ConfigError(f"{settings.path} has no array 'images', only {', '.join(file.files) or 'nothing'}")
-        pixels = file["images"]
-        labels = torch.from_numpy(file["labels"]).long() if "labels" in file else None
+    try:
+        with np.load(settings.path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except (OSError, ValueError, TypeError, BadZipFile) as error:
+        raise ConfigError(f"DATA: {settings.path} cannot be read as an .npz ({error})") from error
+    if "images" not in arrays:
+        raise ConfigError(f"{settings.path} has no array 'images', only {', '.join(arrays) or 'nothing'}")
+    pixels = arrays["images"]
+    labels = torch.from_numpy(arrays["labels"]).long() if "labels" in arrays else None
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or pixels.shape[3:] not in ((), (1,), (3,)):
         raise ConfigError(
             f"'images' in {settings.path} must be uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3), "
@@ -227,7 +232,7 @@ def _sheets(settings: Data) -> Images:
         raise ConfigError(f"DATA.path={settings.path} needs sheets train_*.webp or train_*.png, and labels.npz")
     with np.load(root / "labels.npz", allow_pickle=False) as file:
         labels = torch.from_numpy(file["train"]).long()
-    sheets = [_read(path)[0] for path in paths]
+    sheets = [read_image(path) for path in paths]
     pixels = sum(sheet[0].numel() for sheet in sheets)
     side = math.isqrt(pixels // len(labels))
     if pixels != len(labels) * side**2 or any(length % side for sheet in sheets for length in sheet.shape[1:]):
@@ -241,15 +246,13 @@ def _folder(settings: Data) -> Images:
     root = Path(settings.path)
     if not root.is_dir():
         raise ConfigError(f"DATA.path={settings.path} is not a folder")
-    endings = Image.registered_extensions()
-    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in endings)
-
+    paths = image_files(root)
     images, read, unreadable = [], [], []
     for path in paths:
         try:
-            images.append(_fit(_read(path), settings.img_size))
+            images.append(read_image(path, settings.img_size))
             read.append(path)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except ValueError as error:
             unreadable.append(f"{path.relative_to(root)} ({error})")
     if unreadable:
         report = f"{len(unreadable)} of {len(paths)} files in {root} cannot be read: {'; '.join(unreadable)}"
@@ -267,16 +270,17 @@ def _folder(settings: Data) -> Images:
             "a label. If the sub-folders are classes, move these into one",
             stacklevel=2,
         )
+    pixels = _without_equal_channels(torch.stack(images))
     if not classes or loose:
-        return Images(torch.cat(images), None)
+        return Images(pixels, None)
     names = sorted(set(classes))
-    return Images(torch.cat(images), torch.tensor([names.index(name) for name in classes]), tuple(names))
+    return Images(pixels, torch.tensor([names.index(name) for name in classes]), tuple(names))
 
 
-def _read(path: Path) -> Tensor:
-    with Image.open(path) as image:
-        pixels = np.array(image.convert("RGB"))
-    return torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)
+def _without_equal_channels(images: Tensor) -> Tensor:
+    """One channel of RGB images ``(N, 3, H, W)`` that are all grey."""
+    grey = all(torch.equal(image[:1].expand(3, -1, -1), image) for image in images)
+    return images[:, :1].contiguous() if grey else images
 
 
 def _fit(images: Tensor, size: int) -> Tensor:

@@ -1,17 +1,99 @@
-"""The encoder: a ResNet of Lightly, without its last layer."""
+"""The encoder without its last layer: a ResNet of Lightly, a network of torchvision or timm, or one of your own."""
 
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
 from lightly.models import ResNetGenerator
-from torch import nn
+from lightly.models.batchnorm import SplitBatchNorm
+from torch import Tensor, nn
 
+from examples.common.settings import ConfigError
 from examples.contrastive.config import Model
+from nda_augment._files import load_checkpoint, restoring
+
+WEIGHTS = {"backbone": dict}
 
 
-def make_backbone(settings: Model) -> tuple[nn.Module, int]:
-    """Return Lightly's ResNet without its last layer, and the number of its features."""
+def make_backbone(settings: Model, size: int) -> tuple[nn.Module, int]:
+    """Return the encoder of a config, from images ``(B, 3, size, size)`` to features ``(B, D)``, and ``D``.
+
+    It starts from the weights at ``MODEL.weights`` if there are any.
+
+    Raises:
+        ConfigError: If there is no such network, or it does not return features.
+    """
+    source, separator, name = settings.backbone.partition(":")
+    network = _foreign(source, name) if separator else _resnet(settings)
+    if settings.weights:
+        path = Path(settings.weights)
+        state = load_checkpoint(path, WEIGHTS)["backbone"]
+        with restoring(path):
+            network.load_state_dict(state if separator else _to_lightly(state, settings.stem))
+    with torch.no_grad():
+        features = network.eval()(torch.zeros(2, 3, size, size))
+    if not isinstance(features, Tensor) or features.ndim != 2:
+        raise ConfigError(f"MODEL.backbone={settings.backbone} must return features (B, D) of images")
+    return network.train(), features.shape[1]
+
+
+def weights_of(network: nn.Module, settings: Model) -> dict[str, Tensor]:
+    """Return the weights of an encoder under the names that torchvision and timm have for those of a ResNet."""
+    # Leaving train mode makes one set of statistics of those of all parts of a batch.
+    state = dict(network.eval().state_dict())
+    for name, layer in network.named_modules():
+        if isinstance(layer, SplitBatchNorm):
+            for buffer in ("running_mean", "running_var"):
+                state[f"{name}.{buffer}"] = state[f"{name}.{buffer}"][: layer.num_features].clone()
+    if ":" in settings.backbone:
+        return state
+    return {_renamed(name, _places(settings.stem)): value for name, value in state.items()}
+
+
+def _resnet(settings: Model) -> nn.Module:
     resnet = ResNetGenerator(settings.backbone, width=settings.width, num_splits=settings.bn_splits)
     # Lightly's own recipe, all children in a row, would lose the activation between stem and first stage.
     stem = [resnet.conv1, resnet.bn1, nn.ReLU()]
     if settings.stem == "large":
         stem = [nn.Conv2d(3, resnet.base, 7, stride=2, padding=3, bias=False), *stem[1:], nn.MaxPool2d(3, 2, padding=1)]
     stages = [resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4]
-    return nn.Sequential(*stem, *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten()), resnet.linear.in_features
+    return nn.Sequential(*stem, *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def _foreign(source: str, name: str) -> nn.Module:
+    try:
+        if source == "timm":
+            network: nn.Module = import_module("timm").create_model(name, num_classes=0)
+        elif source == "torchvision":
+            network = _without_classes(import_module("torchvision.models").get_model(name, weights=None))
+        else:
+            network = getattr(import_module(source), name)()
+    except Exception as error:  # whatever another's code raises, it is the config that names it
+        raise ConfigError(f"MODEL.backbone={source}:{name} cannot be made: {type(error).__name__}: {error}") from error
+    return network
+
+
+def _without_classes(network: Any) -> nn.Module:
+    """A network of torchvision whose last layer hands through what it gets."""
+    for name in ("fc", "classifier", "heads", "head"):
+        if hasattr(network, name):
+            setattr(network, name, nn.Identity())
+            break
+    return nn.Sequential(network)[0]
+
+
+def _places(stem: str) -> dict[str, str]:
+    first = 4 if stem == "large" else 3
+    return {"0": "conv1", "1": "bn1"} | {str(first + stage): f"layer{stage + 1}" for stage in range(4)}
+
+
+def _renamed(name: str, places: dict[str, str]) -> str:
+    place, rest = name.split(".", 1)
+    return f"{places[place]}.{rest}".replace(".shortcut.", ".downsample.")
+
+
+def _to_lightly(state: dict[str, Tensor], stem: str) -> dict[str, Tensor]:
+    places = {name: place for place, name in _places(stem).items()}
+    names = {name: f"{places.get(name.split('.')[0], name)}.{name.split('.', 1)[1]}" for name in state}
+    return {names[name].replace(".downsample.", ".shortcut."): value for name, value in state.items()}

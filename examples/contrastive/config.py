@@ -8,8 +8,9 @@ from pathlib import Path
 
 from examples.common.contrastive import sections
 from examples.common.data import Data
-from examples.common.settings import at_least, one_of, positive, share
+from examples.common.settings import ConfigError, at_least, nearest, one_of, positive, share
 
+RESNETS = ("resnet-9", "resnet-18", "resnet-34", "resnet-50")
 DIGITS = Path(__file__).parent / "configs" / "digits.yaml"
 
 
@@ -17,11 +18,25 @@ DIGITS = Path(__file__).parent / "configs" / "digits.yaml"
 class Model(sections.Method):
     """The method and its encoder, a ResNet."""
 
-    backbone: str = one_of("resnet-9", ("resnet-9", "resnet-18", "resnet-34", "resnet-50"))
+    # One of Lightly's RESNETS; torchvision:NAME, timm:NAME, or PACKAGE.MODULE:FUNCTION that makes a network of yours.
+    backbone: str = "resnet-9"
+    weights: str = ""  # file that examples.contrastive.export wrote: where the backbone begins
     # small: 3x3 without max-pool; large: 7x7, stride 2 and max-pool, for images from 128 pixels on
     stem: str = one_of("small", ("small", "large"))
     width: float = positive(0.25)  # 1 is the usual 64 channels in the first stage
     bn_splits: int = at_least(0, 0)  # statistics of batch norm from as many parts of a batch as on devices; 0 is off
+
+    def check(self) -> None:
+        """Refuse an unknown ResNet, and what is of Lightly's ResNets only beside another network."""
+        if ":" not in self.backbone:
+            if self.backbone not in RESNETS:
+                near = nearest(self.backbone, RESNETS)
+                raise ConfigError(
+                    f"MODEL.backbone must be one of {', '.join(RESNETS)}, or name where it comes from, such as "
+                    f"torchvision:resnet18, got {self.backbone!r}; did you mean {near!r}?"
+                )
+        elif (self.stem, self.width, self.bn_splits) != (Model.stem, Model.width, Model.bn_splits):
+            raise ConfigError(f"MODEL.stem, width and bn_splits are of {', '.join(RESNETS)}, not of {self.backbone}")
 
     @property
     def parts(self) -> int:

@@ -25,7 +25,7 @@ def train(settings: Config) -> Results:
 
 def parts(settings: Config) -> Parts:
     """Make the encoder of images, and their views."""
-    return Parts(Views(settings.AUG, settings.DATA.img_size), *make_backbone(settings.MODEL))
+    return Parts(Views(settings.AUG, settings.DATA.img_size), *make_backbone(settings.MODEL, settings.DATA.img_size))
 
 
 @command

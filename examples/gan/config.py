@@ -16,7 +16,7 @@ from examples.gan.positives import AdaptiveAugment, DiffAugment
 from nda_augment._negatives import check_negative
 
 DIGITS = Path(__file__).parent / "configs" / "digits.yaml"
-LEVELS = {8: 1, 16: 2, 32: 3, 64: 4, 128: 5}  # by size: how often a generator doubles the side
+LEVELS = {8: 1, 16: 2, 32: 3, 64: 4, 128: 5, 256: 6}  # by size: how often a generator doubles the side
 _WEIGHTS = ("default", "ortho", "N02", "xavier")
 _SCHEDULES = get_args(nda.schedules.Kind)
 _RUMI = ("rumi_least_squares", "rumi_wasserstein", "rumi_softplus")
@@ -100,6 +100,8 @@ class Optimization(Players):
     """Adam for both players."""
 
     acml_steps: int = at_least(1, 1)  # batches whose gradients make one update
+    lr_decay_start: int = at_least(0, 0)  # from this step on both learning rates fall, in a line
+    lr_decay_steps: int = at_least(0, 0)  # to zero in so many; 0 leaves them as they are
     d_updates_per_step: int = at_least(1, 1)
 
 
@@ -132,6 +134,7 @@ class Run(StepRun):
     """Where and how."""
 
     save_dir: str = "runs/gan/digits"
+    init_from: str = ""  # folder of an earlier run whose players this one, a new run, begins with
     devices: int = at_least(1, 1)
     synchronized_bn: bool = False  # batch statistics of all devices together; needs GPUs
     channels_last: bool = True  # convolutions run faster with it, on CPUs as well

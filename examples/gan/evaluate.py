@@ -45,6 +45,7 @@ from nda_augment.metrics import precision_recall_density_coverage
 
 FEATURES = 64
 NEAREST_K = 5
+FEW = 1000  # below, a Fréchet distance says more about the sample than about the generator
 REFERENCE = "real (training)"
 HELD_OUT = "real (held out)"
 NEGATIVES = "negatives (held out)"
@@ -141,8 +142,7 @@ class Judge:
         inception: File with Inception's weights, for the FID and KID of papers.
 
     Raises:
-        ConfigError: If there are too few held-out images, or no labels where a classifier is to give the
-            features.
+        ConfigError: If there are too few held-out images, for a comparison.
         FileNotFoundError: If there is no file of weights at ``inception``.
         ImportError: If what runs Inception is missing.
     """
@@ -157,9 +157,13 @@ class Judge:
         self.accuracy: float | None = None
         self.extract: Extract
         if inception is None:
-            classifier = train_classifier(training, epochs=classifier_epochs)
-            self.accuracy = _accuracy(classifier, held_out)
-            self.features, self.extract = "an own classifier of the training images", classifier.features
+            known, unknown, of = training, held_out, "the training images"
+            if training.labels is None:
+                known, unknown = turned(training), turned(held_out)
+                of = "how the training images, which have no labels, were turned"
+            classifier = train_classifier(known, epochs=classifier_epochs)
+            self.accuracy = _accuracy(classifier, unknown)
+            self.features, self.extract = f"an own classifier of {of}", classifier.features
         else:
             self.features, self.extract = "Inception (torch-fidelity's weights)", inception_features(inception)
         # Drawn with a seed of their own, so that every run is judged by the same.
@@ -255,6 +259,15 @@ def negatives_name(settings: Config) -> str:
     return str(nda.from_policy(settings.AUG.nda_policy))
 
 
+def turned(images: Images) -> Images:
+    """Images turned by 0, 90, 180 and 270 degrees, labelled with which: what an encoder learns without labels.
+
+    Source: Gidaris et al., "Unsupervised Representation Learning by Predicting Image Rotations", ICLR 2018.
+    """
+    views = torch.cat([images.images.rot90(turn, (2, 3)) for turn in range(4)])
+    return Images(views, torch.arange(4).repeat_interleave(len(images)))
+
+
 def train_classifier(training: Images, *, epochs: int = 15, batch_size: int = 64, seed: int = 0) -> Classifier:
     """Train a classifier on labelled images; the same images give the same classifier.
 
@@ -262,10 +275,7 @@ def train_classifier(training: Images, *, epochs: int = 15, batch_size: int = 64
         ConfigError: If the images have no labels.
     """
     if training.labels is None:
-        raise ConfigError(
-            "the features come from a classifier, so the images need labels: sub-folders named after the classes, or "
-            "an array 'labels' in the .npz; Inception's features (--inception) need none"
-        )
+        raise ConfigError("a classifier needs labels: sub-folders named after the classes, or an array in the .npz")
     images, labels = data.normalize(training.images), training.labels
     batches = ((images[chosen], labels[chosen]) for chosen, _ in _batches(len(images), batch_size, epochs, seed))
     return _trained(_new_classifier(images.shape[1], training.classes, seed), batches)
@@ -361,6 +371,8 @@ def table(report: Report, title: str) -> Table:
         f"classifier takes for negatives ({report.negatives}); gap: real minus negative logit at the end of the run. "
         "The first row is about what a perfect generator would get."
     )
+    if report.n <= FEW:
+        caption += " These are few images: differences that the first row also has between seeds mean nothing."
     drawn = Table(title=title, caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     drawn.add_column("images")
     for name in ("Fréchet", "kernel", "prec.", "recall", "dens.", "cover.", "forb.", "gap"):

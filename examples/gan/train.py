@@ -43,7 +43,7 @@ from nda_augment._files import State, load_checkpoint, restoring, save_checkpoin
 
 # What may change between the parts of a run, and what of it may not; all else would make it another run.
 FREE = ("OPTIMIZATION.total_steps", "DATA.path", "AUG.nda_path", "RUN.")
-BOUND = ("RUN.seed", "RUN.precision")
+BOUND = ("RUN.seed", "RUN.precision", "RUN.init_from")
 console = Console()
 Row = dict[str, float]
 
@@ -161,6 +161,7 @@ class Training:
         optimization = self.settings.OPTIMIZATION
         updates, parts = optimization.d_updates_per_step, optimization.acml_steps
         self.negatives.set_strength(self.step)
+        self.set_learning_rates()
         for update in range(self.step * updates, (self.step + 1) * updates):
             self.discriminator.optimizer.zero_grad()
             for number in range(update * parts, (update + 1) * parts):
@@ -263,12 +264,38 @@ class Training:
     def go_on_from(self, folder: Path) -> None:
         """Go on from the checkpoint in a folder if there is one, and make the folder ready for the run."""
         self.fabric.barrier()  # the first process makes the folder
+        if self.settings.RUN.init_from:
+            self.begin_with(Path(self.settings.RUN.init_from) / CHECKPOINT)
         if (folder / CHECKPOINT).exists():
             self.load_state_dict(load_checkpoint(folder / CHECKPOINT, STATE))
             rank_zero_only(console.print)(f"{folder}: going on from step {self.step}", soft_wrap=True)
         self.fabric.barrier()
         if self.fabric.is_global_zero:
             self.settings.save(folder / "config.yaml")
+
+    def begin_with(self, path: Path) -> None:
+        """Take over the players of another run, and what their optimizers know; learning rates are this run's."""
+        if not path.exists():
+            raise ConfigError(f"RUN.init_from={path.parent} has no {path.name}")
+        state = load_checkpoint(path, STATE)
+        with restoring(path):
+            self.average.load_state_dict(state["average"])
+            for name, player in (("generator", self.generator), ("discriminator", self.discriminator)):
+                player.network.load_state_dict(state[name])
+                mine = [{key: group[key] for key in ("lr", "betas")} for group in player.optimizer.param_groups]
+                player.optimizer.load_state_dict(state[f"{name}_optimizer"])
+                for group, own in zip(player.optimizer.param_groups, mine, strict=True):
+                    group.update(own)
+
+    def set_learning_rates(self) -> None:
+        """Let both learning rates be what they are at this step."""
+        optimization = self.settings.OPTIMIZATION
+        if optimization.lr_decay_steps:
+            left = 1 - (self.step - optimization.lr_decay_start) / optimization.lr_decay_steps
+            share = min(max(left, 0.0), 1.0)
+            for player, rate in ((self.generator, optimization.g_lr), (self.discriminator, optimization.d_lr)):
+                for group in player.optimizer.param_groups:
+                    group["lr"] = share * rate
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint; with several processes the first one does, and the others wait."""

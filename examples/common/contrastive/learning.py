@@ -28,14 +28,22 @@ from examples.common.contrastive.methods import Parts
 from examples.common.contrastive.sections import Config
 from examples.common.data import Images, check_batch
 from examples.common.runs import DivergedError, check_finite, check_same_run, hold
-from examples.common.settings import differences, flat
+from examples.common.settings import ConfigError, differences, flat
 from nda_augment._files import load_checkpoint, save_checkpoint, write_text
 
 CHECKPOINT = "checkpoint.ckpt"
 RESULTS = "results.json"
 STATE = {"state_dict": dict, "optimizer_states": list, "epoch": int, "global_step": int}
 # What may change between the parts of a run; everything else would make it another run.
-FREE = ("EVAL.", "RUN.save_dir", "RUN.accelerator", "RUN.threads", "RUN.print_freq", "RUN.progress")
+FREE = (
+    "EVAL.",
+    "OPTIMIZATION.epochs",
+    "RUN.save_dir",
+    "RUN.accelerator",
+    "RUN.threads",
+    "RUN.print_freq",
+    "RUN.progress",
+)
 console = Console()
 
 Results = dict[str, Any]
@@ -149,10 +157,13 @@ def prepared(settings: Config) -> Iterator[Results | None]:
         if (folder / CHECKPOINT).exists():
             now, earlier = flat(settings), flat(type(settings).load(written))
             check_same_run(folder, earlier, now, FREE)
-            load_checkpoint(folder / CHECKPOINT, STATE)
-            if (folder / RESULTS).exists() and not any(key.startswith("EVAL.") for key in differences(now, earlier)):
+            done, asked = load_checkpoint(folder / CHECKPOINT, STATE)["epoch"] + 1, settings.OPTIMIZATION.epochs
+            if done > asked:
+                raise ConfigError(f"{folder} has {done} epochs already, more than OPTIMIZATION.epochs={asked}")
+            evaluated_so = not any(key.startswith("EVAL.") for key in differences(now, earlier))
+            if done == asked and evaluated_so and (folder / RESULTS).exists():
                 console.print(f"{folder}: finished already")
-                yield json.loads((folder / RESULTS).read_text())
+                yield _results(folder / RESULTS)
                 return
             console.print(f"{folder}: going on from {CHECKPOINT}")
         (folder / RESULTS).unlink(missing_ok=True)
@@ -184,6 +195,14 @@ def say(results: Results, settings: Config) -> None:
         console.print(f"kNN {results['knn']:.1%}, linear {results['linear']:.1%}")
     if _first_process():
         console.print(f"Logs, checkpoint and results are in {settings.RUN.save_dir}")
+
+
+def _results(file: Path) -> Results:
+    try:
+        results: Results = json.loads(file.read_text())
+    except ValueError as error:
+        raise ConfigError(f"{file} is damaged; remove it to evaluate again") from error
+    return results
 
 
 def _first_process() -> bool:

@@ -1,6 +1,6 @@
 """SNGAN's residual networks (Miyato et al. 2018), ``MODEL.backbone=resnet``.
 
-Widths at 32 pixels are the paper's for CIFAR-10, at 64 and 128 those of its networks for ImageNet; 8 and 16 are ours.
+Widths at 32 pixels are the paper's for CIFAR-10, at 64 and 128 those of its networks for ImageNet; the others are ours.
 """
 
 from itertools import pairwise
@@ -11,7 +11,14 @@ from examples.common.networks.generator import Generator
 from examples.common.networks.layers import Condition, DownBlock, UpBlock, normalise_spectrally
 
 # By size: multiples of the width from the coarsest level on.
-GENERATOR = {8: (2, 1), 16: (4, 2, 1), 32: (4, 4, 4, 4), 64: (16, 8, 4, 2, 1), 128: (16, 16, 8, 4, 2, 1)}
+GENERATOR = {
+    8: (2, 1),
+    16: (4, 2, 1),
+    32: (4, 4, 4, 4),
+    64: (16, 8, 4, 2, 1),
+    128: (16, 16, 8, 4, 2, 1),
+    256: (16, 16, 8, 8, 4, 2, 1),
+}
 # By size: multiples of the width of each block, and how many of them halve the side, from the first on.
 DISCRIMINATOR = {
     8: ((1, 1), 1),
@@ -19,6 +26,7 @@ DISCRIMINATOR = {
     32: ((2, 2, 2, 2), 2),
     64: ((1, 2, 4, 8, 16), 4),
     128: ((1, 2, 4, 8, 16, 16), 5),
+    256: ((1, 2, 4, 8, 8, 16, 16), 6),
 }
 
 

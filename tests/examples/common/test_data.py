@@ -10,6 +10,7 @@ from PIL import Image
 from examples.common import data
 from examples.common.data import Data, Epoch, Images
 from examples.common.photographs import load_photographs
+from examples.common.settings import ConfigError
 
 
 @pytest.fixture
@@ -88,6 +89,12 @@ class TestNpz:
     def test_mistakes_are_named(self, tmp_path, arrays, message):
         with pytest.raises(ValueError, match=message):
             self.load(tmp_path, **arrays)
+
+    def test_what_is_no_npz_is_told(self, tmp_path):
+        (tmp_path / "a.npz").write_bytes(b"half of a file")
+        for name in ("a.npz", "none.npz"):
+            with pytest.raises(ConfigError, match=rf"{name} cannot be read as an \.npz"):
+                data.read(Data(name="npz", path=str(tmp_path / name)))
 
 
 class TestSheets:
@@ -178,6 +185,12 @@ class TestFolder:
             loaded = self.load(broken, skip_unreadable=True)
         assert as_set(loaded.images) == as_set(torch.from_numpy(pixels).permute(0, 3, 1, 2))
         assert torch.bincount(loaded.labels).tolist() == [3, 3]
+
+    def test_a_folder_of_grey_images_has_one_channel(self, tmp_path, pixels):
+        for i, image in enumerate(pixels):
+            Image.fromarray(image[..., 0]).save(tmp_path / f"{i}.png")
+        loaded = self.load(tmp_path)
+        assert as_set(loaded.images) == as_set(torch.from_numpy(pixels[..., 0]).unsqueeze(1))
 
     def test_a_folder_without_images_is_an_error(self, tmp_path):
         with pytest.raises(ValueError, match="no readable image"):

@@ -30,7 +30,7 @@ def views(count: int = 3) -> list[Tensor]:
 @pytest.mark.parametrize("splits", [0, 2])
 def test_the_backbone_is_a_resnet_with_a_small_stem(tiny: Tiny, backbone: str, splits: int) -> None:
     settings = tiny("run", f"MODEL.backbone={backbone}", f"MODEL.bn_splits={splits}")
-    network, features = make_backbone(settings.MODEL)
+    network, features = make_backbone(settings.MODEL, 32)
     assert features == 4 * 8
     assert network(torch.randn(4, 3, 32, 32)).shape == (4, 32)
     stem = network[0]
@@ -41,7 +41,7 @@ def test_the_backbone_is_a_resnet_with_a_small_stem(tiny: Tiny, backbone: str, s
 
 
 def test_a_large_stem_is_that_of_the_usual_resnet(tiny: Tiny) -> None:
-    network, _ = make_backbone(tiny("run", "MODEL.stem=large").MODEL)
+    network, _ = make_backbone(tiny("run", "MODEL.stem=large").MODEL, 64)
     assert network[:4](torch.randn(2, 3, 64, 64)).shape == (2, 4, 16, 16)
 
 

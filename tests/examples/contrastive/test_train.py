@@ -132,6 +132,15 @@ def test_a_finished_run_is_not_run_again_but_evaluated_anew_if_asked_otherwise(
         assert (anew["epochs"], anew["knn"]) == (1, 0.125)
 
 
+def test_a_finished_run_can_be_lengthened_and_not_shortened(tiny: Tiny) -> None:
+    train.train(tiny("run", "OPTIMIZATION.epochs=1"))
+    longer = tiny("run", "OPTIMIZATION.epochs=2")
+    assert train.train(longer)["epochs"] == 2
+    assert state_of(longer)["epoch"] == 1
+    with pytest.raises(ConfigError, match=r"has 2 epochs already, more than OPTIMIZATION\.epochs=1"):
+        train.train(tiny("run", "OPTIMIZATION.epochs=1"))
+
+
 def test_a_folder_with_another_run_is_refused(tiny: Tiny) -> None:
     train.train(tiny("run", "OPTIMIZATION.epochs=1"))
     with pytest.raises(ConfigError, match=r"other settings: MODEL.queue \(was 24, now 16\)"):

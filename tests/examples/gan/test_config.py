@@ -68,7 +68,7 @@ def test_shipped_configs_are_valid(path):
         ("DATA.name=didgits", "got 'didgits'; did you mean 'digits'"),
         ("DATA.name=folder", "needs DATA.path"),
         ("DATA.test_path=test", "DATA.test_path is of folder, npz or sheets; digits has no use for it"),
-        ("DATA.img_size=24", "one of 8, 16, 32, 64, 128, got 24"),
+        ("DATA.img_size=24", "one of 8, 16, 32, 64, 128, 256, got 24"),
         ("DATA.img_size=4", "got 4"),
         ("DATA.holdout=1", r"\[0, 1\), got 1"),
         ("MODEL.g_ema_decay=1", r"\[0, 1\), got 1"),

@@ -127,8 +127,14 @@ class TestClassifier:
         assert classifier.features(torch.zeros(3, 1, 8, 8)).shape == (3, evaluate.FEATURES)
 
     def test_needs_labels(self):
-        with pytest.raises(ValueError, match="need labels"):
+        with pytest.raises(ValueError, match="needs labels"):
             evaluate.train_classifier(Images(self.images, None))
+
+    def test_without_labels_it_learns_how_images_were_turned(self):
+        turned = evaluate.turned(Images(self.images, None))
+        assert len(turned) == 240
+        assert turned.labels.bincount().tolist() == [60] * 4
+        assert torch.equal(turned.images[60], self.images[0].rot90(1, (1, 2)))
 
 
 @pytest.fixture(scope="module")

@@ -246,6 +246,31 @@ class TestRunFolder:
             train.train(settings)
         assert not (Path(settings.RUN.save_dir) / CHECKPOINT).exists()
 
+    def test_a_new_run_may_begin_with_the_players_of_another(self, tiny):
+        first = final(tiny("first", "OPTIMIZATION.total_steps=2"))
+        start = f"RUN.init_from={tiny('first').RUN.save_dir}"
+        run = Training(tiny("second", start, "OPTIMIZATION.g_lr=0.5"), data.load(tiny("second").DATA)[0])
+        run.begin_with(Path(tiny("first").RUN.save_dir) / CHECKPOINT)
+        state = run.state_dict()
+        for name in ("generator", "discriminator", "average"):
+            assert differing(state[name], first[name]) == []
+        assert state["step"] == 0
+        assert run.generator.optimizer.param_groups[0]["lr"] == 0.5
+        ended = final(tiny("second", start, "OPTIMIZATION.g_lr=0.5"))
+        assert differing(ended["generator"], final(tiny("third", "OPTIMIZATION.g_lr=0.5"))["generator"])
+        with pytest.raises(ConfigError, match=r"has no checkpoint\.pt"):
+            train.train(tiny("fourth", "RUN.init_from=nowhere"))
+
+    def test_learning_rates_fall_to_zero(self, tiny):
+        words = ["OPTIMIZATION.lr_decay_start=1", "OPTIMIZATION.lr_decay_steps=4"]
+        run = Training(tiny("run", *words), data.load(tiny("run").DATA)[0])
+        seen = []
+        for run.step in (0, 1, 3, 5, 9):
+            run.set_learning_rates()
+            seen.append(run.generator.optimizer.param_groups[0]["lr"] / run.settings.OPTIMIZATION.g_lr)
+        assert seen == [1, 1, 0.5, 0, 0]
+        assert run.discriminator.optimizer.param_groups[0]["lr"] == 0
+
     def test_a_run_in_a_folder_in_use_is_refused(self, tiny):
         settings = tiny("run", "OPTIMIZATION.total_steps=1")
         with hold(Path(settings.RUN.save_dir) / CHECKPOINT), pytest.raises(InUseError):

@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from examples.common.settings import ConfigError
+from examples.contrastive import export
+from examples.contrastive.backbone import make_backbone, weights_of
+from nda_augment._files import load_checkpoint, save_checkpoint
+from tests.examples.contrastive.conftest import Tiny
+
+
+def own() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 5))
+
+
+def images(size: int = 32) -> Tensor:
+    return torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def used(network: nn.Module) -> nn.Module:
+    """A network whose running statistics are no longer those of the start."""
+    with torch.no_grad():
+        for _ in range(2):
+            network.train()(images())
+    return network
+
+
+@pytest.mark.parametrize("splits", [0, 2])
+def test_a_usual_resnet_is_exported_with_the_names_of_torchvision(tiny: Tiny, splits: int) -> None:
+    settings = tiny("run", "MODEL.backbone=resnet-18", "MODEL.width=1", "MODEL.stem=large", f"MODEL.bn_splits={splits}")
+    network, features = make_backbone(settings.MODEL, 32)
+    assert features == 512
+    theirs = torchvision.models.resnet18(weights=None)
+    missing = theirs.load_state_dict(weights_of(used(network), settings.MODEL), strict=False)
+    assert set(missing.missing_keys) == {"fc.weight", "fc.bias"}
+    assert {key.split(".")[-1] for key in missing.unexpected_keys} == set()
+    theirs.fc = nn.Identity()
+    with torch.no_grad():
+        torch.testing.assert_close(theirs.eval()(images()), network.eval()(images()))
+
+
+@pytest.mark.parametrize("stem", ["small", "large"])
+def test_what_was_exported_is_taken_up_again(tiny: Tiny, tmp_path: Path, stem: str) -> None:
+    settings = tiny("run", f"MODEL.stem={stem}")
+    network = used(make_backbone(settings.MODEL, 8)[0])
+    save_checkpoint({"backbone": weights_of(network, settings.MODEL)}, tmp_path / "b.pt")
+    begun, _ = make_backbone(tiny("next", f"MODEL.stem={stem}", f"MODEL.weights={tmp_path / 'b.pt'}").MODEL, 8)
+    with torch.no_grad():
+        assert torch.equal(begun.eval()(images()), network.eval()(images()))
+
+
+def test_a_run_is_exported(tiny: Tiny, tmp_path: Path) -> None:
+    settings = tiny("run")
+    folder = Path(settings.RUN.save_dir)
+    folder.mkdir()
+    settings.save(folder / "config.yaml")
+    network = used(make_backbone(settings.MODEL, 8)[0])
+    state = {f"backbone.{name}": value for name, value in network.state_dict().items()} | {"head.weight": torch.ones(1)}
+    state = {"state_dict": state, "optimizer_states": [], "epoch": 0, "global_step": 1}
+    save_checkpoint(state, folder / "checkpoint.ckpt")
+    export.export(folder, tmp_path / "b.pt")
+    written = load_checkpoint(tmp_path / "b.pt", {"backbone": dict, "of": str})
+    assert torch.equal(written["backbone"]["conv1.weight"], network[0].weight)  # type: ignore[index]
+    with pytest.raises(ConfigError, match="is no folder of a run"):
+        export.export(tmp_path / "none", tmp_path / "b.pt")
+
+
+@pytest.mark.parametrize(
+    ("word", "features"), [("torchvision:resnet18", 512), (f"{__name__}:own", 5)], ids=["torchvision", "own"]
+)
+def test_other_networks_serve_too(tiny: Tiny, word: str, features: int) -> None:
+    settings = tiny("run", f"MODEL.backbone={word}", "MODEL.width=0.25")
+    network, count = make_backbone(settings.MODEL, 8)
+    assert count == features
+    assert weights_of(network, settings.MODEL).keys() == network.state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["MODEL.backbone=resnet-19"], "did you mean 'resnet-18'"),
+        (["MODEL.backbone=torchvision:resnet18", "MODEL.stem=large"], "stem, width and bn_splits are of resnet-9"),
+    ],
+)
+def test_what_cannot_be_is_refused(tiny: Tiny, words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        tiny("run", "MODEL.width=0.25", *words)
+
+
+def test_a_network_that_is_not_there_is_told(tiny: Tiny) -> None:
+    settings = tiny("run", "MODEL.backbone=torchvision:resnet19", "MODEL.width=0.25")
+    with pytest.raises(ConfigError, match=r"torchvision:resnet19 cannot be made: ValueError"):
+        make_backbone(settings.MODEL, 8)
