@@ -1,7 +1,7 @@
 """Write the backbone of a run to a file: ``python -m examples.contrastive.export RUN_FOLDER [--output backbone.pt]``.
 
 A ResNet's weights have the names of torchvision's and timm's: ``resnet18(weights=None)`` takes them up, but for its
-last layer, where the run had ``MODEL.width=1`` and ``MODEL.stem=large``. A run begins with ``MODEL.weights=backbone.pt``.
+last layer, where the run had ``MODEL.width=1`` and ``MODEL.stem=large``. ``MODEL.weights=backbone.pt`` begins with it.
 """
 
 from pathlib import Path

@@ -50,9 +50,7 @@ class Loss(Section):
 
     adv_loss: str = one_of("softplus", get_args(nda.losses.GANKind))
     nda_fake_weight: float = share(nda.losses.FAKE_WEIGHT, zero=False)  # λ: of generated images; negatives have 1 - λ
-    l1_lambda: float = at_least(
-        100.0, 0
-    )  # weight of the distance to the true photograph; 0 leaves the adversarial loss alone
+    l1_lambda: float = at_least(100.0, 0)  # weight of the distance to the true photograph; 0 leaves it out
 
 
 @dataclass
