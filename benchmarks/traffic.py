@@ -6,14 +6,18 @@ than they take or give. That is a lower bound: a sort, for one, reads more than 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from nda_augment import _constants
 
 _WITHOUT_A_KERNEL = {"_assert_async", "detach", "device", "empty", "empty_like", "empty_strided", "lift_fresh"}
 _LOOKUPS = {"gather", "index", "index_select"}
@@ -50,9 +54,20 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         return result
 
 
+@contextmanager
+def fake_gpu() -> Iterator[None]:
+    """Let tensors on ``cuda`` be fakes; what is kept of them is forgotten behind."""
+    with (
+        patch.dict(_constants._KEPT, clear=True),
+        patch.object(_constants, "_may_keep", return_value=True),
+        FakeTensorMode(allow_non_fake_inputs=True),
+    ):
+        yield
+
+
 def on_fake_gpu(function: Callable[[Tensor], Any], shape: tuple[int, ...], dtype: torch.dtype) -> Traffic:
     """Count what a function of images asks of a GPU when it is called again."""
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with fake_gpu():
         images = torch.empty(shape, dtype=dtype, device="cuda")
         function(images)
         with Counter() as counter:

@@ -126,7 +126,10 @@ def _check_features(real: Tensor, fake: Tensor, nearest_k: int) -> tuple[Tensor,
     if real.device != fake.device:
         raise ValueError(f"features must be on one device, got {real.device} (real) and {fake.device} (fake)")
     for name, features in (("real", real), ("fake", fake)):
-        if not features.isfinite().all():
+        finite = features.isfinite().all()
+        if finite.device.type != "cpu":
+            torch._assert_async(finite, f"{name} features hold NaN or infinity")
+        elif not finite:
             raise ValueError(f"{name} features hold NaN or infinity")
     dtype = torch.promote_types(torch.promote_types(real.dtype, fake.dtype), torch.float32)
     return real.to(dtype), fake.to(dtype)
