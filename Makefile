@@ -1,4 +1,4 @@
-.PHONY: demo test test-lowest test-wheel lint docs bench mutants clean
+.PHONY: demo test test-lowest test-wheel lint docs bench gpu mutants clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -49,6 +49,10 @@ docs: $(STAMP)
 
 bench: $(STAMP)
 	$(PYTHON) -m benchmarks.run
+
+# With the Python at hand, such as a CUDA image's own: nothing is installed.
+gpu:
+	$(or $(wildcard $(PYTHON)),python3) -m benchmarks.cuda
 
 mutants: $(STAMP)
 	OMP_NUM_THREADS=1 $(VENV)/bin/mutmut run

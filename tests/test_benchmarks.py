@@ -1,12 +1,13 @@
 """The benchmarks' own instruments, and what they promise: memory is counted, so it can be tested; time cannot."""
 
+import sys
 import time
 
 import pytest
 import torch
 
 import nda_augment as nda
-from benchmarks import peers, run, training, transforms
+from benchmarks import cuda, peers, run, training, transforms
 from benchmarks.memory import freed_memory_is, peak_bytes
 from benchmarks.timing import interleaved, median_ms, ratio
 from benchmarks.traffic import on_fake_gpu
@@ -144,3 +145,32 @@ def test_tables_are_chosen_and_written(small, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["run", "trianing"])
     with pytest.raises(SystemExit):
         run.main()
+
+
+def test_without_a_gpu_nothing_is_claimed(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit, match="no CUDA device"):
+        cuda.main()
+
+
+def test_the_page_of_a_gpu_says_what_ran():
+    row = {"transform": "jigsaw", "synchronizes": "", "graph": ""}
+    page = cuda._page("A GPU", "3 passed", [row], {"GAN": "12 s"})
+    assert "Tests: 3 passed" in page
+    assert "GAN training in bf16: 12 s" in page
+    assert page.endswith("| jigsaw |  |  |\n")
+
+
+def test_a_command_that_fails_or_takes_too_long_says_so():
+    assert cuda._run([sys.executable, "-c", "print('fine')"], 60) == ("fine", True)
+    assert cuda._run([sys.executable, "-c", "print('bad'); exit(3)"], 60) == ("bad", False)
+    assert cuda._run([sys.executable, "-c", "import time; time.sleep(60)"], 1) == ("stopped after 1 s", False)
+
+
+def test_the_trainings_of_a_gpu_are_known():
+    """Their settings are read as on the command line."""
+    from examples.contrastive import config as contrastive
+    from examples.gan import config as gan
+
+    for module, words in ((gan, cuda.TRAININGS["GAN"]), (contrastive, cuda.TRAININGS["contrastive"])):
+        module.load(module.DIGITS, [*words[1:], "RUN.precision=bf16-mixed", "RUN.save_dir=there/run"])
