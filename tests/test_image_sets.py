@@ -3,6 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
+from nda_augment import pictures
 from nda_augment.image_sets import read_image_set as read
 
 
@@ -77,3 +78,24 @@ def test_nothing_is_refused(tmp_path):
         read(tmp_path, 16)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         read(tmp_path / "nowhere", 16)
+
+
+def test_a_sample_is_drawn_before_anything_is_decoded(tmp_path, monkeypatch):
+    for number in range(20):
+        write_image(tmp_path / ("even" if number % 2 == 0 else "odd") / f"{number:02}.png")
+    for number in (3, 4):
+        (tmp_path / ("even" if number % 2 == 0 else "odd") / f"{number:02}.png").write_bytes(b"nothing")
+    decoded = []
+    whole = pictures.read_image
+    monkeypatch.setattr(pictures, "read_image", lambda file, size: decoded.append(file) or whole(file, size))
+    found = read(tmp_path, 8, limit=6, seed=1)
+    assert len(found.images) == len(found.labels) == len(found.numbers) == 6
+    assert len(decoded) == 6 + len(found.unreadable)
+    assert found.given == 20 - len(found.unreadable)
+    assert list(found.numbers) == sorted(found.numbers)
+    assert found.labels.tolist() == [int(number >= 10) for number in found.numbers]
+    assert list(read(tmp_path, 8, limit=6, seed=1).numbers) == list(found.numbers)
+    assert list(read(tmp_path, 8, limit=6, seed=2).numbers) != list(found.numbers)
+    everything = read(tmp_path, 8)
+    assert len(everything.images) == 18
+    assert [file.path.name for file in everything.unreadable] == ["04.png", "03.png"]
