@@ -93,6 +93,16 @@ def test_the_site_loads_nothing_from_elsewhere(site):
         assert not re.search(r"(?:@import\s+[\"']|url\([\"']?)(?:https?:)?//", sheet.read_text()), sheet
 
 
+def test_what_a_docstring_names_is_a_link_to_it(site):
+    losses = (site / "reference" / "losses" / "index.html").read_text()
+    assert re.search(r'href="#nda_augment\.losses\.discriminator_loss"[^>]*><code>discriminator_loss</code>', losses)
+    audit = (site / "reference" / "audit" / "index.html").read_text()
+    assert re.search(r'href="#nda_augment\.auditing\.audit"[^>]*><code>nda_augment\.audit</code>', audit)
+    for page in (site / "reference").rglob("*.html"):
+        assert ":class:" not in page.read_text()
+        assert "<autoref" not in page.read_text()
+
+
 def test_links_out_of_the_docs_become_names_of_files(site):
     page = (site / "results" / "contrastive" / "index.html").read_text()
     assert 'href="../../examples/contrastive/"' in page
