@@ -27,7 +27,7 @@ def NDA(  # noqa: N802 - spelt like DiffAugment, beside which it is called
 
     Args:
         x: Real images, ``(B, C, H, W)``, floating point or uint8, any range.
-        policy: See :func:`~nda_augment.from_policy`. It is read once and kept.
+        policy: Policy string, see :func:`~nda_augment.from_policy`. It is read once and kept.
         channels_first: ``False`` if the images are ``(B, H, W, C)``.
         labels: int64 ``(B,)`` classes, for policies that choose partners by class; others refuse them.
         generator: Source of the draw; ``None`` is torch's global one.
@@ -36,7 +36,7 @@ def NDA(  # noqa: N802 - spelt like DiffAugment, beside which it is called
         Tensor like ``x``. Gradients flow; the input is never written to.
 
     Raises:
-        ValueError: If the policy is empty or cannot be read, the input is no batch of images, or there is a single
+        ValueError: If the policy is empty or cannot be read, the input is not a batch of images, or there is a single
             image and the policy borrows from others.
         TypeError: If the input is neither floating point nor uint8.
 

@@ -49,17 +49,17 @@ class NDANTXentLoss(_ReadsNegatives, NTXentLoss):  # type: ignore[misc]  # Light
     """Lightly's ``NTXentLoss`` with negatives in the denominator: SimCLR in the batch, MoCo with a memory bank.
 
     Without negatives it is the parent, bit for bit. With them, the parent's logits get further columns on the right,
-    ``α · cos(anchor, negative) / τ``; anchors are ``out0`` beside a memory bank, both outputs in the batch. Negatives
+    ``α · cos(anchor, negative) / τ``; anchors are ``out0`` with a memory bank, both outputs in the batch. Negatives
     never enter the bank: later queries of other images would meet them there.
 
     Args:
         temperature: τ of the parent.
-        memory_bank_size: ``(K, D)``; 0 for none.
+        memory_bank_size: Size of the memory bank, ``(K, D)``; 0 for none.
         gather_distributed: Whether candidates, and negatives of ``scope="batch"``, of all ranks are joined.
         full_precision: Whether the loss is computed outside autocast without negatives too; with them it always is. In
             half precision a loss at τ = 0.05 is off by 0.01 to 0.2.
         **options: Keyword arguments of :class:`nda_augment.losses.NegativeOptions`. Unless said otherwise, gradient
-            flows into negatives where it flows into the parent's other candidates: in the batch, but not beside a
+            flows into negatives where it flows into the parent's other candidates: in the batch, but not with a
             memory bank.
 
     Raises:
@@ -102,8 +102,8 @@ class NDANTXentLoss(_ReadsNegatives, NTXentLoss):  # type: ignore[misc]  # Light
         """The loss of two views' projections, in the presence of negatives.
 
         Args:
-            out0: Projections ``(B, D)``; beside a memory bank, the queries.
-            out1: Projections ``(B, D)``; beside a memory bank, the keys, which it takes in afterwards.
+            out0: Projections ``(B, D)``; with a memory bank, the queries.
+            out1: Projections ``(B, D)``; with a memory bank, the keys, which it takes in afterwards.
             negatives: Projections of negatives, ``(B, D)``, ``(B, M, D)`` or ``(M, D)``; see
                 :mod:`nda_augment.losses.contrastive`.
             negative_mask: Booleans that say which negatives count; see :func:`nda_augment.losses.info_nce`.
@@ -238,8 +238,8 @@ class NDAMultiViewTransform(MultiViewTransform):
     Args:
         views: Lightly's transform, such as ``SimCLRTransform(input_size=32)``, or the transforms of the views.
         negative: A negative of the core.
-        pool: Where a pair transform borrows from, as :class:`nda_augment.adapters.torchvision.NegativeTransform` takes
-            it: views of *other* images, of the same size and normalisation.
+        pool: Images that a pair transform borrows from, as :class:`nda_augment.adapters.torchvision.NegativeTransform`
+            takes it: views of *other* images, of the same size and normalisation.
 
     Raises:
         TypeError: If ``negative`` is not one of this package's.

@@ -32,7 +32,7 @@ class NegativeDataset(torchvision_adapter.NegativeDataset):
     Args:
         dataset: A map-style data set of ``(image, label)``; labels are 0 or more.
         transform: A negative of the core.
-        pool: Where pair transforms borrow from instead; see the torchvision adapter.
+        pool: Images that pair transforms borrow from instead; see the torchvision adapter.
         seed: Makes the negative of each item the same every time.
 
     Raises:
@@ -70,7 +70,7 @@ class NegativeCollate:
     Args:
         transform: A negative of the core.
         collate_fn: Makes ``[images, labels]`` of samples; torch's default one if not given.
-        pool: Where pair transforms borrow from instead of the batch; see the torchvision adapter.
+        pool: Images that pair transforms borrow from instead of the batch; see the torchvision adapter.
 
     Raises:
         TypeError: If the transform is not one of this package's, or the batch has no tensors of images and labels.
@@ -108,7 +108,7 @@ class Detector(api.Detector):  # type: ignore[misc]  # pytorch-ood is checked wh
     """A detector of this package as one of pytorch-ood's, for its metrics and benchmarks.
 
     Args:
-        detector: Of ``nda_augment.anomaly``, fitted or not.
+        detector: Detector of ``nda_augment.anomaly``, fitted or not.
 
     Raises:
         TypeError: If it is none.

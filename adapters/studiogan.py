@@ -119,7 +119,7 @@ def detach(worker: Any) -> None:
 
 
 def _nothing() -> None:
-    """Stand for a reference to a tensor that is no more."""
+    """Stand for a reference to a tensor that was freed."""
 
 
 # A tensor if it is still there; and the images behind logits, before augmentation, with their labels.
@@ -335,15 +335,15 @@ def _restore(module: str, name: str, state: dict[str, Any]) -> Any:
 def load_worker(local_rank: int, cfgs: Any, gpus_per_node: int, run_name: str, hdf5_path: str | None) -> None:
     """Do what StudioGAN's ``loader.load_worker`` does, with the worker of :func:`NDAWorker`.
 
-    A process started by ``torch.multiprocessing.spawn`` imports everything anew; what its parent has put in the place
+    A process started by ``torch.multiprocessing.spawn`` imports everything again; what its parent has put in the place
     of ``loader.WORKER`` is unknown to it. So this function goes there, and puts it in place again.
 
     Args:
-        local_rank: As StudioGAN's.
+        local_rank: Number of the process on its machine, as StudioGAN counts.
         cfgs: Made by :func:`NDAConfigurations`.
-        gpus_per_node: As StudioGAN's.
-        run_name: As StudioGAN's.
-        hdf5_path: As StudioGAN's.
+        gpus_per_node: Number of GPUs of a machine.
+        run_name: Name of the run, as StudioGAN makes it.
+        hdf5_path: Path of the data as HDF5, or ``None``.
     """
     loader = import_module("loader")
     with _in_place_of(loader, "WORKER", NDAWorker(loader.WORKER)):

@@ -58,7 +58,7 @@ class NDAStyleGAN2Loss:
             real images stay below those of negatives.
 
     Convention:
-        - ``Loss/scores/negative`` and ``Loss/signs/negative`` are reported to ``training_stats``, beside those of real
+        - ``Loss/scores/negative`` and ``Loss/signs/negative`` are reported to ``training_stats``, with those of real
           and fake images; ``Loss/D/loss`` stays the checkout's, unweighted and without negatives.
         - other attributes are those of the checkout's loss.
 
@@ -100,7 +100,7 @@ class NDAStyleGAN2Loss:
             gen_z: Latents of the images to generate.
             gen_c: Their labels.
             gain: Factor of all gradients.
-            **kwargs: What else the checkout's loss takes: ``sync``, or ``cur_nimg``.
+            **kwargs: Arguments that the checkout's loss takes besides: ``sync``, or ``cur_nimg``.
 
         Raises:
             RuntimeError: If the checkout's loss does not show generated images to the discriminator once, by

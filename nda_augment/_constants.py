@@ -15,8 +15,8 @@ def kept(make: Callable[..., Tensor], *arguments: Any, device: torch.device) -> 
 
     Args:
         make: Function of the module level that makes the tensor.
-        *arguments: What it depends on, hashable.
-        device: Where it lies.
+        *arguments: Values that it depends on, hashable.
+        device: Device that it lies on.
 
     Returns:
         What ``make`` returns, kept for the next call unless it is traced.

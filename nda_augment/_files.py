@@ -26,7 +26,7 @@ def write_atomically(path: Path, fill: Callable[[BinaryIO], object]) -> None:
     """Write a file so that ``path`` never holds half of it; on an error it holds what it held before.
 
     Args:
-        path: Where to. The folder must exist.
+        path: File to write. The folder must exist.
         fill: Writes the content to the file that it is given.
     """
     # In the same folder, since a rename is atomic only within a file system.
@@ -49,7 +49,7 @@ def write_text(text: str, path: Path) -> None:
 
 
 def sweep(path: Path) -> list[Path]:
-    """Remove what kills have left beside ``path``, its temporary files, and return them; for who holds its lock."""
+    """Remove what kills have left next to ``path``, its temporary files, and return them; for who holds its lock."""
     stale = sorted(path.parent.glob(f".{path.name}.*{_TEMPORARY}"))
     for file in stale:
         file.unlink()
@@ -80,7 +80,7 @@ def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
 
     Args:
         state: Tensors, numbers, strings and plain containers of them. Of all records a checksum is kept.
-        path: Where to. The folder must exist.
+        path: File to write. The folder must exist.
     """
     write_atomically(path, lambda file: torch.save(state, file))
 
@@ -90,7 +90,8 @@ def load_checkpoint(path: Path, like: Mapping[str, type]) -> State:
 
     Args:
         path: The file.
-        like: What the state must hold: the type of each of its keys. Integers count something; they cannot be negative.
+        like: Contents that the state must have: the type of each of its keys. Integers count something; they cannot be
+            negative.
 
     Raises:
         CheckpointError: If the file is empty, damaged, something else than a checkpoint, or lacks what ``like`` names.

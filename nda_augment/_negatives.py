@@ -18,14 +18,14 @@ def check_negative(
 
     Args:
         negative: Whatever a user handed in.
-        name: What the error messages call it.
+        name: Name in the error messages.
         always: Whether it must change every image: the place takes all that comes out for a negative.
         labels: Whether the place knows the classes of its images.
         clips: Whether the place may see clips.
-        instead: What to do with a negative that needs classes.
+        instead: Advice on what to do with a negative that needs classes.
 
     Raises:
-        TypeError: If it is no transform of this package.
+        TypeError: If it is not a transform of this package.
         ValueError: If it leaves some images as they are, needs classes, or works on clips, where the place cannot
             have that.
     """

@@ -37,7 +37,7 @@ def _rounded(value: Any) -> Any:
 
 
 def parse_value(text: str) -> Any:
-    """Read an argument as ``format_value`` writes it; what is no number is a word."""
+    """Read an argument as ``format_value`` writes it; what is not a number is a word."""
     text = text.strip()
     if text.lower() in _CONSTANTS:
         return _CONSTANTS[text.lower()]

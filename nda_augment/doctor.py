@@ -1,4 +1,4 @@
-"""What is installed beside this package, whether it loads, and how to mend what does not.
+"""What is installed with this package, whether it loads, and how to mend what does not.
 
 Needs packaging: ``pip install "nda-augment[cli]"``.
 """
@@ -39,8 +39,8 @@ class Finding:
         name: Name of the library, the adapter or the extra.
         status: ``"ok"``; ``"missing"``: not installed; ``"broken"``: installed, and does not work.
         versions: Distribution to its version, of those that are there.
-        note: What there is to say; for a broken part, what is wrong.
-        fix: What to do about it, empty if there is nothing to do.
+        note: Remark; for a broken part, what is wrong.
+        fix: Command that mends it, empty if nothing is to be done.
     """
 
     part: Literal["core", "adapter", "extra"]

@@ -24,8 +24,8 @@ def contact_sheet(images: Tensor, transforms: Mapping[str, nn.Module], *, seed: 
     """Draw the images in a row and, under it, one labelled row of negatives per transform.
 
     Args:
-        images: ``(B, C, H, W)`` with C of 1 or 3, floating point in [0, 1] or uint8. Transforms that need a partner
-            take it from among them.
+        images: Images ``(B, C, H, W)`` with C of 1 or 3, floating point in [0, 1] or uint8. Transforms that need a
+            partner take it from among them.
         transforms: Label to negative transform, drawn in this order.
         seed: Every row draws from a generator of its own with this seed, so that a row stays as it is when others
             are added.
@@ -76,10 +76,10 @@ def save_contact_sheet(
     """Write a :func:`contact_sheet` to a file; its suffix names the format.
 
     Args:
-        path: Where to, such as ``gallery.png``. Missing folders are made.
-        images: As for :func:`contact_sheet`.
-        transforms: As for :func:`contact_sheet`.
-        seed: As for :func:`contact_sheet`.
+        path: File to write, such as ``gallery.png``. Missing folders are made.
+        images: Images, as for :func:`contact_sheet`.
+        transforms: Transforms by label, as for :func:`contact_sheet`.
+        seed: Seed, as for :func:`contact_sheet`.
         dpi: Pixels per inch; a cell is 1.3 inches wide.
 
     Returns:

@@ -37,13 +37,17 @@ def precision_recall_density_coverage(real: Tensor, fake: Tensor, *, nearest_k: 
 
     A point is inside a ball if it is strictly nearer than the radius, so features that do not vary at all score 0
     everywhere. For two samples of one distribution precision and recall are below 1 (about 0.7 at ``nearest_k=5``)
-    and density and coverage near 1: print a real-against-real row beside the others. All four depend on the sample
+    and density and coverage near 1: print a real-against-real row with the others. All four depend on the sample
     sizes; compare only at equal sizes.
 
     Distances are Euclidean, taken from differences rather than from dot products: equal points are exactly 0 apart
     and ties stay ties, which the strict inequality relies on. They are computed in blocks of rows and reduced at
     once, so memory beyond the features is a few blocks of 16.8 million numbers (64 MiB each in float32), however
     many points there are; time grows with ``(N + M)² · D``.
+
+    Written here because no library that is needed otherwise has it; the tests compare it with ``prdc``.
+
+    Written here because no library that is needed otherwise has it; the tests compare it with ``prdc``.
 
     Source: Kynkäänniemi et al., "Improved Precision and Recall Metric for Assessing Generative Models", NeurIPS 2019
     (precision, recall); Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative Models", ICML 2020
@@ -52,7 +56,7 @@ def precision_recall_density_coverage(real: Tensor, fake: Tensor, *, nearest_k: 
     Args:
         real: Features of real images, ``(N, D)``, any floating dtype; half precision is computed in float32.
         fake: Features of generated images, ``(M, D)``, on the same device.
-        nearest_k: Which neighbour sets a ball's radius, the point itself not counted. 5 is customary.
+        nearest_k: Number of the neighbour that sets a ball's radius, the point itself not counted. 5 is customary.
 
     Returns:
         The four values, 0-d tensors on the features' device.

@@ -90,7 +90,7 @@ def read_image(file: Path, size: int | None = None) -> Tensor:
         Pixels, uint8 ``(3, H, W)``.
 
     Raises:
-        ValueError: If it is no image of a known format, is damaged, has more pixels than Pillow thinks safe, or has
+        ValueError: If it is not an image of a known format, is damaged, has more pixels than Pillow thinks safe, or has
             values without a known range (32-bit integers and floating point).
     """
     try:

@@ -27,7 +27,7 @@ def from_policy(policy: str) -> Mixture:
         A mixture of the named transforms; of one, if there is one.
 
     Raises:
-        TypeError: If the policy is no string.
+        TypeError: If the policy is not a string.
         ValueError: If a word or an argument is unknown (the message names the nearest known one), or a weight is not
             a number.
 

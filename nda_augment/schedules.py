@@ -80,7 +80,7 @@ class Schedule:
             The value.
 
         Raises:
-            ValueError: If there is no strength to set, or the value is not in [0, 1].
+            ValueError: If a transform has no strength to set, or the value is not in [0, 1].
         """
         value = self(step)
         if not 0.0 <= value <= 1.0:
@@ -105,7 +105,7 @@ class AdaptiveWeight:
         fake_weight: λ at the start.
         target: The gap to hold, in logits. At 2 the hinge loss has nothing left to ask of most real images and
             negatives; the other losses never have.
-        rate: How far λ moves per update.
+        rate: Distance that λ moves per update.
         interval: Updates between two moves, each of ``rate · interval``.
         lowest: Smallest λ, above 0.
         highest: Largest λ, below 1: at 1 no negative would be looked at any more, and no gap measured.

@@ -24,7 +24,8 @@ class Split:
 
     Attributes:
         training: The loader without the images that are held out.
-        held_out: ``(N, C, H, W)``; ``None`` where too few can be, or where a loader does not say what it holds.
+        held_out: Images ``(N, C, H, W)`` that are kept apart; ``None`` where too few can be, or where a loader does not
+            say what it holds.
     """
 
     training: Iterable[Any]
@@ -35,7 +36,7 @@ def images_of(batch: Any) -> Tensor:
     """Return the images of a batch: the tensor itself, the first entry of a tuple or list, or what is named "image".
 
     Raises:
-        TypeError: If there is no tensor of floating point there.
+        TypeError: If no tensor of floating point is there.
         ValueError: If it is not ``(B, C, H, W)``, or empty, or its values are not of a usual scale.
     """
     if isinstance(batch, Mapping):
@@ -85,7 +86,7 @@ def read(loader: Iterable[Any]) -> Iterator[Tensor]:
     """Yield the images of all batches.
 
     Raises:
-        ValueError: If there is no batch, or images of several sizes.
+        ValueError: If the loader yields no batch, or images of several sizes.
     """
     size = None
     for images in map(images_of, loader):
@@ -107,9 +108,9 @@ def hold_out(loader: Iterable[Any], share: float, seed: int) -> Split:
     five batches or more, of which whole ones are held out. Other loaders are used in full.
 
     Args:
-        loader: What a detector was given.
+        loader: Loader that a detector was given.
         share: Share of the images, in [0, 1).
-        seed: Of the choice.
+        seed: Seed of the choice.
     """
     if isinstance(loader, DataLoader) and _is_plain(loader):
         total = len(cast(Any, loader.dataset))

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import nda_augment
 from nda_augment.transforms import NegativeTransform
 
 _KIND = "kind"
+_HOUSES = ("nda_augment.anomaly.", "nda_augment.transforms.", "nda_augment._networks")
 
 
 def recipe(value: Any) -> Any:
@@ -73,11 +73,15 @@ def differences(found: Any, wanted: Any, name: str = "") -> list[str]:
 
 
 def _known() -> dict[str, Any]:
-    from nda_augment import anomaly  # knows all detectors, and they this module
-
-    modules = [nda_augment.transforms, anomaly]
-    named = {name: getattr(module, name) for module in modules for name in module.__all__}
-    return {name: value for name, value in named.items() if isinstance(value, type) and issubclass(value, nn.Module)}
+    """Return the modules of this package by name; found among those that are loaded, since they import this module."""
+    found: dict[str, Any] = {}
+    below = nn.Module.__subclasses__()
+    while below:
+        cls = below.pop()
+        below += cls.__subclasses__()
+        if cls.__module__.startswith(_HOUSES) and not cls.__name__.startswith("_"):
+            found[cls.__name__] = cls
+    return found
 
 
 def is_known(value: Any) -> bool:

@@ -14,7 +14,7 @@ def in_tiles(look: Callable[[Tensor], Tensor], images: Tensor, tile: tuple[int, 
 
     Args:
         look: Images ``(N, C, h, w)`` to maps ``(N, 1, h, w)``.
-        images: ``(B, C, H, W)``, no side shorter than that of a tile.
+        images: Images ``(B, C, H, W)``, no side shorter than that of a tile.
         tile: Height ``h`` and width ``w`` of a tile. Neighbours overlap by a quarter or more.
 
     Returns:

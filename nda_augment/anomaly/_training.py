@@ -34,7 +34,7 @@ class Training:
     one that was not stopped (on a GPU, as far as its kernels are deterministic).
 
     A share of the normal images is held out. Ten times in a training it is measured how well the detector tells them
-    from fresh negatives of them; if that is no better than chance at the end, a warning says so with numbers. There is
+    from fresh negatives of them; if that is not better than chance at the end, a warning says so with numbers. There is
     no such measure with fewer than 8 held-out images, or of a loader that does not say what it holds; see ``holdout``.
 
     Attributes:
@@ -103,7 +103,7 @@ class Validation(NamedTuple):
     """How well held-out normal images and fresh negatives of them are told apart.
 
     Attributes:
-        name: What is measured.
+        name: Name of what is measured.
         value: The measure, in [0, 1]; higher is better.
         chance: Its value where nothing was learned.
         error: Standard deviation that it would have by chance.
@@ -168,12 +168,12 @@ def train(
     """Lower every objective once per batch, in their order.
 
     Args:
-        module: What is trained, in place; left on the device that it was trained on, in eval mode.
-        loader: Yields batches, see :func:`images_of`; anew each time it is iterated.
+        module: Module to train, in place; left on the device that it was trained on, in eval mode.
+        loader: Iterable of batches, see :func:`images_of`, that can be iterated more than once.
         objectives: Losses of ``module``.
-        settings: How.
+        settings: Settings of the training.
         validate: Measures the module, in eval mode, on held-out images; ``None`` holds out none.
-        identity: What a checkpoint must agree with beside the settings, such as the negatives.
+        identity: Values that a checkpoint must agree with apart from the settings, such as the negatives.
 
     Returns:
         The last validation, if there was one.

@@ -31,18 +31,18 @@ class ClassifierDetector(DensityDetector):
     Args:
         backbone: Images ``(B, C, H, W)`` to features ``(B, D)``, trained in place.
         features: ``D``.
-        negatives: What normal images are told from. Those that need labels cannot be used.
-        classes: ``"each"``: one class per negative, beside the real one; ``"two"``: real or negative, and an image
-            has one of the negatives.
+        negatives: Transforms whose images normal ones are told from. Those that need labels cannot be used.
+        classes: ``"each"``: one class per negative, and one for the real images; ``"two"``: real or negative, and an
+            image has one of the negatives.
         patch: Side of the windows in pixels, or as a share in (0, 1) of the shorter side of the images that are learned
             from; ``None``: whole images. Windows keep their size in pixels on images of any other size.
         stride: Step from window to window as a share of the window's side, in (0, 1]; for scores and maps.
         views: Positive augmentation of normal images before they are made negative, a callable on batches.
-        normalize: Scale features to length one before the density sees them.
-        training: How it learns.
+        normalize: Whether to scale features to length one before the density sees them.
+        training: Settings of the training.
 
     Raises:
-        ValueError: If there is no negative, or one that needs labels or has ``p`` below 1, ``patch`` or ``stride`` is
+        ValueError: If no negative is given, or one that needs labels or has ``p`` below 1, ``patch`` or ``stride`` is
             out of bounds, or ``classes`` is another word.
         TypeError: If a negative is none of this package's.
 

@@ -18,11 +18,15 @@ def ledoit_wolf(features: Tensor) -> tuple[Tensor, float]:
     ``s`` minimises the expected squared error, both estimated from the sample. Unlike ``S`` it can be inverted even
     for ``N < D``, provided that the features vary at all.
 
+    Written here because scikit-learn, which has it, is not needed otherwise; the tests compare the two.
+
+    Written here because scikit-learn, which has it, is not needed otherwise; the tests compare the two.
+
     Source: Ledoit and Wolf, "A Well-Conditioned Estimator for Large-Dimensional Covariance Matrices", Journal of
     Multivariate Analysis, 2004.
 
     Args:
-        features: ``(N, D)``, two rows at least.
+        features: Features ``(N, D)``, two rows at least.
 
     Returns:
         The covariance ``(D, D)``, float64, and the shrinkage ``s`` in [0, 1].
@@ -62,7 +66,7 @@ class GaussianDensity(nn.Module):
 
     Args:
         features: Length ``D`` of the feature vectors.
-        normalize: Scale every vector to length one first, so that its direction alone counts.
+        normalize: Whether to scale every vector to length one first, so that its direction alone counts.
 
     Example:
         >>> import torch
@@ -113,7 +117,7 @@ class DensityDetector(Detector):
         backbone: Images ``(B, C, H, W)`` to features ``(B, D)``; pretrained, or with random weights. It is not
             trained here.
         features: ``D``.
-        normalize: Scale features to length one before the density sees them.
+        normalize: Whether to scale features to length one before the density sees them.
 
     Example:
         >>> import torch

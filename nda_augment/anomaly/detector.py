@@ -52,7 +52,7 @@ class Detector(nn.Module):
 
         Args:
             loader: Batches of images, or tuples that start with them, or dictionaries and objects that have them as
-                ``image``, such as anomalib's; read anew each time. What else is in a batch is not looked at.
+                ``image``, such as anomalib's; read again each time. What else is in a batch is not looked at.
 
         Returns:
             The detector itself, in eval mode. A threshold that it had is forgotten.
@@ -156,7 +156,7 @@ class Detector(nn.Module):
         """Tell whether images are anomalous, bool ``(B,)``: whether they score above the threshold.
 
         Raises:
-            RuntimeError: If there is no threshold; see :meth:`calibrate`.
+            RuntimeError: If no threshold was set; see :meth:`calibrate`.
         """
         if self.threshold.isinf():
             raise RuntimeError("there is no threshold yet; call calibrate(normal_images), or set detector.threshold")

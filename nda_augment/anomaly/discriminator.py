@@ -26,12 +26,12 @@ class DiscriminatorDetector(Detector):
         generator: Latent vectors ``(B, latent)`` to images, scaled as the real ones.
         discriminator: Images ``(B, C, H, W)`` to logits ``(B,)`` or ``(B, 1)``; high means real.
         latent: Length of a latent vector.
-        negatives: What real images are told from, beside generated ones. ``None`` is the plain GAN.
+        negatives: Transforms whose images real ones are told from, as from generated ones. ``None`` is the plain GAN.
         fake_weight: λ, the weight of generated images, in (0, 1]; negatives have ``1 − λ``.
-        kind: Of the adversarial loss, see :func:`nda_augment.losses.discriminator_loss`.
+        kind: Kind of the adversarial loss, see :func:`nda_augment.losses.discriminator_loss`.
         lr: Learning rates of generator and discriminator, for Adam with β = (0, 0.9). That of ``training`` is not
             used, nor is its weight decay.
-        training: How long it learns, and where.
+        training: Settings of the training.
 
     Raises:
         ValueError: If ``fake_weight`` is below 1 without negatives, the negative needs labels or has ``p`` below 1, or

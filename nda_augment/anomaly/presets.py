@@ -39,8 +39,8 @@ def defect(
         backbone: Images ``(B, C, H, W)`` of any size to features ``(B, D)``.
         features: ``D``.
         patch: Side of the windows as a share of the image, or ``None``.
-        training: How it learns.
-        **options: Of :class:`ClassifierDetector`, which itself takes other negatives than these.
+        training: Settings of the training.
+        **options: Options of :class:`ClassifierDetector`, which itself takes other negatives than these.
 
     Example:
         >>> from nda_augment.anomaly import Encoder
@@ -69,10 +69,10 @@ def semantic(
         backbone: Images ``(B, C, H, W)`` to features ``(B, D)``.
         features: ``D``.
         size: Height and width of the images.
-        channels: Of the images; colours of RGB images are augmented.
+        channels: Number of channels of the images; colours of RGB images are augmented.
         method: ``"csi"`` or ``"uniclr"``.
-        training: How it learns.
-        **options: Of :class:`ShiftDetector`.
+        training: Settings of the training.
+        **options: Options of :class:`ShiftDetector`.
 
     Example:
         >>> from nda_augment.anomaly import Encoder

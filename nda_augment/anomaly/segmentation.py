@@ -29,8 +29,8 @@ class SegmentationDetector(Detector):
     of another strength. The heat map holds the log-odds of damage at full resolution (``heatmap.sigmoid()`` are
     probabilities), and the score of an image is the mean of its highest values. Larger images are looked at in tiles.
 
-    With ``restore`` a second U-Net first learns to take the damage away, and the first one sees an image beside what it
-    should look like. It takes twice the time.
+    With ``restore`` a second U-Net first learns to take the damage away, and the first one sees an image together with
+    what it should look like. It takes twice the time.
 
     Source: after Zavrtanik et al., "DRAEM", ICCV 2021, with a smaller network, the damage of :class:`Blemish`, and no
     restoration unless asked for.
@@ -46,7 +46,7 @@ class SegmentationDetector(Detector):
         pool: Images ``(N, C, H, W)`` for negatives to borrow from, such as textures, in place of the batch.
         roi: Region of interest, bool ``(H, W)``: normal images are damaged inside only, and
             images of its size are scored inside only.
-        training: How it learns.
+        training: Settings of the training.
 
     Raises:
         ValueError: If a negative returns no mask, needs labels or has ``p`` below 1, or ``share`` is out of bounds.

@@ -51,8 +51,8 @@ class ShiftDetector(Detector):
             for all images when they score.
         dim: Size of the embeddings that the loss sees.
         temperature: τ.
-        test_views: How many augmented copies a score looks at; 0 for the image as it is.
-        training: How it learns.
+        test_views: Number of augmented copies that a score looks at; 0 for the image as it is.
+        training: Settings of the training.
 
     Raises:
         ValueError: If ``method`` is another word, a shift needs labels or has ``p`` below 1, ``test_views`` is

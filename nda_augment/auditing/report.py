@@ -21,7 +21,7 @@ class Estimate:
         value: The number.
         low: Lower end of its 95 % confidence interval.
         high: Upper end.
-        n: How many images it comes from.
+        n: Number of images that it comes from.
     """
 
     value: float
@@ -47,8 +47,8 @@ class Measures:
         told_by_features: The same share on features.
         told_by_edges: The same share on how strong the edges are at each place, whatever the image shows: a negative
             that is told by these has its seams at places that a model can learn by heart.
-        told_by_patches: How often an image's most unusual patch is more unusual than that of a source, the area under
-            the ROC curve; 1/2 is no difference. Unusual is far from the Gaussian of real patches.
+        told_by_patches: Area under the ROC curve of an image's most unusual patch, against those of sources: how often
+            it is more unusual; 1/2 is chance. Unusual is far from the Gaussian of real patches.
         frechet: Fréchet distance of the features from those of the held-out real images.
         kernel: KID of the same.
         shift: KID of the sources and of what became of them, taken over pairs that have nothing to do with each other.
@@ -56,7 +56,7 @@ class Measures:
         coverage: Share of the held-out real images that have such a feature near.
         overlap: The smaller one of density and coverage, each in parts of real against real, 1 at most.
         kept: Share that is classified as it should be; without labels, that stays in the cluster of its source.
-        broken: What of the structure is broken, judged by ``kept``: 0 for the images themselves, 1 for chance.
+        broken: Part of the structure that is broken, judged by ``kept``: 0 for the images themselves, 1 for chance.
         patch_distance: Fréchet distance (its root) of small patches, in standard deviations of the real ones.
         realism: Local realism, judged by ``patch_distance``: 1 for real images, 0 for noise.
         mean_shift: Shift of the channel means, in standard deviations; the largest.
@@ -94,7 +94,7 @@ class Check:
     """One question to a negative, and the answer.
 
     Attributes:
-        name: What is asked.
+        name: Question, as the end of "it ...".
         verdict: ``"pass"`` if the whole confidence interval is on the right side of the threshold, ``"fail"`` if the
             whole is on the wrong side, else ``"warn"``.
         observed: The measured number.
@@ -113,16 +113,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Row:
-    """One set of images beside the real ones.
+    """One set of images, compared with the real ones.
 
     Attributes:
         name: Name of the transform, or of the reference.
         reference: Whether it is there to compare with.
         measures: The numbers.
-        preserved: Which statistics of the pixels it keeps.
-        kind: What it makes of the data.
+        preserved: Names of the statistics of the pixels that it keeps.
+        kind: Kind of images that it makes.
         verdict: Verdict on it as a negative.
-        score: How useful it looks for the purpose, from 0 to 1, and 0 where it is no negative.
+        score: Promise for the purpose, from 0 to 1; 0 where it fails.
         reason: The verdict in a sentence.
         checks: The questions behind the verdict.
         worst: Numbers of the images that it changed least, as they were given.
@@ -145,10 +145,10 @@ class Examples:
     """Pictures of a row.
 
     Attributes:
-        sources: ``(n, C, H, W)``, the first images, the same for all rows.
-        others: What became of them.
+        sources: First images ``(n, C, H, W)``, the same for all rows.
+        others: Images that were made of them.
         worst_sources: The images that changed least.
-        worst_others: What became of those.
+        worst_others: Images that were made of those.
     """
 
     sources: Tensor
@@ -165,18 +165,18 @@ class Settings:
         given: Number of images that there were.
         used: Number of images that were looked at.
         n: Images on either side of every comparison.
-        shape: ``(C, H, W)`` of the images.
+        shape: Shape of the images, ``(C, H, W)``.
         groups: Number of groups for folds and confidence intervals.
         features: Number of features in comparisons.
-        encoder: Where the features come from.
-        structure: What stands for structure: a classifier of labels, or clusters.
+        encoder: Origin of the features.
+        structure: Stand-in for structure: a classifier of labels, or clusters.
         structure_is_known: Whether that says anything: not if all images lie in one cluster, or if a horizontal flip
             stays on the data and yet leaves its clusters.
-        classifier: How good that classifier is on real images; ``None`` for clusters.
+        classifier: Share of real images that this classifier is right on; ``None`` for clusters.
         nearest_k: Number of neighbours of density and coverage.
         patch: Side of the patches, in pixels.
         seed: Seed of all draws.
-        purpose: What the negatives are for, which decides on the checks.
+        purpose: Use of the negatives, which decides on the checks.
     """
 
     given: int
@@ -200,7 +200,7 @@ class Report:
     """The result of :func:`nda_augment.audit`.
 
     Attributes:
-        settings: What was looked at, and how.
+        settings: Images that were looked at, and how.
         rows: The references, then the transforms in the order in which they were given.
         skipped: Transforms that the images do not allow, and why.
         unread: Files that were to be looked at and could not be read, and why.

@@ -41,7 +41,7 @@ def audit(
     """Measure how negative each negative is, on these images.
 
     The images are dealt into two halves at random. One half is made into negatives, the other is the real images that
-    negatives are compared with. Beside the transforms there are four rows to compare with: the first half as it is
+    negatives are compared with. Four rows are there to compare with: the first half as it is
     ("real"), the first half against itself ("identity"), noise with the mean and variance of each channel, and a
     horizontal flip. What is measured is listed in :class:`~nda_augment.auditing.Measures`, and what follows from
     it, for each purpose, in ``nda_augment.auditing.verdicts``.

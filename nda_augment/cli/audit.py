@@ -36,7 +36,7 @@ def audit(
 
     An .npz file holds images, uint8 (N, H, W, C) or (N, H, W), and perhaps labels, integers (N,).
 
-    With --json there is no HTML report unless --output asks for one.
+    With --json an HTML report is written only if --output asks for one.
 
     Example: nda-augment audit photos/ -o audit.html
 

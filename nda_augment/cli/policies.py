@@ -80,6 +80,6 @@ def _text(value: Any) -> str:
 
 
 def _needs(transform: NegativeTransform) -> list[str]:
-    """Return what a transform needs beside an image."""
+    """Return what a transform needs apart from an image."""
     needs = {"other images": transform.uses_partners, "labels": transform.needs_labels, "clips": transform.needs_clips}
     return [name for name, needed in needs.items() if needed]

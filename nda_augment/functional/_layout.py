@@ -148,7 +148,7 @@ def paste(
         source: Planes ``(N, P, H, W, S)`` that they come from.
         image: int64 ``(B,)``, the image of ``source`` that they come from; its own by default.
         offset: int64 ``(B, 2)``, how far right and down they move, cyclically; none by default.
-        changes: What becomes of the pixels on their way, one after the other.
+        changes: Functions that the pixels pass on their way, one after the other.
 
     Returns:
         Planes like ``planes``.

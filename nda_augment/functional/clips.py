@@ -12,7 +12,7 @@ def frame_shuffle(clips: Tensor, permutation: Tensor) -> Tensor:
     """Put the frames of every clip in another order.
 
     Args:
-        clips: ``(B, T, C, H, W)``, floating point or uint8, any range.
+        clips: Clips ``(B, T, C, H, W)``, floating point or uint8, any range.
         permutation: int64 ``(B, T)``; frame ``t`` of the result is frame ``permutation[:, t]`` of the clip.
 
     Returns:
@@ -38,7 +38,7 @@ def frame_reverse(clips: Tensor) -> Tensor:
     """Play every clip backwards.
 
     Args:
-        clips: ``(B, T, C, H, W)``, floating point or uint8, any range.
+        clips: Clips ``(B, T, C, H, W)``, floating point or uint8, any range.
 
     Returns:
         Tensor like ``clips``.
@@ -59,9 +59,9 @@ def clip_stitch(clips: Tensor, partners: Tensor, *, pool: Tensor | None = None) 
     """Continue the first half of every clip with the second half of its partner.
 
     Args:
-        clips: ``(B, T, C, H, W)``, floating point or uint8, any range.
+        clips: Clips ``(B, T, C, H, W)``, floating point or uint8, any range.
         partners: int64 ``(B,)``, indices into the pool.
-        pool: ``(N, T, C, H, W)`` clips that partners are taken from; the batch itself by default.
+        pool: Clips ``(N, T, C, H, W)`` that partners are taken from; the batch itself by default.
 
     Returns:
         Tensor like ``clips``. The middle frame of an odd number is the partner's.

@@ -27,8 +27,8 @@ def gaussian_field(noise: Tensor, correlation: float, size: tuple[int, int]) -> 
     weights a Gaussian of unit norm, so that the variance is exactly that of the noise everywhere. It is not periodic.
 
     Args:
-        noise: ``(B, F, N, N)``, standard normal, ``N`` from :func:`gaussian_field_nodes`; scaled noise gives scaled
-            fields.
+        noise: Standard normal numbers ``(B, F, N, N)``, ``N`` from :func:`gaussian_field_nodes`; scaled noise gives
+            scaled fields.
         correlation: ℓ as a fraction of the image's sides.
         size: Height and width of the images.
 
@@ -72,10 +72,10 @@ def perlin_noise(angles: Tensor, frequencies: Tensor, rotations: Tensor, size: t
     """Return Perlin noise on a turned lattice.
 
     Args:
-        angles: ``(B, N, N)`` in radians, the direction of the gradient at each corner of the lattice; ``N`` is at
+        angles: Directions of the gradient at each corner of the lattice, ``(B, N, N)``, in radians; ``N`` is at
             least twice the largest frequency and one.
         frequencies: int64 ``(B, 2)``, lattice cells per image ``(x, y)``.
-        rotations: ``(B,)`` in radians, the turn of the lattice about the image's middle.
+        rotations: Turn of the lattice about the image's middle, ``(B,)``, in radians.
         size: Height and width of the images.
 
     Returns:

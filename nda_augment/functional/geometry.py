@@ -15,7 +15,7 @@ def rotate90(images: Tensor, turns: Tensor) -> Tensor:
     """Turn every image counter-clockwise by quarter turns.
 
     Args:
-        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
         turns: int64 ``(B,)``, number of quarter turns in 0..3. Images that are not square take 0 and 2 only, which
             keep their shape: another number is read as 2.
 
@@ -40,7 +40,7 @@ def roll(images: Tensor, shifts: Tensor) -> Tensor:
     """Shift every image cyclically: what leaves on one side comes back on the other.
 
     Args:
-        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
         shifts: int64 ``(B, 2)``, pixels to the right and pixels down, as ``(x, y)``.
 
     Returns:
@@ -64,7 +64,7 @@ def flip(images: Tensor, direction: str = "vertical") -> Tensor:
     """Reflect every image.
 
     Args:
-        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
         direction: ``"vertical"`` exchanges top and bottom, ``"horizontal"`` left and right.
 
     Returns:

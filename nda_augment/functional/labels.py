@@ -19,7 +19,7 @@ def other_class(labels: Tensor, offsets: Tensor, num_classes: int) -> Tensor:
         int64 ``(B,)``.
 
     Raises:
-        ValueError: If the offsets have another shape than the labels, or one of them is no class or no offset.
+        ValueError: If the offsets have another shape than the labels, or one of them is not a class or an offset.
 
     Example:
         >>> import torch

@@ -72,8 +72,8 @@ def strip(centres: Tensor, extents: Tensor, angles: Tensor, size: tuple[int, int
 
     Args:
         centres: int64 ``(B, 2)``, the middle pixel ``(x, y)``, which always belongs to the strip.
-        extents: ``(B, 2)``, length and width in pixels.
-        angles: ``(B,)`` in radians, clockwise as displayed from the horizontal.
+        extents: Length and width in pixels, ``(B, 2)``.
+        angles: Turn from the horizontal, ``(B,)``, in radians, clockwise as displayed.
         size: Height and width of the images.
 
     Returns:
@@ -133,9 +133,9 @@ def perlin(
     """Return the islands where Perlin noise is high.
 
     Args:
-        angles: ``(B, N, N)`` directions of the lattice's gradients, see :func:`perlin_noise`.
+        angles: Directions of the lattice's gradients, ``(B, N, N)``, see :func:`perlin_noise`.
         frequencies: int64 ``(B, 2)``, lattice cells per image ``(x, y)``.
-        rotations: ``(B,)`` in radians, the lattice's turn.
+        rotations: Turn of the lattice, ``(B,)``, in radians.
         size: Height and width of the images.
         threshold: Noise above it belongs to the mask.
         least: Smallest share of the image; the threshold is lowered where the mask would be smaller.

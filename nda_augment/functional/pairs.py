@@ -35,13 +35,13 @@ def stitch(
     """Join one half of every image with the other half of its partner.
 
     Args:
-        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
         partners: int64 ``(B,)``, indices into the pool.
         axis: int64 ``(B,)``; 0 joins top and bottom halves, 1 joins left and right halves.
         keep: int64 ``(B,)``; which half the image keeps, 0 the top or left one, 1 the other. The middle line of an
             odd side belongs to the second half.
         feather: Share of the half over which the partner fades in from the seam, in [0, 1]; 0 is a hard edge.
-        pool: ``(N, C, H, W)`` images that partners are taken from; the batch itself by default.
+        pool: Images ``(N, C, H, W)`` that partners are taken from; the batch itself by default.
 
     Returns:
         Tensor like ``images``: same shape, dtype, device and memory format.
@@ -76,12 +76,12 @@ def cutmix(
     """Fill a box of every image from the same place of its partner.
 
     Args:
-        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
         partners: int64 ``(B,)``, indices into the pool.
         boxes: int64 ``(B, 4)`` of ``(x0, y0, x1, y1)`` in pixels, half-open.
         feather: Share of half a side over which the partner fades in from the border of the box, in [0, 1]; 0 is a
             hard edge.
-        pool: ``(N, C, H, W)`` images that partners are taken from; the batch itself by default.
+        pool: Images ``(N, C, H, W)`` that partners are taken from; the batch itself by default.
 
     Returns:
         Tensor like ``images``: same shape, dtype, device and memory format.
@@ -108,11 +108,11 @@ def mixup(images: Tensor, partners: Tensor, weights: Tensor, *, pool: Tensor | N
     """Blend every image with its partner: ``weight * image + (1 - weight) * partner``.
 
     Args:
-        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range; uint8 is computed in
-            float32 and rounded.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range; uint8 is
+            computed in float32 and rounded.
         partners: int64 ``(B,)``, indices into the pool.
-        weights: ``(B,)`` floats in [0, 1], the share of the image itself.
-        pool: ``(N, C, H, W)`` images that partners are taken from; the batch itself by default.
+        weights: Share of the image itself, ``(B,)``, in [0, 1].
+        pool: Images ``(N, C, H, W)`` that partners are taken from; the batch itself by default.
 
     Returns:
         Tensor like ``images``: same shape, dtype, device and memory format.

@@ -25,7 +25,7 @@ def jigsaw(
     """Cut every image into a grid of cells and put the cells back in another order.
 
     Args:
-        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
         permutation: int64 ``(B, rows * cols)``; cell ``j`` of the result, counted row by row, is cell
             ``permutation[:, j]`` of the image. ``arange`` gives the image back.
         grid: Rows and columns; they divide ``H`` and ``W``.
@@ -82,12 +82,12 @@ def cross_patch_shuffle(
     """Put every image together from cells of other images, at other places.
 
     Args:
-        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range; without a pool the cells
-            come from here, with a pool only the shape does.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range; without a pool
+            the cells come from here, with a pool only the shape does.
         sources: int64 ``(B, rows * cols)``; the image of the pool that cell ``j`` comes from.
         permutation: int64 ``(B, rows * cols)``; the cell of that image, counted row by row.
         grid: Rows and columns; they divide ``H`` and ``W``.
-        pool: ``(N, C, H, W)`` images that cells are taken from; the batch itself by default.
+        pool: Images ``(N, C, H, W)`` that cells are taken from; the batch itself by default.
 
     Returns:
         Tensor like ``images``: same shape, dtype, device and memory format.
@@ -142,7 +142,7 @@ def patch_rotate(images: Tensor, turns: Tensor, grid: tuple[int, int] = (4, 4)) 
     """Turn every cell of a grid by quarter turns, each by its own number.
 
     Args:
-        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
         turns: int64 ``(B, rows * cols)``; counter-clockwise quarter turns of each cell, counted row by row, in
             0..3. Cells that are not square take 0 and 2 only: another number is read as 2.
         grid: Rows and columns; they divide ``H`` and ``W``. A grid of one cell turns the whole image.
@@ -212,7 +212,7 @@ def patch_infill(images: Tensor, rate: float = 0.25) -> Tensor:
     """Overwrite the centre of every image with cells from its upper and lower border.
 
     Args:
-        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
         rate: Share of the image that is overwritten: 0.25 (a 4x4 grid, 2x2 cells) or 0.375 (4x8, 2x6 cells).
 
     Returns:

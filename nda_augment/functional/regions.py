@@ -47,7 +47,7 @@ def cutout(images: Tensor, boxes: Tensor, fill: Fill = "patch_mean") -> Tensor:
     """Fill a box of every image with a flat colour.
 
     Args:
-        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
         boxes: int64 ``(B, 4)`` of ``(x0, y0, x1, y1)`` in pixels, half-open, not empty.
         fill: ``"patch_mean"``, each channel's mean over the box (the paper's); ``"image_mean"``, its mean over the
             image; ``"zero"``; a number; or one number per channel. Numbers are in the images' own range.
@@ -80,12 +80,12 @@ def cut_paste(
     """Copy a box of every image to another place of the same image.
 
     Args:
-        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
         boxes: int64 ``(B, 4)`` of ``(x0, y0, x1, y1)`` in pixels, half-open: where the copy goes.
         shifts: int64 ``(B, 2)``, how far right and down the copy has moved, ``(x, y)`` pixels; what it is taken from
             wraps around at the border.
-        jitter: ``(B, 2, C)``: per channel, the log of a contrast factor about the image's mean, and a change of
-            brightness in units of the image's standard deviation; none by default.
+        jitter: Change of contrast and colour, ``(B, 2, C)``: per channel, the log of a contrast factor about the
+            image's mean, and a change of brightness in units of the image's standard deviation; none by default.
         feather: Share of half a side over which the copy fades in from the border of the box, in [0, 1]; 0 is a hard
             edge.
 
@@ -124,13 +124,13 @@ def cut_paste_scar(
     """Copy a thin strip of every image to another place of it, turned.
 
     Args:
-        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
         centres: int64 ``(B, 2)``, the middle pixel ``(x, y)`` of the strip where it is put.
-        extents: ``(B, 2)``, length and width of the strip in pixels.
-        angles: ``(B,)`` in radians, how far the strip is turned, clockwise as displayed.
+        extents: Length and width of the strip in pixels, ``(B, 2)``.
+        angles: Turn of the strip, ``(B,)``, in radians, clockwise as displayed.
         shifts: int64 ``(B, 2)``, how far right and down the strip has moved, ``(x, y)`` pixels; what it is taken from
             wraps around at the border.
-        jitter: ``(B, 2, C)``, as in :func:`cut_paste`.
+        jitter: Change of contrast and colour, ``(B, 2, C)``, as in :func:`cut_paste`.
 
     Returns:
         Tensor like ``images``: same shape, dtype, device and memory format. Pixels are copied, not interpolated.
@@ -200,14 +200,14 @@ def cut_paste_foreign(
     """Paste a box of a partner, taken from another place, into every image.
 
     Args:
-        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
         partners: int64 ``(B,)``, indices into the pool.
         boxes: int64 ``(B, 4)`` of ``(x0, y0, x1, y1)`` in pixels, half-open: where the copy goes.
         shifts: int64 ``(B, 2)``, how far right and down the copy has moved, ``(x, y)`` pixels.
-        weights: ``(B,)`` in [0, 1], the opacity of the copy.
+        weights: Opacity of the copy, ``(B,)``, in [0, 1].
         feather: Share of half a side over which the copy fades in from the border of the box, in [0, 1]; 0 is a hard
             edge.
-        pool: ``(N, C, H, W)`` images that partners are taken from; the batch itself by default.
+        pool: Images ``(N, C, H, W)`` that partners are taken from; the batch itself by default.
 
     Returns:
         Tensor like ``images``: same shape, dtype, device and memory format.
@@ -250,14 +250,14 @@ def perlin_blend(
     """Blend a partner, an image or a texture, into the islands of a Perlin noise.
 
     Args:
-        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
         partners: int64 ``(B,)``, indices into the pool.
-        angles: ``(B, N, N)`` in radians, the noise's gradients, see :func:`~nda_augment.functional.perlin_noise`.
+        angles: Gradients of the noise, ``(B, N, N)``, in radians, see :func:`~nda_augment.functional.perlin_noise`.
         frequencies: int64 ``(B, 2)``, cells of the noise per image ``(x, y)``.
-        rotations: ``(B,)`` in radians, the turn of the noise.
-        weights: ``(B,)`` in [0, 1], the partner's share inside the islands.
+        rotations: Turn of the noise, ``(B,)``, in radians.
+        weights: Share of the partner inside the islands, ``(B,)``, in [0, 1].
         threshold: Noise above it is an island; lowered where less than 2 % of the image would be.
-        pool: ``(N, C, H, W)`` images that partners are taken from; the batch itself by default.
+        pool: Images ``(N, C, H, W)`` that partners are taken from; the batch itself by default.
 
     Returns:
         Tensor like ``images``: same shape, dtype, device and memory format.

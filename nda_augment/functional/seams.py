@@ -16,7 +16,7 @@ def feathered_cells(
     side to either side of the seam; on the seam both count one half.
 
     Args:
-        planes: ``(B, P, H, W, S)``.
+        planes: Images as planes, ``(B, P, H, W, S)``.
         permutation: int64 ``(B, rows * cols)``, as for :func:`~nda_augment.functional.jigsaw`.
         grid: Rows and columns; they divide ``H`` and ``W``.
         feather: Share of half a cell that the blend takes on either side of a seam, in (0, 1].

@@ -17,7 +17,7 @@ def patch_tile(images: Tensor, side: Tensor, windows: Tensor) -> Tensor:
     """Tile every image with square windows of itself.
 
     Args:
-        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
         side: int64 ``(B,)``, the side of the tiles in pixels.
         windows: int64 ``(B, rows, cols, 2)``, the upper left corner ``(x, y)`` of the window that each tile shows;
             the windows lie inside the image, and there are enough rows and columns to cover it.
@@ -53,7 +53,7 @@ def texture_resample(images: Tensor, side: Tensor, windows: Tensor) -> Tensor:
     overlap the contrast is lower.
 
     Args:
-        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
         side: int64 ``(B,)``, the side of the tiles in pixels, at least 2.
         windows: int64 ``(B, 4, rows, cols, 2)``, the upper left corner ``(x, y)`` of the window that each tile of
             each tiling shows; there are enough rows and columns to cover the image and half a tile.

@@ -21,8 +21,8 @@ def field_warp(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
     its place after this map, interpolated, mirrored at the borders.
 
     Args:
-        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
-        noise: ``(B, 6, N, N)``, normal numbers scaled to the fields' standard deviations: turn in radians, log of
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
+        noise: Normal numbers ``(B, 6, N, N)``, scaled to the fields' standard deviations: turn in radians, log of
             the scale along x and y, shear, shift along x and y as fractions of the sides. ``N`` from
             :func:`~nda_augment.functional.gaussian_field_nodes`.
         correlation: Correlation length ℓ of the fields as a fraction of the sides.
@@ -72,8 +72,9 @@ def field_color(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
     about its mean over the image: linear at every pixel, whatever the range. Strong settings leave the range.
 
     Args:
-        images: ``(B, 3, H, W)`` or ``(B, T, 3, H, W)``, floating point or uint8 (rounded and held to 0..255).
-        noise: ``(B, 3, N, N)``, normal numbers scaled to the fields' standard deviations: hue in radians, log of the
+        images: Images ``(B, 3, H, W)`` or clips ``(B, T, 3, H, W)``, floating point or uint8 (rounded and held to
+            0..255).
+        noise: Normal numbers ``(B, 3, N, N)``, scaled to the fields' standard deviations: hue in radians, log of the
             saturation's factor, log of the contrast's factor. ``N`` from
             :func:`~nda_augment.functional.gaussian_field_nodes`.
         correlation: Correlation length ℓ of the fields as a fraction of the sides.

@@ -16,7 +16,7 @@ def unit(embeddings: Tensor, name: str, features: int | None = None) -> Tensor:
 
     Args:
         embeddings: The embeddings.
-        name: What the error messages call the tensor.
+        name: Name of the tensor in the error messages.
         features: The size ``D`` must have; any if ``None``.
 
     Raises:
@@ -40,10 +40,10 @@ def unit(embeddings: Tensor, name: str, features: int | None = None) -> Tensor:
 
 
 def check_rank(embeddings: Tensor, name: str, ranks: tuple[int, ...]) -> None:
-    """Refuse what is no tensor, or has another number of dimensions.
+    """Refuse what is not a tensor, or has another number of dimensions.
 
     Raises:
-        TypeError: If it is no tensor.
+        TypeError: If it is not a tensor.
         ValueError: If the number of its dimensions is not among ``ranks``.
     """
     if not isinstance(embeddings, Tensor):

@@ -13,8 +13,8 @@ def as_logits(output: Any, name: str, like: Tensor | None = None) -> Tensor:
     """Return a discriminator's output as logits in float32 or wider.
 
     Args:
-        output: What the discriminator returned.
-        name: What the error messages call it.
+        output: Output of the discriminator.
+        name: Name in the error messages.
         like: The real images' logits, whose shape beyond the batch it must have.
 
     Raises:

@@ -20,8 +20,8 @@ class Part(NamedTuple):
     """Some of the candidates of every anchor.
 
     Attributes:
-        logits: ``(A, K)``, similarities / τ; −∞ where a candidate does not count for an anchor.
-        weight: How many times each counts.
+        logits: Similarities / τ, ``(A, K)``; −∞ where a candidate does not count for an anchor.
+        weight: Number of times that each counts.
         negative: Whether a concentration weighs them; positives it does not.
     """
 
@@ -34,7 +34,7 @@ def surprise(positive: Tensor, parts: Sequence[Part], concentration: float = 0.0
     """Return ``log Σ candidates − positive`` for each anchor, and 0 for an anchor without candidates.
 
     Args:
-        positive: ``(A,)``, the logit of the positive, or the mean over several.
+        positive: Logit of the positive, ``(A,)``, or the mean over several.
         parts: The candidates.
         concentration: β, the weighting towards hard negatives.
     """
@@ -64,9 +64,9 @@ def negative_parts(
     """Return the part that negatives are of the candidates, if there are any.
 
     Args:
-        anchors: ``(B, V, D)`` of length one, ``V`` views of each image.
-        negatives: As the public functions take them.
-        mask: Which negatives count, as the public functions take it.
+        anchors: Embeddings of length one, ``(B, V, D)``, ``V`` views of each image.
+        negatives: Embeddings of negatives, as the public functions take them.
+        mask: Mask of the negatives that count, as the public functions take it.
         options: Complete options.
     """
     if negatives is None:

@@ -1,4 +1,4 @@
-"""Negatives beside any discriminator loss, whatever its form."""
+"""Negatives with any discriminator loss, whatever its form."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,9 +26,9 @@ def with_negatives(
 
     Args:
         loss: The discriminator's loss, ``loss(real, fake)`` to a scalar.
-        real: What the discriminator returned for real images, in whatever structure the loss takes.
-        fake: What it returned for generated images.
-        negative: What it returned for negatives; or a function without arguments that returns it, which is called
+        real: Output of the discriminator for real images, in whatever structure the loss takes.
+        fake: Its output for generated images.
+        negative: Its output for negatives; or a function without arguments that returns it, which is called
             if λ is below 1 only. Relativistic losses need as many negatives as real images.
         fake_weight: λ, in (0, 1]. At 1 the result is ``loss(real, fake)``, bit for bit and with no other call.
 

@@ -27,7 +27,7 @@ def uniform_cross_entropy(logits: Tensor) -> Tensor:
     images of other data sets it is the outlier exposure of Hendrycks et al. 2019.
 
     Args:
-        logits: ``(N, C)``, of negatives.
+        logits: Logits of negatives, ``(N, C)``.
 
     Returns:
         The mean over the images, a scalar in float32 or wider.
@@ -52,8 +52,8 @@ def probability_distance(logits: Tensor, negative_logits: Tensor) -> Tensor:
     Qin et al. take probabilities since distances between logits can grow without bound.
 
     Args:
-        logits: ``(N, C)``, of images.
-        negative_logits: ``(N, C)``; row ``i`` is the negative of image ``i``.
+        logits: Logits of images, ``(N, C)``.
+        negative_logits: Logits of negatives, ``(N, C)``; row ``i`` is the negative of image ``i``.
 
     Returns:
         The mean over the pairs, a scalar in float32 or wider.
@@ -100,11 +100,11 @@ def classification_loss(
       head, so ``features`` are those that the last linear layer sees.
 
     Args:
-        logits: ``(B, C)``, of images.
-        labels: ``(B,)`` class indices, or ``(B, C)`` probabilities where the term is not contrastive.
-        negative_logits: ``(N, C)``, of negatives; for ``"distance"`` row ``i`` is the negative of image ``i``.
-        features: ``(B, D)``, of images.
-        negative_features: ``(M, D)``, of negatives.
+        logits: Logits of images, ``(B, C)``.
+        labels: Class indices ``(B,)``, or probabilities ``(B, C)`` where the term is not contrastive.
+        negative_logits: Logits of negatives, ``(N, C)``; for ``"distance"`` row ``i`` is the negative of image ``i``.
+        features: Features of images, ``(B, D)``.
+        negative_features: Features of negatives, ``(M, D)``.
         kind: ``"uniform"``, ``"distance"`` or ``"contrastive"``.
         negative_weight: Weight of the term, 0 or more; the paper tries 0.5, 1 and 1.5. At 0 the loss is the
             cross-entropy exactly, and no negatives are needed.

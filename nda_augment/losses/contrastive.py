@@ -106,7 +106,7 @@ def info_nce(
     of the other images in the batch, the rows of a queue (MoCo), or both. Sources: van den Oord et al. 2018; He et al.,
     "Momentum Contrast", CVPR 2020; Sinha et al. 2021; the scale α, Ge et al., NeurIPS 2021.
 
-    In MoCo, embed negatives with the momentum encoder, without gradient, in a forward pass of their own (beside the
+    In MoCo, embed negatives with the momentum encoder, without gradient, in a forward pass of their own (with the
     keys they would shift the batch statistics), and do not enqueue them.
 
     Values that are not finite raise an error on the CPU and in ``torch.autograd.set_detect_anomaly`` mode; on an
@@ -121,7 +121,7 @@ def info_nce(
             with ``scope="batch"``, for the ``K`` negatives that an image sees.
         candidate_mask: Booleans that say which other keys, and then which rows of the queue, count for a query,
             ``(B, B)``, ``(B, K)`` or ``(B, B + K)``. What it says of the positive is not asked.
-        in_batch: Whether the keys of other images are candidates. ``None``: where there is no queue.
+        in_batch: Whether the keys of other images are candidates. ``None``: where no queue is given.
         decoupled: Whether the positive stays out of the denominator, as in :func:`dcl`.
         **options: Keyword arguments of :class:`ContrastiveOptions`. By default the temperature is 0.2, and no gradient
             flows into negatives, since they stand on the side of the keys.
@@ -345,7 +345,7 @@ class InfoNCELoss(_ContrastiveLoss):
     """Module twin of :func:`info_nce`, with the same settings.
 
     Args:
-        in_batch: Whether the keys of other images are candidates. ``None``: where there is no queue.
+        in_batch: Whether the keys of other images are candidates. ``None``: where no queue is given.
         decoupled: Whether the positive stays out of the denominator.
         **options: Keyword arguments of :class:`ContrastiveOptions`, with the defaults of :func:`info_nce`.
 
@@ -476,9 +476,9 @@ def contrast_images(
 
     Args:
         views: Embeddings of length one, ``(B, V, D)``.
-        negatives: As the public functions take them.
-        negative_mask: As the public functions take it.
-        candidate_mask: As the public functions take it.
+        negatives: Embeddings of negatives, as the public functions take them.
+        negative_mask: Mask of negatives, as the public functions take it.
+        candidate_mask: Mask of candidates, as the public functions take it.
         options: Complete options.
         decoupled: Whether positives stay out of the denominator.
         positive_weight: Factor of the positives in the numerator, ``(B, V)``; 1 without it.

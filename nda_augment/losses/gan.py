@@ -96,7 +96,7 @@ class DiscriminatorTerms(NamedTuple):
             The discriminator's loss, a scalar.
 
         Raises:
-            ValueError: If ``fake_weight`` is outside (0, 1], or below 1 while there is no negative term.
+            ValueError: If ``fake_weight`` is outside (0, 1], or below 1 without a negative term.
         """
         check_fake_weight(fake_weight)
         if fake_weight == 1:
@@ -119,7 +119,7 @@ def discriminator_terms(
         fake: Logits of generated images, ``(B', ...)``. Every term is a mean, so batch sizes may differ; the trailing
             shapes may not.
         negative: Logits of negatives, ``(B'', ...)``.
-        kind: See :func:`discriminator_loss`.
+        kind: Kind of loss, see :func:`discriminator_loss`.
 
     Returns:
         The terms; ``terms.total(fake_weight)`` is the loss.
@@ -171,7 +171,7 @@ def discriminator_loss(
     - ``"hinge"`` (``relu(1 − real)`` and ``relu(1 + fake)``), which the authors' code uses: its divergence is the total
       variation, which is not strictly convex. For λ < 1 *every* generator that stays on the data's support with
       ``λ · G(x) ≤ data(x)`` is optimal: at λ = 0.25 it may show an image four times too often, or drop modes, for free.
-      Report coverage or recall beside FID.
+      Report coverage or recall with FID.
     - ``"wasserstein"`` (``−real`` and ``fake``; the Lipschitz constraint is the trainer's): no f-divergence, so the
       theorem says nothing, and for λ < 1 the optimum does move: transport is shorter when the generator leaves the data
       near the negatives to them and fills the data far from them.
@@ -181,7 +181,7 @@ def discriminator_loss(
     Args:
         real: Logits of real images, ``(B, ...)``, before any sigmoid and high for real; a 0-d tensor is one logit.
         fake: Logits of generated images, ``(B', ...)``. Every term is a mean, so batch sizes may differ; the trailing
-            shapes may not, since ``(B,)`` beside ``(B, 1)`` is a mistake somewhere in the discriminator.
+            shapes may not, since ``(B,)`` with ``(B, 1)`` is a mistake somewhere in the discriminator.
         negative: Logits of negatives, ``(B'', ...)``. Not needed at ``fake_weight=1``, and without effect there.
         kind: ``"softplus"``, ``"hinge"``, ``"least_squares"`` or ``"wasserstein"``.
         fake_weight: λ, in (0, 1]. 1 is the plain loss bit for bit; the authors' code has 0.25.
@@ -221,7 +221,7 @@ def generator_loss(fake: Tensor, *, kind: GANKind = "softplus", prior: float = 1
 
     Args:
         fake: Logits of generated images, ``(B, ...)``.
-        kind: As for :func:`discriminator_loss`; use the same.
+        kind: Kind of loss, the same as for :func:`discriminator_loss`.
         prior: λ of the discriminator's loss, to undo its shift of the logits, in (0, 1]; 1 leaves the logits as they
             are, bit for bit. For softplus alone: of the other kinds the logits are no log-odds.
 

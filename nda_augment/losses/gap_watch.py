@@ -16,7 +16,7 @@ class GapWatch:
     computed.
 
     Args:
-        steps: How many steps in a row are looked at together; at least 1.
+        steps: Number of steps in a row that are looked at together; at least 1.
 
     Raises:
         ValueError: If ``steps`` is not a whole number from 1 on.

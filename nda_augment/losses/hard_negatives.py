@@ -23,16 +23,16 @@ def mix_hard_negatives(
     ``b·q + (1 − b)·n`` with ``b ~ U(0, ½)``, so that the negative outweighs the query; each mix is scaled to length
     one. Source: Kalantidis et al., "Hard Negative Mixing for Contrastive Learning", NeurIPS 2020.
 
-    The result goes to :func:`~nda_augment.losses.info_nce` as ``negatives`` with ``scope="own"``, alone or beside
+    The result goes to :func:`~nda_augment.losses.info_nce` as ``negatives`` with ``scope="own"``, alone or with
     augmented negatives: ``torch.cat([augmented[:, None], mixed], dim=1)``. Start it after a few epochs, when what is
     hard has become meaningful.
 
     Args:
-        query: ``(B, D)``.
-        queue: ``(K, D)``, without the positives.
-        n_hardest: How many rows of the queue to draw from, at most ``K``; at least 2 where ``n_mix`` is not 0.
-        n_mix: How many mixes of two rows per query.
-        n_mix_query: How many mixes with the query per query.
+        query: Queries ``(B, D)``.
+        queue: Queue ``(K, D)``, without the positives.
+        n_hardest: Number of rows of the queue to draw from, at most ``K``; at least 2 where ``n_mix`` is not 0.
+        n_mix: Number of mixes of two rows per query.
+        n_mix_query: Number of mixes with the query per query.
         generator: Source of the draws; torch's default without one. It may live on another device than the query.
         detach: Whether the result carries no gradient. ``False`` lets it flow into ``query`` and ``queue``; then
             ``info_nce`` needs ``negative_gradient=True`` too.

@@ -27,7 +27,8 @@ def csi(z0: Tensor, z1: Tensor, shift_logits: Tensor, *, temperature: float = 0.
     Args:
         z0: The first views, ``(B, K, D)`` for ``B`` images under ``K`` shifts, the first of which is none.
         z1: The second views, ``(B, K, D)``.
-        shift_logits: ``(N, K, K)``; entry ``[n, k]`` holds the logits, over the shifts, of an image under shift ``k``.
+        shift_logits: Logits over the shifts, ``(N, K, K)``; entry ``[n, k]`` holds the logits, over the shifts, of an
+            image under shift ``k``.
         temperature: τ of the contrastive term, above 0.
         shift_weight: Weight of the classification, 0 or more.
 

@@ -33,7 +33,7 @@ def repulsion(
     asks for no more than a right angle. Barlow Twins, VICReg and DINO spread the images by a term of their own.
 
     Args:
-        prediction: What is compared, ``(B, D)`` or ``(B, V, D)`` for ``V`` views: predictions (BYOL, SimSiam),
+        prediction: Vectors to compare, ``(B, D)`` or ``(B, V, D)`` for ``V`` views: predictions (BYOL, SimSiam),
             embeddings (Barlow Twins, VICReg), outputs before the prototypes (DINO).
         negatives: Negatives as the prediction's targets are embedded, ``(B, D)``, ``(B, M, D)`` or, with
             ``scope="batch"``, ``(M, D)``.

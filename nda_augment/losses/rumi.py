@@ -23,10 +23,10 @@ class RumiLabels(NamedTuple):
     """What the least-squares discriminator is to say of each kind of image, and what the generator wants it to say.
 
     Attributes:
-        positive: Of real images, b⁺.
-        negative: Of negatives, b⁻; at most ``fake``.
-        fake: Of generated images, a; below ``positive`` and ``target``.
-        target: What the generator drives the logits of its images to, c.
+        positive: Label of real images, b⁺.
+        negative: Label of negatives, b⁻; at most ``fake``.
+        fake: Label of generated images, a; below ``positive`` and ``target``.
+        target: Value that the generator drives the logits of its images to, c.
     """
 
     positive: float = 2.0
@@ -73,7 +73,7 @@ def rumi_discriminator_loss(
         kind: ``"least_squares"``, ``"wasserstein"`` or ``"softplus"``.
         positive_weight: a⁺ > 0.
         negative_weight: a⁻ > 0; with ``"wasserstein"`` below a⁺, or the generator would be driven away from its goal.
-        labels: Of ``"least_squares"`` alone; ``None`` stands for the defaults of :class:`RumiLabels`.
+        labels: Labels of ``"least_squares"`` alone; ``None`` stands for the defaults of :class:`RumiLabels`.
 
     Returns:
         A scalar, in float32 or the logits' wider type.
@@ -118,7 +118,7 @@ def rumi_generator_loss(fake: Tensor, *, kind: RumiKind = "least_squares", label
 
     Args:
         fake: Logits of generated images, ``(B, ...)``.
-        kind: As for :func:`rumi_discriminator_loss`; use the same.
+        kind: Kind of loss, the same as for :func:`rumi_discriminator_loss`.
         labels: Likewise.
 
     Returns:
@@ -148,7 +148,7 @@ class RumiDiscriminatorLoss(nn.Module):
         kind: ``"least_squares"``, ``"wasserstein"`` or ``"softplus"``.
         positive_weight: a⁺ > 0. A plain attribute, as the next one.
         negative_weight: a⁻ > 0; with ``"wasserstein"`` below a⁺.
-        labels: Of ``"least_squares"`` alone.
+        labels: Labels of ``"least_squares"`` alone.
 
     Raises:
         ValueError: As :func:`rumi_discriminator_loss`.
@@ -197,7 +197,7 @@ class RumiGeneratorLoss(nn.Module):
 
     Args:
         kind: ``"least_squares"``, ``"wasserstein"`` or ``"softplus"``.
-        labels: Of ``"least_squares"`` alone.
+        labels: Labels of ``"least_squares"`` alone.
 
     Raises:
         ValueError: As :func:`rumi_generator_loss`.

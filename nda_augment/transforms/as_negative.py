@@ -32,7 +32,7 @@ class AsNegative(NegativeTransform):
         min_change: Smallest change that counts.
         measure: ``"relative_l2"``, the norm of the change over that of the image; or ``"pixels"``, the share of
             pixels that changed in any channel.
-        redraws: How often an image is drawn again.
+        redraws: Number of times that an image is drawn again.
         **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
 
     Raises:

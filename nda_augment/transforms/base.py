@@ -74,20 +74,20 @@ class NegativeTransform(IntensityAugmentationBase2D):
     Args:
         p: Probability that an image becomes its negative; the others come back as they are.
         same_on_batch: One draw shared by the whole batch.
-        keepdim: Return the shape that was given; ``False`` returns a batch also for a single image.
+        keepdim: Whether to return the shape that was given; ``False`` returns a batch also for a single image.
 
     Convention:
         - images are ``(B, C, H, W)``, ``(C, H, W)`` or ``(H, W)``, clips ``(B, T, C, H, W)``; floating point or
           uint8, any range. Shape, dtype, device and memory format come back as they were; nothing is clamped and the
           input is never written to.
-        - ``module(images)`` draws anew, ``module(images, generator=g)`` draws from ``g`` alone, and
+        - ``module(images)`` draws again, ``module(images, generator=g)`` draws from ``g`` alone, and
           ``module(images, params=module._params)`` repeats a draw exactly. ``_params`` holds the last draw: one entry
           per image in every tensor, and the pool if one was given.
         - a clip has one draw, the same on all of its frames. Clips go to the transform directly: of kornia's
           VideoSequential, transforms that borrow are an error.
         - transforms that need a second image take it from the batch, never from the image itself, or from
           ``pool=``, a batch of other images. A single image needs a pool.
-        - masks, boxes, keypoints and class labels pass through kornia's containers untouched: a negative is no
+        - masks, boxes, keypoints and class labels pass through kornia's containers untouched: a negative is not a
           longer a picture of what they describe. ``return_mask=True`` gives the changed region instead, for
           transforms that change one.
         - draws are made on the generator's device, or else on that of the images, and reach the images without
@@ -152,10 +152,11 @@ class NegativeTransform(IntensityAugmentationBase2D):
             input: Images, see the convention of the class.
             params: A draw to repeat, as recorded in ``_params``.
             generator: Source of the draw; ``None`` is torch's global one.
-            pool: ``(N, C, H, W)`` images to borrow from, for transforms that need a partner.
+            pool: Images ``(N, C, H, W)`` to borrow from, for transforms that need a partner.
             labels: int64 ``(B,)`` classes of the images, for transforms that choose partners by class.
             pool_labels: int64 ``(N,)`` classes of the pool, likewise.
-            return_mask: Return the changed region as well, bool ``(B, 1, H, W)``, for transforms that change one.
+            return_mask: Whether to return the changed region as well, bool ``(B, 1, H, W)``, for transforms that change
+                one.
             data_keys: Passed by kornia's containers; not used.
 
         Returns:
@@ -202,10 +203,10 @@ class NegativeTransform(IntensityAugmentationBase2D):
         """Draw the parameters of a batch of ``batch_shape`` without applying them.
 
         Args:
-            batch_shape: ``(B, C, H, W)`` or ``(B, T, C, H, W)``.
+            batch_shape: Shape ``(B, C, H, W)`` or ``(B, T, C, H, W)``.
             generator: Source of the draw; ``None`` is torch's global one.
             device: Device of the parameters.
-            pool: ``(N, C, H, W)`` images to borrow from.
+            pool: Images ``(N, C, H, W)`` to borrow from.
             labels: int64 ``(B,)`` classes of the images.
             pool_labels: int64 ``(N,)`` classes of the pool.
 

@@ -22,7 +22,7 @@ class FrameShuffle(NegativeTransform):
         **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
 
     Raises:
-        ValueError: If the input is no clip, or has one frame only.
+        ValueError: If the input is not a clip, or has one frame only.
 
     Shape:
         ``(B, T, C, H, W)`` to the same. Parameters: ``permutation``, int64 ``(B, T)``.
@@ -62,7 +62,7 @@ class FrameReverse(NegativeTransform):
         **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
 
     Raises:
-        ValueError: If the input is no clip, or has one frame only.
+        ValueError: If the input is not a clip, or has one frame only.
 
     Shape:
         ``(B, T, C, H, W)`` to the same. No parameters.
@@ -102,7 +102,7 @@ class ClipStitch(PairTransform):
         **common: ``partner``, ``p``, ``same_on_batch``, ``keepdim`` of :class:`PairTransform`.
 
     Raises:
-        ValueError: If the input is no clip, has one frame only, or a single clip comes without a pool.
+        ValueError: If the input is not a clip, has one frame only, or a single clip comes without a pool.
 
     Shape:
         ``(B, T, C, H, W)`` to the same. Parameters: ``partners``, int64 ``(B,)``.

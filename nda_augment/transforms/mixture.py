@@ -20,7 +20,7 @@ class Mixture(NegativeTransform):
     """Give every image exactly one of several negatives, drawn per image; only that one is computed for it.
 
     An image gets transform ``k`` with probability ``weights[k]`` exactly. Within a batch the choices are spread
-    evenly: the number of images that get transform ``k`` differs from its share by less than one. Beside the lower
+    evenly: the number of images that get transform ``k`` differs from its share by less than one. Apart from the lower
     variance this bounds every group's size before the draw, so that no device is asked for it.
 
     Args:
@@ -31,7 +31,7 @@ class Mixture(NegativeTransform):
             :class:`NegativeTransform`.
 
     Raises:
-        ValueError: If there is no transform, or the weights are not as many, negative, not finite or all zero, or a
+        ValueError: If no transform is given, or the weights are not as many, negative, not finite or all zero, or a
             transform has ``p`` below 1.
         TypeError: If a member is not a negative transform of this package (wrap others in ``AsNegative``).
 

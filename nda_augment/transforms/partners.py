@@ -24,7 +24,7 @@ class PairTransform(NegativeTransform):
 
     Args:
         partner: ``"any"`` other image; one of ``"other_class"``, or of the ``"same_class"``. The last two need
-            ``labels=`` at the call, and ``pool_labels=`` beside a pool.
+            ``labels=`` at the call, and ``pool_labels=`` with a pool.
         **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
     """
 
@@ -42,7 +42,7 @@ class PairTransform(NegativeTransform):
         return self.partner != "any"
 
     def draw_kernel_params(self, context: DrawContext) -> Params:
-        """Draw the kernel's parameters, the partners, and keep the pool beside them."""
+        """Draw the kernel's parameters, the partners, and keep the pool with them."""
         own = {**super().draw_kernel_params(context), **self.draw_partners(context)}
         return own if context.pool is None else {**own, "pool": context.pool}
 

@@ -38,7 +38,7 @@ class Jigsaw(NegativeTransform):
     A grid always cuts along the same lines, and a network may learn these instead of the layout. With
     ``offset="random"`` the grid begins anywhere and wraps around at the border, and the result is shifted cyclically
     by a quarter to three quarters of a cell, so that neither a seam nor the image's former border has a place of its
-    own. With ``feather`` there is no hard edge either.
+    own. With ``feather`` no edge is hard either.
 
     Args:
         grid: Rows and columns, or one number for both; they divide the image's height and width.

@@ -37,7 +37,7 @@ class Cutout(NegativeTransform):
             number. The paper's 1/3 to 1/2 by default.
         fill: ``"patch_mean"`` (the paper's: each channel's mean over the box), ``"image_mean"``, ``"zero"``, a number,
             or one number per channel, in the images' own range.
-        square: Draw squares, their side a fraction of the image's shorter side.
+        square: Whether to draw squares, their side a fraction of the image's shorter side.
         **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
 
     Raises:

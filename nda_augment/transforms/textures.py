@@ -65,7 +65,7 @@ class PatchTile(NegativeTransform):
 
 
 class TextureResample(NegativeTransform):
-    """Synthesise the image's texture anew from windows that fade into each other: no seams give it away.
+    """Synthesise the image's texture from windows that fade into each other: no seams give it away.
 
     Args:
         side: Smallest and largest side of the windows as fractions of the image's shorter side, below 1; or one

@@ -43,7 +43,7 @@ class Comparison:
         real: The images to compare with.
         sources: The images that negatives are made of.
         number: Number of groups.
-        structure: What judges whether structure is whole.
+        structure: Judge of whether structure is whole.
         features: Number of features that are compared.
         patch: Side of a patch in pixels.
     """

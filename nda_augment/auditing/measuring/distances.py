@@ -61,7 +61,7 @@ def frechet_distance(real: Gaussian, other: Gaussian) -> float:
     """Return the Fréchet distance between two Gaussians.
 
     It is too large for small sets, the more so the larger D: compare it at equal N, M and D only. Written here because
-    torchmetrics, which has it, is no dependency, and to take the root of the real covariance once for all rows.
+    torchmetrics, which has it, is not required, and to take the root of the real covariance once for all rows.
     """
     shared = torch.linalg.eigvalsh(real.root @ other.covariance @ real.root).clamp(min=0).sqrt().sum()
     distance = (real.mean - other.mean).square().sum() + real.covariance.trace() + other.covariance.trace() - 2 * shared
@@ -174,7 +174,7 @@ def projection(real: Tensor, dimensions: int) -> Callable[[Tensor], Tensor]:
 def clusters(features: Tensor, number: int, *, generator: torch.Generator, rounds: int = 50) -> Tensor:
     """Return the centres ``(number, D)`` that k-means finds, started by k-means++.
 
-    Written here because scikit-learn, which has it, is no dependency.
+    Written here because scikit-learn, which has it, is not required.
 
     Source: Arthur and Vassilvitskii, "k-means++: The Advantages of Careful Seeding", SODA 2007.
 

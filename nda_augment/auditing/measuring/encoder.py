@@ -55,10 +55,10 @@ def train_encoder(
     Source: Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020.
 
     Args:
-        images: ``(N, C, H, W)`` in [0, 1].
-        steps: Batches of at most 128 images.
-        seed: The same images, steps and seed give the same encoder.
-        progress: Called with the number of steps done and their total.
+        images: Images ``(N, C, H, W)`` in [0, 1].
+        steps: Number of batches of at most 128 images.
+        seed: Seed of all draws; the same images, steps and seed give the same encoder.
+        progress: Function called with the number of steps done and their total.
 
     Returns:
         The encoder, in eval mode and frozen.

@@ -80,7 +80,7 @@ def told_apart(first: Tensor, second: Tensor, groups: Tensor, *, ridge: float) -
         ridge: Penalty, as for :func:`leave_groups_out`.
 
     Returns:
-        How much of each pair was told right, ``(N,)``: 0, 1/2 or 1. The mean is 1/2 where there is no difference.
+        How much of each pair was told right, ``(N,)``: 0, 1/2 or 1. The mean is 1/2 where there is none to see.
     """
     signs = torch.cat([torch.full((len(first), 1), sign, device=first.device) for sign in (-1.0, 1.0)])
     predictions = leave_groups_out(torch.cat([first, second]), signs, groups.repeat(2), ridge=ridge)

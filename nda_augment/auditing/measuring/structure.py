@@ -66,7 +66,7 @@ def structure_of(
         generator: Source of the first cluster centres.
 
     Raises:
-        ValueError: If the classifier is no better than chance.
+        ValueError: If the classifier is not better than chance.
     """
     if labels is None:
         centres = clusters(real, max(2, min(_CLUSTERS, len(real) // _IMAGES_PER_CLUSTER)), generator=generator)
