@@ -26,12 +26,14 @@ def leave_groups_out(features: Tensor, targets: Tensor, groups: Tensor, *, ridge
     Returns:
         Predictions ``(N, K)``, in double precision.
     """
-    features = (features - features.mean(0)).double()
+    centred = features - features.mean(0)
+    features = centred.double()
     means = targets.double().mean(0)
     targets = targets.double() - means
     penalty = ridge * len(features)
     wide = features.shape[1] >= len(features)
-    gram = features @ features.T if wide else features.T @ features
+    # Where it is large and the penalty is too, products need not be more precise than the pixels are.
+    gram = (centred @ centred.T).double() if wide else features.T @ features
     factor = torch.linalg.cholesky(gram.diagonal_scatter(gram.diagonal() + penalty))
     # Wide: 1 − H is penalty · gram⁻¹, and its blocks are products of columns of the factor's inverse.
     inverse = _triangular_inverse(factor) if wide else torch.linalg.solve_triangular(factor, features.T, upper=False)
