@@ -49,7 +49,7 @@ class NegativeTransform(v2.Transform):  # type: ignore[misc]  # torchvision is u
 
     Args:
         transform: A negative of the core; its ``p`` and ``same_on_batch`` hold.
-        pool: Where pair transforms borrow a partner for an image that comes alone: a tensor ``(N, C, H, W)``, a
+        pool: Images that pair transforms borrow from for an image that comes alone: a tensor ``(N, C, H, W)``, a
             map-style data set (one item is read per image; items are images or structures that hold one, such as
             ``(image, label)``), or a callable that returns an image or a batch ``(N, C, H, W)``. Items match the
             images in size and dtype where the transform stands in the pipeline, and must not be the image itself: to
@@ -125,7 +125,7 @@ class WithNegative(NegativeTransform):
 
     Args:
         transform: A negative of the core.
-        pool: Where pair transforms borrow from, see :class:`NegativeTransform`.
+        pool: Images that pair transforms borrow from, see :class:`NegativeTransform`.
 
     Example:
         >>> import nda_augment as nda
@@ -135,7 +135,7 @@ class WithNegative(NegativeTransform):
     """
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Return one image, batch or clip beside its negative."""
+        """Return one image, batch or clip with its negative."""
         if is_pure_tensor(inpt):
             inpt = tv_tensors.Video(inpt) if inpt.ndim == 5 else tv_tensors.Image(inpt)
         return inpt, super().transform(inpt, params)
@@ -149,12 +149,12 @@ class NegativeCollate:
     Args:
         transform: A negative of the core.
         collate_fn: Makes a batch of samples; torch's default one if not given.
-        pool: Where pair transforms borrow from instead of the batch, see :class:`NegativeTransform`; a last batch of
-            one image needs it, or ``drop_last=True``.
-        image_key: Where the images are if batches are dictionaries; in other batches they come first.
-        label_key: Where the classes are, for transforms that need them, if batches are dictionaries; in other batches
+        pool: Images that pair transforms borrow from instead of the batch, see :class:`NegativeTransform`; a last batch
+            of one image needs it, or ``drop_last=True``.
+        image_key: Key of the images if batches are dictionaries; in other batches they come first.
+        label_key: Key of the classes, for transforms that need them, if batches are dictionaries; in other batches
             they come second.
-        negative_key: Where the negatives go if batches are dictionaries; in other batches they come last.
+        negative_key: Key that the negatives get if batches are dictionaries; in other batches they come last.
 
     Returns:
         Of a dictionary, a dictionary with one key more; of a tuple or list, a list with one element more; of a bare
@@ -219,9 +219,9 @@ class NegativeDataset(Dataset[tuple[Any, int]]):
         dataset: A map-style data set of images, or of structures that hold one, such as ``(image, label)``; only the
             image is kept.
         transform: A negative of the core.
-        pool: Where pair transforms borrow from instead, see :class:`NegativeTransform`.
-        seed: Not negative. Makes the negative of each item the same every time, in any order and any worker, provided
-            that the data set itself returns the same; without a seed every access draws anew.
+        pool: Images that pair transforms borrow from instead, see :class:`NegativeTransform`.
+        seed: Seed, 0 or more. It makes the negative of each item the same every time, in any order and any worker,
+            provided that the data set itself returns the same; without a seed every access draws again.
 
     Raises:
         TypeError: If the data set, the transform or the pool is of the wrong kind, or an item holds no image.

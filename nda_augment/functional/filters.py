@@ -15,8 +15,8 @@ def add_noise(images: Tensor, noise: Tensor) -> Tensor:
     """Add noise, the same to all frames of a clip: the kernel of :class:`nda_augment.Noise`.
 
     Args:
-        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
-        noise: ``(B, C, H, W)``, in standard deviations of the channel that it is added to.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
+        noise: Noise ``(B, C, H, W)``, in standard deviations of the channel that it is added to.
 
     Returns:
         Tensor like ``images``: same shape, dtype, device and memory format.
@@ -46,7 +46,7 @@ def blur(images: Tensor, sigma: float) -> Tensor:
     mirrored.
 
     Args:
-        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
         sigma: Standard deviation of the Gaussian as a share of the image's shorter side.
 
     Returns:
@@ -82,7 +82,7 @@ def sobel(images: Tensor) -> Tensor:
     outermost pixels.
 
     Args:
-        images: ``(B, C, H, W)`` or ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
 
     Returns:
         Tensor like ``images``: same shape, dtype, device and memory format; above 0, and 0.001 where an image is flat.

@@ -94,7 +94,7 @@ class NegativeTransform(IntensityAugmentationBase2D):
           waiting for the device. Inside kornia's containers they are made where ``.to(device)`` put the module.
 
     Attributes:
-        card: What the negative says of itself; a class with a card of its own is one of the registry.
+        card: Card with what the negative says of itself; a class with a card of its own is one of the registry.
         word: Name in a policy string.
         uses_partners: Whether it borrows from other images.
         needs_labels: Whether it must be called with ``labels=``.

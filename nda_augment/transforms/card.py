@@ -1,4 +1,4 @@
-"""What there is to know about a negative, beside its code."""
+"""What there is to know about a negative, apart from its code."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ class Card:
 
     Attributes:
         family: Kind of structure that it works on.
-        breaks: What is wrong with its negatives.
-        keeps: What its negatives share with the data.
-        guarantee: What makes a negative differ from its source, by construction.
+        breaks: Property that its negatives lack.
+        keeps: Properties that its negatives share with the data.
+        guarantee: Reason why a negative differs from its source, by construction.
         source: Publication that it is taken from.
     """
 
