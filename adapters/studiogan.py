@@ -19,7 +19,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,9 @@ from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
+from nda_augment.losses.any_loss import with_negatives
 from nda_augment.losses.gan import FAKE_WEIGHT, check_fake_weight
+from nda_augment.losses.gap_watch import GapWatch
 from nda_augment.transforms import NegativeTransform
 
 from ._gan import as_negatives, make_negatives, warn_undone
@@ -74,7 +76,8 @@ def attach(worker: Any, negatives: NegativeTransform | str, fake_weight: float =
         ValueError: If the worker has negatives already, the policy cannot be read, or λ is out of bounds.
 
     Warns:
-        UserWarning: If an augmentation of the worker shows as real what a negative shows as not real.
+        UserWarning: If an augmentation of the worker shows as real what a negative shows as not real; and, once, if the
+            logits of real images stay below those of negatives.
 
     Example:
         >>> from types import SimpleNamespace as Section
@@ -149,6 +152,7 @@ class Attachment:
         self._sources: MutableMapping[Tensor, _Reference] = WeakTensorKeyDictionary()
         self._origins: MutableMapping[Tensor, _Origin] = WeakTensorKeyDictionary()
         self._last_real = _UNKNOWN
+        self._watch = GapWatch()
 
         self._loss = self._multi_hinge if worker.LOSS.adv_loss == "MH" else self._separable
         self._augment = _PassThrough(self._stock_augment, self._remember_source)
@@ -178,25 +182,27 @@ class Attachment:
         self._handle.remove()
 
     def _separable(self, real_logits: Tensor, fake_logits: Tensor, **kwargs: Any) -> Tensor:
-        """Stand for a loss ``d_loss(real, fake)`` that is a sum of one term for each."""
-        loss = self._stock_loss(real_logits, fake_logits, **kwargs)
-        if self.fake_weight == 1:
-            return loss
-        # Of both, the term of the real images is the same, and the weights sum to 1.
-        negative_logits = self._negative_logits(self._origins.get(real_logits, _UNKNOWN))
-        with_negatives = self._stock_loss(real_logits, negative_logits, **kwargs)
-        return self.fake_weight * loss + (1 - self.fake_weight) * with_negatives
+        """Stand for a loss ``d_loss(real, fake)``."""
+
+        def negative_logits() -> Tensor:
+            logits = self._negative_logits(self._origins.get(real_logits, _UNKNOWN))
+            self._watch.update(real_logits.detach().mean() - logits.detach().mean())
+            return logits
+
+        stock = partial(self._stock_loss, **kwargs)
+        return with_negatives(stock, real_logits, fake_logits, negative_logits, self.fake_weight)
 
     def _multi_hinge(self, adv_output: Tensor, label: Tensor, **kwargs: Any) -> Tensor:
         """Stand for the loss of MHGAN, which is called for real images first, then with one label for all fakes."""
-        loss = self._stock_loss(adv_output, label, **kwargs)
         if label is not self._worker.lossy:
             self._last_real = self._origins.get(adv_output, _UNKNOWN)
-            return loss
-        if self.fake_weight == 1:
-            return loss
-        negative = self._stock_loss(self._negative_logits(self._last_real), label, **kwargs)
-        return self.fake_weight * loss + (1 - self.fake_weight) * negative
+            return self._stock_loss(adv_output, label, **kwargs)
+
+        def stock(label: Tensor, logits: Tensor) -> Tensor:
+            return self._stock_loss(logits, label, **kwargs)
+
+        negative_logits = partial(self._negative_logits, self._last_real)
+        return with_negatives(stock, label, adv_output, negative_logits, self.fake_weight)
 
     def _negative_logits(self, origin: _Origin) -> Tensor:
         images, labels = (reference() for reference in origin)
@@ -365,7 +371,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m nda_augment.adapters.studiogan", description=__doc__.split("\n")[0])
     parser.add_argument("--studiogan", type=Path, required=True, metavar="DIR", help="a checkout of PyTorch-StudioGAN")
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="-- ...", help="arguments of StudioGAN's main.py")
-    given = parser.parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if "--" not in words and not {"-h", "--help"} & set(words):
+        parser.error("arguments of StudioGAN come after --, such as: --studiogan DIR -- -t -cfg FILE.yaml -data DIR")
+    given = parser.parse_args(words)
     source = (given.studiogan / "src").resolve()
     if not (source / "main.py").is_file():
         parser.error(f"--studiogan: {given.studiogan} is no checkout of PyTorch-StudioGAN, it has no src/main.py")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import nda_augment as nda
 from nda_augment.adapters import studiogan
 from nda_augment.adapters.studiogan import NDAConfigurations, NDAWorker, attach, detach
+from nda_augment.losses import GapWatch
 from tests.adapters.studiogan_double import (
     D_LOSSES,
     WORKER,
@@ -123,6 +124,17 @@ class TestAttach:
         assert grads.keys() == expected_grads.keys()
         for name, grad in grads.items():
             torch.testing.assert_close(grad, expected_grads[name], atol=1e-6, rtol=1e-4)
+
+    def test_real_images_that_stay_below_negatives(self) -> None:
+        worker = make_worker(configured("hinge", normalise=False))
+        attachment = attach(worker, nda.Flip(), 0.5)
+        attachment._watch = GapWatch(steps=2)
+        gaps: list[float] = []
+        update = attachment._watch.update
+        attachment._watch.update = lambda gap: (gaps.append(float(gap)), update(-gap.abs() - 1))
+        with pytest.warns(UserWarning, match="for 2 steps"):
+            train(worker, 2)
+        assert len(gaps) >= 2
 
     def test_only_the_adversarial_term_of_adc_has_negatives(self) -> None:
         stock, attached = (make_worker(configured("ADC", normalise=False)) for _ in range(2))
@@ -538,6 +550,19 @@ class TestLauncher:
         with pytest.raises(SystemExit):
             studiogan.main(["--studiogan", str(tmp_path), "--", "-t"])
         assert "no src/main.py" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("given", [["-t", "-cfg", "a.yaml"], []])
+    def test_without_dashes_it_says_what_comes_after_them(
+        self, checkout: Path, given: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit):
+            studiogan.main(["--studiogan", str(checkout / "StudioGAN"), *given])
+        assert "arguments of StudioGAN come after --, such as: --studiogan DIR -- -t -cfg" in capsys.readouterr().err
+
+    def test_help_needs_no_dashes(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            studiogan.main(["--help"])
+        assert "a checkout of PyTorch-StudioGAN" in capsys.readouterr().out
 
     def test_a_library_is_missing(self, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (checkout / "StudioGAN" / "src" / "main.py").write_text("import pkg_resources_that_is_gone\n")
