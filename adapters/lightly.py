@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nda_augment._checks import as_full_precision
+from nda_augment._negatives import check_negative
 from nda_augment.losses import ContrastiveOptions, NegativeOptions, info_nce, nt_xent
 from nda_augment.losses.contrastive import contrast_images, stack_views
 from nda_augment.losses.options import KeepsOptions, complete, describe
@@ -30,7 +31,9 @@ class _ReadsNegatives(KeepsOptions):
     """What the losses share: how they read negatives, and in which precision."""
 
     full_precision: bool
-    concentration = 0.0  # the parents have none
+    # The parents have none of these.
+    concentration = 0.0
+    feature_modification = 0.0
 
     def parents(self, forward: Callable[[Tensor, Tensor], Tensor], out0: Tensor, out1: Tensor) -> Tensor:
         """The parent's loss, outside autocast if asked for."""
@@ -41,7 +44,8 @@ class _ReadsNegatives(KeepsOptions):
 
     def extra_repr(self) -> str:
         """The settings, as in the constructor."""
-        settings = {name: value for name, value in self.options.items() if name != "concentration"}
+        own = {"temperature", "gather_distributed", *NegativeOptions.__annotations__}
+        settings = {name: value for name, value in self.options.items() if name in own}
         return describe({**settings, "full_precision": self.full_precision})
 
 
@@ -243,8 +247,9 @@ class NDAMultiViewTransform(MultiViewTransform):
 
     Raises:
         TypeError: If ``negative`` is not one of this package's.
-        ValueError: If there are no views, or a pool comes with a transform that borrows nothing; and in a call what
-            the transform raises, such as for a pair transform without a pool.
+        ValueError: If there are no views, ``negative`` leaves some images as they are (``p`` below 1), or a pool comes
+            with a transform that borrows nothing; and in a call what the transform raises, such as for a pair transform
+            without a pool.
 
     Example:
         >>> import torch
@@ -265,6 +270,7 @@ class NDAMultiViewTransform(MultiViewTransform):
         transforms = list(views.transforms if isinstance(views, MultiViewTransform) else views)
         if not transforms:
             raise ValueError("views must hold at least one transform: the negative is made of the first view")
+        check_negative(negative, "negative", labels=True, clips=True)
         super().__init__(transforms)
         self.negative = NegativeView(negative, pool)
 
@@ -316,11 +322,15 @@ class NegativesOnDevice:
         """Append the negatives to the views of a training batch.
 
         Raises:
-            TypeError: If the batch does not start with a list of views.
+            TypeError: If the batch does not start with a list of views, or ``nda_transform`` is not one of this
+                package's.
+            ValueError: If ``nda_transform`` leaves some images as they are (``p`` below 1), which would be their own
+                negatives.
         """
         batch = super().on_after_batch_transfer(batch, dataloader_idx)  # type: ignore[misc]  # LightningModule's
         if self.nda_transform is None or not self.trainer.training:  # type: ignore[attr-defined]  # likewise
             return batch
+        check_negative(self.nda_transform, "nda_transform", labels=True, clips=True)
         views = batch[0] if isinstance(batch, Sequence) else None
         if not isinstance(views, Sequence) or not all(isinstance(view, Tensor) for view in views):
             raise TypeError(

@@ -30,32 +30,25 @@ class Part(NamedTuple):
     negative: bool = True
 
 
-def surprise(positive: Tensor, parts: Sequence[Part], concentration: float = 0.0) -> Tensor:
+def surprise(positive: Tensor, parts: Sequence[Part], options: ContrastiveOptions) -> Tensor:
     """Return ``log Σ candidates − positive`` for each anchor, and 0 for an anchor without candidates.
 
     Args:
         positive: Logit of the positive, ``(A,)``, or the mean over several.
         parts: The candidates.
-        concentration: β, the weighting towards hard negatives.
+        options: Complete options.
     """
-    if not concentration:
-        return _surprise(positive, *_log_sum(parts))
     hard = [part for part in parts if part.negative]
-    top, total = _log_sum([part._replace(logits=(1 + concentration) * part.logits) for part in hard])
-    weights_top, weights = _log_sum([part._replace(logits=concentration * part.logits) for part in hard])
-    count = torch.stack([part.weight * (part.logits > -math.inf).sum(dim=1, dtype=total.dtype) for part in hard]).sum(
-        dim=0
-    )
-    # The mean weight divides the sum, so the candidates together count as often as without a concentration.
-    total = torch.where(count > 0, total * count / weights.clamp(min=torch.finfo(weights.dtype).tiny), 0.0)
-    top = top - weights_top
-    rest = [part for part in parts if not part.negative]
-    if rest:
-        rest_top, rest_total = _log_sum(rest)
-        highest = torch.where(count > 0, torch.maximum(top, rest_top), rest_top)
-        total = torch.where(count > 0, total * (top - highest).exp(), 0.0) + rest_total * (rest_top - highest).exp()
-        top = highest
-    return _surprise(positive, top, total)
+    easy = [part for part in parts if not part.negative]
+    top = _top(parts)
+    negatives = _hard_total(hard, top, options["concentration"]) if hard else torch.zeros_like(top)
+    positives = _total(easy, top) if easy else torch.zeros_like(top)
+    plain = _surprise(positive, top, positives + negatives)
+    if not options["feature_modification"]:
+        return plain
+    # A positive lowered and all others raised by ε: in the ratio of the two, only the others count, and by 2 ε.
+    raised = math.exp(2 * options["feature_modification"] / options["temperature"])
+    return (plain + _surprise(positive, top, positives + raised * negatives)) / 2
 
 
 def negative_parts(
@@ -114,16 +107,36 @@ def check_mask(mask: Tensor, name: str, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name} must have shape {shape}, got {tuple(mask.shape)}")
 
 
-def _log_sum(parts: Sequence[Part]) -> tuple[Tensor, Tensor]:
-    """Return a ``top`` and a ``total`` of each anchor; the sum over its candidates is ``total · exp(top)``.
+def _top(parts: Sequence[Part], factor: float = 1.0) -> Tensor:
+    """The largest finite logit of each anchor, times ``factor``: what exponents are taken relative to."""
+    highest = torch.stack([part.logits.detach().amax(dim=1) for part in parts]).amax(dim=0)
+    return factor * highest.clamp(min=torch.finfo(highest.dtype).min / (1 + factor))
+
+
+def _total(parts: Sequence[Part], top: Tensor, factor: float = 1.0) -> Tensor:
+    """Return ``Σ weight · exp(factor · logit − top)`` for each anchor.
 
     ``torch.logsumexp`` would keep the logits for its backward pass and make two matrices more in it; an exponential
     keeps itself.
     """
-    tops = torch.stack([part.logits.detach().amax(dim=1) for part in parts]).amax(dim=0)
-    top = tops.clamp(min=torch.finfo(tops.dtype).min)
-    sums = [part.weight * (part.logits - top[:, None]).exp_().sum(dim=1) for part in parts]
-    return top, torch.stack(sums).sum(dim=0)
+    scaled = [part.logits if factor == 1 else factor * part.logits for part in parts]
+    sums = [part.weight * (x - top[:, None]).exp_().sum(dim=1) for part, x in zip(parts, scaled, strict=True)]
+    return torch.stack(sums).sum(dim=0)
+
+
+def _hard_total(parts: Sequence[Part], top: Tensor, concentration: float) -> Tensor:
+    """The total of negatives relative to ``top``, weighted towards the hard ones if there is a concentration β."""
+    if not concentration:
+        return _total(parts, top)
+    # Each sum relative to its own largest exponent: with a low temperature they are far below the positive's.
+    weight_top, product_top = _top(parts, concentration), _top(parts, 1 + concentration)
+    weights, products = _total(parts, weight_top, concentration), _total(parts, product_top, 1 + concentration)
+    counts = [part.weight * (part.logits > -math.inf).sum(dim=1, dtype=top.dtype) for part in parts]
+    # The mean weight divides the sum, so that together the candidates count as often as without a concentration.
+    mean = weights / torch.stack(counts).sum(dim=0).clamp(min=torch.finfo(top.dtype).tiny)
+    total = products / mean.clamp(min=torch.finfo(top.dtype).tiny)
+    # The largest negative is at most the largest candidate; without negatives, the two mean nothing.
+    return total * (product_top - weight_top - top).clamp(max=0.0).exp()
 
 
 def _surprise(positive: Tensor, top: Tensor, total: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from nda_augment.losses import _distributed as distributed
 from nda_augment.losses._embeddings import check_rank, similarity, unit
 from nda_augment.losses._softmax import Part, check_mask, hide, negative_parts, surprise
-from nda_augment.losses.options import ContrastiveOptions, KeepsOptions, complete
+from nda_augment.losses.options import ContrastiveOptions, KeepsOptions, Scope, complete
 
 INFO_NCE: ContrastiveOptions = {"temperature": 0.2, "negative_gradient": False}
 NT_XENT: ContrastiveOptions = {"temperature": 0.5}
@@ -86,6 +86,48 @@ def negative_logits(
     (part,) = negative_parts(views, negatives, mask, complete_options)
     logits = part.logits + math.log(part.weight) if part.weight != 1 else part.logits
     return logits.reshape(*anchors.shape[:-1], -1)
+
+
+def hardness(
+    anchors: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    *,
+    scope: Scope = "own",
+    gather_distributed: bool = False,
+) -> Tensor:
+    """How hard each negative is to tell: its similarity to the anchor minus the positive's.
+
+    Near −2 it teaches nothing more; above 0 the encoder takes it for more alike than the image's other view. Log its
+    mean beside the loss. The discriminator's counterpart is :attr:`DiscriminatorTerms.hardness`.
+
+    Args:
+        anchors: Embeddings ``(B, D)``.
+        positives: Embeddings ``(B, D)`` of the images' other views, or their keys.
+        negatives: Embedded negatives, ``(B, D)``, ``(B, M, D)`` or ``(M, D)``; see the top of the module.
+        scope: Word that says which images see a negative. ``"own"``: the image that it was made of. ``"batch"``: all.
+        gather_distributed: Whether negatives of ``scope="batch"`` of all ranks are joined.
+
+    Returns:
+        Differences of cosine similarities ``(B, K)`` for the ``K`` negatives an image sees, without gradient.
+
+    Raises:
+        TypeError: As :func:`info_nce`.
+        ValueError: As :func:`info_nce`.
+
+    Example:
+        >>> import torch
+        >>> anchors, positives = torch.eye(2), torch.eye(2)
+        >>> hardness(anchors, positives, torch.tensor([[1.0, 0.0], [0.0, -1.0]]))
+        tensor([[ 0.],
+                [-2.]])
+    """
+    with torch.no_grad():
+        _check_pair(anchors, "anchors", positives, "positives")
+        columns = negative_logits(
+            anchors, negatives, temperature=1.0, scope=scope, gather_distributed=gather_distributed
+        )
+        return columns - (unit(anchors, "anchors") * unit(positives, "positives")).sum(dim=1, keepdim=True)
 
 
 def info_nce(
@@ -172,7 +214,7 @@ def info_nce(
     if not decoupled:
         parts.append(Part(positive[:, None], negative=False))
     parts += negative_parts(query[:, None], negatives, negative_mask, settings)
-    return surprise(positive, parts, settings["concentration"]).mean()
+    return surprise(positive, parts, settings).mean()
 
 
 def nt_xent(
@@ -328,7 +370,7 @@ def sup_con(
     _hide_images(logits, other_class, views)
     parts = [Part(logits), Part(positives, negative=False)]
     parts += negative_parts(views, negatives, negative_mask, settings)
-    return torch.where(count > 0, surprise(positive, parts, settings["concentration"]), 0.0).mean()
+    return torch.where(count > 0, surprise(positive, parts, settings), 0.0).mean()
 
 
 class _ContrastiveLoss(KeepsOptions, nn.Module):
@@ -503,7 +545,7 @@ def contrast_images(
     if not decoupled:
         parts.append(Part(positives, negative=False))
     parts += negative_parts(views, negatives, negative_mask, options)
-    return surprise(positive, parts, options["concentration"]).mean()
+    return surprise(positive, parts, options).mean()
 
 
 def stack_views(z0: Tensor | Sequence[Tensor], z1: Tensor | None) -> Tensor:

@@ -35,11 +35,16 @@ class ContrastiveOptions(NegativeOptions, total=False):
         concentration: Strength β of the weighting towards hard negatives, 0 or more; 0, none, unless given. Candidates
             other than positives are weighted by ``exp(β s / τ)``, scaled to a mean of 1 (Robinson et al.,
             "Contrastive Learning with Hard Negative Samples", ICLR 2021, without their correction for classes).
+        feature_modification: Strength ε of implicit feature modification, 0 or more; 0, none, unless given. The loss
+            becomes ``(L + L_ε) / 2``, where ``L_ε`` has the positive's similarity lowered by ε and all others raised by
+            ε, against shortcuts (Robinson et al., "Can contrastive learning avoid shortcut solutions?", NeurIPS 2021,
+            with ε around 0.1).
         gather_distributed: Whether the candidates of all ranks are joined; off unless given.
     """
 
     temperature: float
     concentration: float
+    feature_modification: float
     gather_distributed: bool
 
 
@@ -48,6 +53,7 @@ _DEFAULTS: ContrastiveOptions = {
     "negative_scale": 1.0,
     "negative_weight": 1.0,
     "concentration": 0.0,
+    "feature_modification": 0.0,
     "scope": "own",
     "negative_gradient": True,
     "gather_distributed": False,
@@ -70,6 +76,7 @@ def complete(given: ContrastiveOptions, defaults: ContrastiveOptions | None = No
     as_positive(options["negative_scale"], "negative_scale")
     as_positive(options["negative_weight"], "negative_weight")
     as_deviation(options["concentration"], "concentration")
+    as_deviation(options["feature_modification"], "feature_modification")
     check_word(options["scope"], "scope", get_args(Scope))
     return options
 

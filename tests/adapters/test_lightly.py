@@ -439,6 +439,14 @@ def test_no_transform_is_training_without_negatives(fit: Any) -> None:
 
 
 @lightning_warns
+def test_what_leaves_an_image_as_it_is_makes_no_negative(fit: Any) -> None:
+    with pytest.raises(ValueError, match=r"nda_transform: .*p=0\.5 and leaves images as they are"):
+        fit(Recorder(nda.Jigsaw(p=0.5)), two_views())
+    with pytest.raises(ValueError, match=r"negative: .*p=0\.5 and leaves images as they are"):
+        NDAMultiViewTransform([nn.Identity()], nda.Jigsaw(p=0.5))
+
+
+@lightning_warns
 def test_batches_of_another_form_are_refused(fit: Any) -> None:
     with pytest.raises(TypeError, match=r"batches \[views, labels, ...\].*got list that starts with Tensor"):
         fit(Recorder(nda.Jigsaw()), [(torch.randn(3, 8, 8), 0)] * 4)

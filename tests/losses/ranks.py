@@ -90,7 +90,8 @@ def forms(gather: bool) -> dict[str, Callable[[Batch], Tensor]]:
         if name == "info_nce with a queue":
             continue
         found[f"{name}, masks"] = partial(apply_masked, loss, gather)
-        settings = {"negative_weight": 0.5, "concentration": 1.0, "gather_distributed": gather, "scope": "batch"}
+        hard = {"negative_weight": 0.5, "concentration": 1.0, "feature_modification": 0.1}
+        settings = {**hard, "gather_distributed": gather, "scope": "batch"}
         found[f"{name}, concentration"] = partial(apply, loss, "many", settings)
     found["info_nce, in the batch and a queue"] = partial(with_queue, in_batch=True, gather_distributed=gather)
     found["info_nce, decoupled"] = partial(pairs(info_nce), decoupled=True, gather_distributed=gather)

@@ -14,6 +14,7 @@ from nda_augment.losses import (
     NTXentLoss,
     SupConLoss,
     dcl,
+    hardness,
     info_nce,
     mix_hard_negatives,
     negative_logits,
@@ -60,6 +61,7 @@ def written_out(
     negative_scale: float = 1.0,
     negative_weight: float = 1.0,
     concentration: float = 0.0,
+    feature_modification: float = 0.0,
     negative_mask: Tensor | None = None,
     scope: str = "own",
     decoupled: bool = False,
@@ -73,11 +75,15 @@ def written_out(
         # With a concentration β, each candidate weighs e^(β·logit), and these weights are scaled to a mean of 1.
         importance = [weight * math.exp(concentration * e) for e, weight in candidates]
         scale = sum(weight for _, weight in candidates) / sum(importance) if candidates else 0.0
-        partition = sum(scale * share * math.exp(e) for share, (e, _) in zip(importance, candidates, strict=True))
-        if not decoupled:
-            partition += sum(math.exp(cosine(anchor, z) / temperature) for z in good)
-        if good and partition:
-            total += sum(math.log(partition) - cosine(anchor, z) / temperature for z in good) / len(good)
+        for shift in (0.0, feature_modification / temperature):
+            partition = sum(
+                scale * share * math.exp(e + shift) for share, (e, _) in zip(importance, candidates, strict=True)
+            )
+            if not decoupled:
+                partition += sum(math.exp(cosine(anchor, z) / temperature - shift) for z in good)
+            if good and partition:
+                log_odds = [math.log(partition) - cosine(anchor, z) / temperature + shift for z in good]
+                total += sum(log_odds) / len(good) / 2
     return total / len(anchors)
 
 
@@ -122,6 +128,7 @@ def batches(draw):
         "negative_scale": draw(st.floats(0.1, 3)),
         "negative_weight": draw(st.sampled_from([1.0, 0.3, 2.0])),
         "concentration": draw(st.sampled_from([0.0, 0.5, 2.0])),
+        "feature_modification": draw(st.sampled_from([0.0, 0.1])),
         "negative_mask": None,
     }
     if shape is not None and draw(st.booleans()):
@@ -203,6 +210,7 @@ LIMITS = {
     "all candidates count": {"candidate_mask": torch.ones(5, 5, dtype=torch.bool)},
     "a weight of 1": {"negative_weight": 1.0},
     "no concentration": {"concentration": 0.0},
+    "no modification": {"feature_modification": 0.0},
 }
 
 
@@ -276,6 +284,17 @@ def test_a_concentration_equals_the_reference_form_of_hard_negatives():
     torch.testing.assert_close(nt_xent(z0, z1, concentration=beta, temperature=temperature), expected)
 
 
+def test_a_modification_equals_the_reference_form_of_two_cross_entropies():
+    """Robinson et al.'s MoCo: the positive's similarity lowered by ε, the queue's raised, before the temperature."""
+    query, key, queue = (F.normalize(normal(n, 4, seed=n), dim=1) for n in (3, 3, 6))
+    positive, others, epsilon = (query * key.flip(0)).sum(1, keepdim=True), query @ queue.T, 0.1
+    target = torch.zeros(3, dtype=torch.long)
+    plain = F.cross_entropy(torch.cat([positive, others], 1) / 0.2, target)
+    modified = F.cross_entropy(torch.cat([positive - epsilon, others + epsilon], 1) / 0.2, target)
+    found = info_nce(query, key.flip(0), queue=queue, temperature=0.2, feature_modification=epsilon)
+    torch.testing.assert_close(found, (plain + modified) / 2)
+
+
 def test_a_concentration_survives_a_low_temperature():
     z0, z1 = normal(6, 4, dtype=torch.float32).requires_grad_(), normal(6, 4, seed=1, dtype=torch.float32)
     loss = nt_xent(z0, z1, temperature=0.01, concentration=3.0)
@@ -314,6 +333,22 @@ def test_a_negative_on_the_positive_halves_its_probability():
     key = torch.eye(3)
     assert info_nce(key, key, negatives=key, temperature=0.01).item() == pytest.approx(math.log(2), abs=1e-6)
     assert info_nce(key, key, negatives=-key, temperature=0.01).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("scope", ["own", "batch"])
+def test_hardness_is_the_similarity_to_a_negative_beyond_that_to_the_positive(scope):
+    anchors, positives, negatives = normal(3, 4).requires_grad_(), normal(3, 4, seed=1), normal(3, 2, 4, seed=2)
+    found = hardness(anchors, positives, negatives, scope=scope)
+    assert not found.requires_grad
+    for image, anchor in enumerate(anchors):
+        seen, positive = seen_by(image, negatives, scope, None), cosine(anchor, positives[image])
+        assert found[image].tolist() == pytest.approx([cosine(anchor, negative) - positive for negative in seen])
+
+
+def test_the_positive_itself_is_as_hard_as_it_gets_before_it_is_harder():
+    anchors, positives = normal(3, 4), normal(3, 4, seed=1)
+    torch.testing.assert_close(hardness(anchors, positives, positives), torch.zeros(3, 1, dtype=torch.float64))
+    assert (hardness(anchors, positives, anchors) > 0).all()
 
 
 def test_scopes():
@@ -365,7 +400,9 @@ def pair_losses(scope: str, temperature: float = 0.3):
         "nt_xent": lambda a, b, n: nt_xent(a, b, negatives=n, **options),
         "dcl": lambda a, b, n: dcl(a, b, negatives=n, **options),
         "sup_con": lambda a, b, n: sup_con(torch.stack([a, b], 1), labels, negatives=n, **options),
-        "concentration": lambda a, b, n: nt_xent(a, b, negatives=n, concentration=1.0, **options),
+        "concentration": lambda a, b, n: nt_xent(
+            a, b, negatives=n, concentration=1.0, feature_modification=0.1, **options
+        ),
         "masks": lambda a, b, n: dcl(
             a,
             b,

@@ -18,6 +18,7 @@ CONTRASTIVE = {
     "negative_scale": 2.0,
     "negative_weight": 0.7,
     "concentration": 0.5,
+    "feature_modification": 0.1,
     "scope": "batch",
     "negative_gradient": True,
     "gather_distributed": True,
