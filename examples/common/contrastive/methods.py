@@ -1,6 +1,7 @@
 """MoCo-v2, SimCLR and BYOL as Lightning modules; with negatives and without differ in one argument of the loss."""
 
 import copy
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
@@ -22,6 +23,7 @@ from torch.utils.data import DataLoader
 
 import nda_augment as nda
 from examples.common.contrastive.sections import Config
+from examples.common.contrastive.views import undone_by_flips
 from examples.common.data import Epoch, Images
 from examples.common.randomness import generator, seeded
 from nda_augment.adapters.lightly import NDANTXentLoss, NegativesOnDevice, frozen_batch_norm_stats
@@ -67,6 +69,12 @@ class Contrastive(NegativesOnDevice, TwoViews):  # type: ignore[misc]  # mypy se
         super().__init__(settings, parts.views)
         self.data = data
         self.nda_transform = nda.from_policy(settings.AUG.nda_policy) if settings.AUG.apply_nda else None
+        for undone in undone_by_flips(self.nda_transform) if self.nda_transform and settings.AUG.flip else ():
+            warnings.warn(
+                f"{undone} is a view too, with AUG.flip={settings.AUG.flip}: an image would be pulled to what it is "
+                "pushed away from. Leave one of the two out",
+                stacklevel=2,
+            )
         self.backbone, self.features = parts.backbone, parts.features
 
     def make_negatives(self, images: Tensor) -> Tensor:

@@ -69,6 +69,14 @@ def test_arms_start_from_the_same_weights_and_queue(tiny: Tiny) -> None:
     assert not torch.equal(plain.backbone[0].weight, other.backbone[0].weight)
 
 
+@pytest.mark.parametrize("policy", ["flip(direction=horizontal)", "jigsaw,(stitch,flip(direction=horizontal))"])
+def test_a_negative_that_the_views_make_too_warns(tiny: Tiny, policy: str) -> None:
+    with pytest.warns(UserWarning, match=r"flip.* is a view too, with AUG.flip=0.5"):
+        build(tiny("run", f"AUG.nda_policy='{policy}'", "AUG.flip=0.5"))
+    build(tiny("run", f"AUG.nda_policy='{policy}'", "AUG.flip=0"))  # warnings are errors
+    build(tiny("run", "AUG.nda_policy='flip(direction=vertical)'", "AUG.flip=0.5"))
+
+
 class TestMoCo:
     def test_negatives_raise_the_loss_and_are_neither_enqueued_nor_in_any_statistics(self, tiny: Tiny) -> None:
         x0, x1, negatives = views()
