@@ -81,7 +81,7 @@ def test_other_networks_serve_too(tiny: Tiny, word: str, features: int) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["MODEL.backbone=resnet-19"], "did you mean 'resnet-18'"),
+        (["MODEL.backbone=resnet18"], "did you mean 'resnet-18'"),
         (["MODEL.backbone=torchvision:resnet18", "MODEL.stem=large"], "stem, width and bn_splits are of resnet-9"),
     ],
 )

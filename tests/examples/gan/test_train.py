@@ -249,15 +249,15 @@ class TestRunFolder:
     def test_a_new_run_may_begin_with_the_players_of_another(self, tiny):
         first = final(tiny("first", "OPTIMIZATION.total_steps=2"))
         start = f"RUN.init_from={tiny('first').RUN.save_dir}"
-        run = Training(tiny("second", start, "OPTIMIZATION.g_lr=0.5"), data.load(tiny("second").DATA)[0])
+        run = Training(tiny("second", start, "OPTIMIZATION.g_lr=0.001"), data.load(tiny("second").DATA)[0])
         run.begin_with(Path(tiny("first").RUN.save_dir) / CHECKPOINT)
         state = run.state_dict()
         for name in ("generator", "discriminator", "average"):
             assert differing(state[name], first[name]) == []
         assert state["step"] == 0
-        assert run.generator.optimizer.param_groups[0]["lr"] == 0.5
-        ended = final(tiny("second", start, "OPTIMIZATION.g_lr=0.5"))
-        assert differing(ended["generator"], final(tiny("third", "OPTIMIZATION.g_lr=0.5"))["generator"])
+        assert run.generator.optimizer.param_groups[0]["lr"] == 0.001
+        ended = final(tiny("second", start, "OPTIMIZATION.g_lr=0.001"))
+        assert differing(ended["generator"], final(tiny("third", "OPTIMIZATION.g_lr=0.001"))["generator"])
         with pytest.raises(ConfigError, match=r"has no checkpoint\.pt"):
             train.train(tiny("fourth", "RUN.init_from=nowhere"))
 
