@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from examples.anomaly.metrics import MEASURES, Measures, detection
 from examples.common.randomness import generator, seeded
+from examples.common.runs import command
 from nda_augment.anomaly import Encoder, Training, defect
 
 SIDE = 64
@@ -101,6 +102,7 @@ def _draw(path: Path, images: Tensor, masks: Tensor, heat: Tensor) -> None:
     figure.savefig(path, dpi=80, facecolor="white")
 
 
+@command
 def main(
     epochs: Annotated[int, typer.Option()] = 20,
     seed: Annotated[int, typer.Option()] = 0,

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 import nda_augment as nda
 from examples.common import data
 from examples.common.data import Data, Images
+from examples.common.runs import command
 from nda_augment.auditing import Report, save_html, table
 from nda_augment.auditing.measuring.comparison import Transform
 from nda_augment.auditing.run import choose
@@ -73,6 +74,7 @@ def run(data: Images, chosen: dict[str, Transform], limit: int, *, labels: bool,
     return nda.audit(data.images, chosen, labels=data.labels if labels else None, max_images=limit, seed=seed)
 
 
+@command
 def main(
     source: Annotated[str, typer.Argument(help="textures, digits, folder, npz, sheets or cifar10")] = "digits",
     path: Annotated[str, typer.Option(help="Of the folder, the .npz, the sheets")] = "",

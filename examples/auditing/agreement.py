@@ -15,6 +15,8 @@ from typing import Annotated, Any
 import typer
 from scipy.stats import permutation_test, spearmanr
 
+from examples.common.runs import command
+
 MEASURES = ("broken", "realism", "shift", "overlap", "told_by_features", "told_by_pixels")
 COLUMNS = ("ranking", "score", *MEASURES)
 _MOST = 8
@@ -66,6 +68,7 @@ def table(outcomes: Mapping[str, Numbers], audited: Mapping[str, Numbers]) -> st
     return "\n".join(lines)
 
 
+@command
 def main(
     outcomes: Annotated[Path, typer.Argument(help="Numbers by outcome and negative")],
     audits: Annotated[list[Path], typer.Argument(help="Of nda-augment audit --json, or of examples.auditing")],

@@ -28,7 +28,7 @@ def export(folder: Path, output: Path) -> None:
     saved = folder / CHECKPOINT
     if not saved.exists():
         raise ConfigError(f"{folder} is no folder of a run: it has no {CHECKPOINT}")
-    settings = config.load(folder / "config.yaml", ["MODEL.weights="])
+    settings = config.load(folder / "config.yaml", ["MODEL.weights=''"])
     network = parts(settings).backbone
     state = load_checkpoint(saved, STATE)["state_dict"]
     with restoring(saved):

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from examples.common.randomness import generator as source
+from examples.common.runs import command
 from examples.theory import discrete, report, tables
 from examples.theory.discrete import ALL_WEIGHTS, DATA, FAKE_WEIGHTS, NEGATIVES, OF_LOSS, STRICTLY_CONVEX
 from nda_augment.losses import GANKind
@@ -129,6 +130,7 @@ def _distance(generators: Tensor) -> float:
     return ((generators - DATA).abs().sum(dim=-1) / 2).max().item()
 
 
+@command
 def main(
     output: Annotated[Path, typer.Option(help="The figure")] = Path("runs/theory/atoms.png"),
     starts: Annotated[int, typer.Option(help="Random generators to start from", min=1)] = 100,

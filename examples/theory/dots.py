@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from examples.common import pictures
 from examples.common.randomness import generator as source
+from examples.common.runs import command
 from examples.theory import report, runs
 from examples.theory.adversary import Settings, train
 from examples.theory.runs import Result
@@ -151,6 +152,7 @@ def settings_of(seeds: Sequence[int], steps: int) -> list[Settings]:
     ]
 
 
+@command
 def main(
     output: Annotated[Path, typer.Option(help="Folder of the runs and the figure")] = Path("runs/theory/dots"),
     seeds: Annotated[int, typer.Option(help="How many", min=1)] = len(SEEDS),

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from examples.common.randomness import generator as source
+from examples.common.runs import command
 from examples.theory import discrete, report, tables
 from examples.theory.discrete import ALL_WEIGHTS, DATA, FAKE_WEIGHTS, NEGATIVES
 from nda_augment.losses import GANKind
@@ -117,6 +118,7 @@ def draw(ends: dict[tuple[str, float], Tensor], generators: Tensor) -> Figure:
     return figure
 
 
+@command
 def main(
     output: Annotated[Path, typer.Option(help="The figure")] = Path("runs/theory/hinge.png"),
     starts: Annotated[int, typer.Option(help="Random generators to start games from", min=3)] = 200,

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from examples.common.randomness import generator as source
+from examples.common.runs import command
 from examples.theory import discrete, report, tables
 from examples.theory.discrete import ALL_WEIGHTS, DATA, FAKE_WEIGHTS, NEGATIVES, STRICTLY_CONVEX
 from nda_augment.functional import jigsaw
@@ -163,6 +164,7 @@ def draw(start: Tensor) -> Figure:
     return figure
 
 
+@command
 def main(
     output: Annotated[Path, typer.Option(help="The figure")] = Path("runs/theory/overlap.png"),
     starts: Annotated[int, typer.Option(help="Random generators to start from", min=1)] = 20,

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from examples.common.randomness import generator as source
+from examples.common.runs import command
 from examples.theory import report, runs
 from examples.theory.adversary import Settings, train
 from examples.theory.discrete import FAKE_WEIGHTS
@@ -198,6 +199,7 @@ def settings_of(seeds: Sequence[int], steps: int, middle: float) -> list[RingSet
     ]
 
 
+@command
 def main(
     output: Annotated[Path, typer.Option(help="Folder of the runs and the figures")] = Path("runs/theory/ring"),
     seeds: Annotated[int, typer.Option(help="How many", min=1)] = len(SEEDS),

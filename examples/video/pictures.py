@@ -13,6 +13,7 @@ import nda_augment as nda
 from examples.common.data import labels_of
 from examples.common.pictures import grid
 from examples.common.randomness import generator
+from examples.common.runs import command
 from examples.video import digits
 
 POLICIES = ("jigsaw", "stitch", "frameshuffle", "framereverse", "clipstitch")
@@ -45,6 +46,7 @@ def save_strips(path: Path, titles: Sequence[str], clips: Tensor, negatives: Map
     figure.savefig(path, dpi=100, facecolor="white")
 
 
+@command
 def main(
     path: Annotated[Path, typer.Argument(help="Where to write the PNG")] = Path("clips.png"),
     count: Annotated[int, typer.Option(help="How many clips")] = 3,

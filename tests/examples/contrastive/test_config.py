@@ -26,7 +26,7 @@ def test_a_saved_config_is_read_back(tmp_path: Path) -> None:
         ("MODELS.dim=3", r"unknown key 'MODELS.dim'; the nearest known one is 'MODEL.dim'"),
         ("MODEL.dim=wide", r"MODEL.dim"),
         ("MODEL.dim", r"'MODEL.dim' is no override"),
-        ("MODEL.method=mocco", r"MODEL.method must be one of moco, simclr, got 'mocco'; did you mean 'moco'"),
+        ("MODEL.method=mocco", r"MODEL.method must be one of moco, simclr, byol, got 'mocco'; did you mean 'moco'"),
         ("MODEL.queue=0", r"MODEL.queue must be at least 1, got 0"),
         ("LOSS.temperature=0", r"LOSS.temperature must be above 0, got 0.0"),
         ("EVAL.knn_temperature=0.01", r"EVAL.knn_temperature must be at least 0.02, got 0.01"),

@@ -192,7 +192,7 @@ class TestRunFolder:
 
     def test_other_settings_are_refused_by_name(self, tiny):
         train.train(tiny("run", "OPTIMIZATION.total_steps=1"))
-        with pytest.raises(ConfigError, match=r"LOSS.nda_fake_weight \(was 0.25, now 0.5\), RUN.seed \(was 0, now 1\)"):
+        with pytest.raises(ConfigError, match=r"LOSS.nda_fake_weight \(was 0.75, now 0.5\), RUN.seed \(was 0, now 1\)"):
             train.train(tiny("run", "LOSS.nda_fake_weight=0.5", "RUN.seed=1"))
 
     def test_a_run_that_is_further_is_refused(self, tiny):
