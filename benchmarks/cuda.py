@@ -76,15 +76,19 @@ def _milliseconds(function: Callable[[], Any], rounds: int = 20) -> float:
     """Return the median time between two events on the device."""
     for _ in range(3):
         function()
-    times = []
+    times: list[float] = []
     for _ in range(rounds):
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start, end = _event(), _event()
         start.record()
         function()
         end.record()
         end.synchronize()
         times.append(start.elapsed_time(end))
     return statistics.median(times)
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
 
 def _kernels(function: Callable[[], Any]) -> int:
@@ -103,7 +107,7 @@ def _without_synchronizing(function: Callable[[], Any]) -> None:
 
 
 def _captured(function: Callable[[], Any]) -> None:
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):  # a warm-up, as graphs ask for
         function()

@@ -251,7 +251,7 @@ def by_chunks(kernel: Callable[..., Tensor], images: Tensor, *parameters: Tensor
     if len(images) <= size:
         return kernel(images, *parameters)
     result = torch.empty_like(images)
-    for part, *given in zip(*(tensor.split(size) for tensor in (result, images, *parameters)), strict=True):
+    for part, *given in zip(*(torch.split(tensor, size) for tensor in (result, images, *parameters)), strict=True):
         part.copy_(kernel(*given))
     return result
 
