@@ -33,7 +33,7 @@ class Source(TypedDict):
 _LARGEST_RANKED = 16
 
 # Small grids are the common ones; looking a permutation up takes two operations where decoding takes dozens.
-_LARGEST_LISTED = 6
+_PERMUTATIONS = {n: torch.tensor(list(itertools.permutations(range(n)))) for n in range(2, 7)}
 
 
 def uniform(
@@ -616,12 +616,12 @@ def _as_tensor(values: tuple[float, ...], device: torch.device) -> Tensor:
 
 
 def _all_permutations(n: int, device: torch.device) -> Tensor:
-    return torch.tensor(list(itertools.permutations(range(n)))).to(device, non_blocking=True)
+    return _PERMUTATIONS[n].to(device, non_blocking=True)
 
 
 def _permutation_of_rank(rank: Tensor, n: int) -> Tensor:
     """Decode ranks ``(B,)`` in 0..n!-1 into permutations ``(B, n)``, in lexicographic order; rank 0 is the identity."""
-    if n <= _LARGEST_LISTED:
+    if n in _PERMUTATIONS:
         return kept(_all_permutations, n, device=rank.device).index_select(0, rank)
     order = torch.stack([rank // math.factorial(n - 1 - place) % (n - place) for place in range(n)], dim=1)
     # From the back, each digit pushes up the later entries that are not below it.

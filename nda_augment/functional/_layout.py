@@ -15,6 +15,7 @@ from functools import reduce
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from nda_augment._tracing import is_plain
 from nda_augment.functional import masks
@@ -280,5 +281,9 @@ def constant(values: Sequence[float], like: Tensor, dtype: torch.dtype) -> Tenso
 
 
 def _may_write(*tensors: Tensor) -> bool:
-    """Tell whether ``out=`` is allowed: autograd and torch.func refuse it, and a compiler fuses better without."""
-    return is_plain(*tensors) and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
+    """Tell whether results may be written in place and through bits: no kind of derivative survives that.
+
+    A compiler fuses better without it, and in torch.func it is an error.
+    """
+    differentiated = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    return is_plain(*tensors) and not differentiated and forward_ad._current_level < 0

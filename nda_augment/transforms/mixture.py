@@ -99,6 +99,9 @@ class Mixture(NegativeTransform):
 
     def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply to each image the transform of its choice."""
+        if len(self.members) == 1:
+            shared = {"pool": params["pool"]} if "pool" in params else {}
+            return self.members[0].transform(images, {**shared, **_member_params(params, 0)})
         planes = as_planes(images)
         negatives = torch.empty_like(planes)
         for number, (index, chosen) in enumerate(self._groups(params["choice"])):

@@ -3,7 +3,9 @@
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
+from nda_augment import functional
 from nda_augment.functional import _layout
 from tests.cases import REGISTERED, Case, distinct, draw, generator, labels_for
 from tests.properties import assert_same_pixels
@@ -84,6 +86,18 @@ def test_a_gradient_takes_the_way_of_one_operation() -> None:
     with torch.no_grad():
         assert _layout.slices_pay(2, images.clone().requires_grad_())
     assert not _layout.slices_pay(2, images.to("meta"))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's own, of how it registers these derivatives
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("batch", [2, 40])
+def test_derivatives_in_forward_mode_survive(batch: int) -> None:
+    images, tangents = torch.rand(batch, 3, 8, 8), torch.rand(batch, 3, 8, 8)
+    partners, boxes = torch.arange(batch).roll(1), torch.tensor([[1, 2, 5, 7]]).expand(batch, 4)
+    with forward_ad.dual_level():
+        mixed = functional.cutmix(forward_ad.make_dual(images, tangents), partners, boxes)
+        tangent = forward_ad.unpack_dual(mixed).tangent
+    assert torch.equal(tangent, functional.cutmix(tangents, partners, boxes))
 
 
 def shapes_seen(images: Tensor, sizes: list[int]) -> Tensor:

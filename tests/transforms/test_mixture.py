@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import nda_augment as nda
-from nda_augment.transforms import Mixture, NegativeTransform
+from benchmarks.memory import peak_bytes
+from nda_augment.transforms import CutMix, Mixture, NegativeTransform
 from nda_augment.transforms.base import Params
 from tests.cases import distinct, generator
 from tests.properties import assert_same_pixels
@@ -262,3 +263,14 @@ def test_device_and_state_travel_with_the_members() -> None:
     assert len(list(mixture.modules())) == 7  # the mixture, its list, five members
     assert mixture.state_dict() == {}
     assert mixture.train(False).members[0].training is False
+
+
+@pytest.mark.parametrize("pool", [None, torch.rand(4, 3, 64, 64)], ids=["batch", "pool"])
+def test_a_mixture_of_one_is_that_one(pool: Tensor | None) -> None:
+    """Without a copy of the batch into a group and back."""
+    images = torch.rand(6, 3, 64, 64)
+    mixture = Mixture([Mixture([CutMix()])])
+    negatives = mixture(images, pool=pool)
+    own = {name.removeprefix("0.0."): value for name, value in mixture._params.items() if name.startswith("0.0.")}
+    assert torch.equal(negatives, CutMix().transform(images, own))
+    assert peak_bytes(lambda: mixture(images, pool=pool)) < 2 * images.nbytes
