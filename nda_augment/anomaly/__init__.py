@@ -19,13 +19,17 @@ Example:
 
 from nda_augment._networks import Encoder
 from nda_augment.anomaly._training import Report, Training, Validation
+from nda_augment.anomaly.backbones import Features, backbone
 from nda_augment.anomaly.blemish import Blemish
 from nda_augment.anomaly.classifier import ClassifierDetector
+from nda_augment.anomaly.coreset import k_center_greedy
 from nda_augment.anomaly.density import DensityDetector, GaussianDensity, ledoit_wolf
 from nda_augment.anomaly.detector import Detector
 from nda_augment.anomaly.discriminator import DiscriminatorDetector
 from nda_augment.anomaly.files import load
 from nda_augment.anomaly.measures import auroc, average_precision, per_region_overlap
+from nda_augment.anomaly.patches import PatchDetector
+from nda_augment.anomaly.pixels import Derivatives, PixelNet
 from nda_augment.anomaly.presets import defect, defect_negatives, semantic, simclr_views
 from nda_augment.anomaly.segmentation import SegmentationDetector
 from nda_augment.anomaly.shifted import ShiftDetector
@@ -37,10 +41,14 @@ __all__ = [
     "Blemish",
     "ClassifierDetector",
     "DensityDetector",
+    "Derivatives",
     "Detector",
     "DiscriminatorDetector",
     "Encoder",
+    "Features",
     "GaussianDensity",
+    "PatchDetector",
+    "PixelNet",
     "Report",
     "SegmentationDetector",
     "ShiftDetector",
@@ -49,9 +57,11 @@ __all__ = [
     "Validation",
     "auroc",
     "average_precision",
+    "backbone",
     "cut_perms",
     "defect",
     "defect_negatives",
+    "k_center_greedy",
     "ledoit_wolf",
     "load",
     "per_region_overlap",

@@ -8,9 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nda_augment.transforms import NegativeTransform
-
-_KIND = "kind"
+_KIND = "module"
 _HOUSES = ("nda_augment.anomaly.", "nda_augment.transforms.", "nda_augment._networks")
 
 
@@ -82,11 +80,6 @@ def _known() -> dict[str, Any]:
         if cls.__module__.startswith(_HOUSES) and not cls.__name__.startswith("_"):
             found[cls.__name__] = cls
     return found
-
-
-def is_known(value: Any) -> bool:
-    """Whether a negative can be built again."""
-    return isinstance(value, NegativeTransform) and type(value).__name__ in _known()
 
 
 def as_path(path: str | Path) -> Path:

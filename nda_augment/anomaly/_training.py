@@ -333,7 +333,8 @@ def _at_chance(module: nn.Module, steps: int, validation: Validation) -> str:
     return (
         f"after {steps} steps {type(module).__name__} tells negatives from held-out normal images with "
         f"{validation.name} {validation.value:.2f}, where chance is {validation.chance:.2f} ± {validation.error:.2f}: "
-        "it has learned nothing. Give it more steps or another learning rate, or negatives that can be seen"
+        "it has learned nothing that can be told from chance. Give it more steps or another learning rate, or "
+        "negatives that can be seen"
     )
 
 

@@ -18,7 +18,7 @@ SHAPES = ("strip", "island", "vein")
 MATERIALS = ("tone", "moved", "foreign", "texture")
 
 _COARSE, _FINE = 2, 4
-_VISIBLE = (0.5, 4.0)
+_VISIBLE = (0.7, 4.0)
 _LEAST_SIDE = 4
 
 
@@ -32,9 +32,9 @@ class Blemish(PairTransform):
     - *island*: where Perlin noise is high (DRAEM's masks), inside an ellipse;
     - *vein*: a level line of two octaves of Perlin noise, inside an ellipse: cracks, hairs, threads.
 
-    Inside is, by equal chances, the image's own *tone* with another contrast and brightness; a copy *moved* from
-    elsewhere in it; a *foreign* copy out of another image of the batch or of ``pool=``; or a generated *texture*. Three
-    quarters of the copies and textures change contrast and brightness too. The border is feathered inwards.
+    Inside is, in half of the images, their own *tone* with another contrast and brightness; in a sixth each, a copy
+    *moved* from elsewhere in the image, a *foreign* copy out of another one of the batch or of ``pool=``, or a
+    generated *texture*, nine tenths of which change contrast and brightness too. The border is feathered inwards.
 
     Args:
         feather: Largest standard deviation of the border's blur, as a share of the image's shorter side.
@@ -62,7 +62,7 @@ class Blemish(PairTransform):
 
     changes_region = True
 
-    def __init__(self, feather: float = 1 / 64, opacity: float = 0.4, **common: Unpack[PairCommon]) -> None:
+    def __init__(self, feather: float = 1 / 16, opacity: float = 0.6, **common: Unpack[PairCommon]) -> None:
         super().__init__(**common)
         if not 0 <= feather <= 0.1:
             raise ValueError(f"feather must be a share of the image in [0, 0.1], got {feather}")
@@ -76,12 +76,13 @@ class Blemish(PairTransform):
         side = min(height, width)
         if side < _LEAST_SIDE:
             raise ValueError(f"images must have {_LEAST_SIDE} px a side at least, got {height}x{width}")
-        length = _log_uniform(batch, 0.05 * side, 0.6 * side, source)
+        length = _log_uniform(batch, 0.1 * side, 0.7 * side, source)
         radius = _log_uniform(batch, 0.15 * side, 0.8 * side, source)
-        material = sampling.integers(0, len(MATERIALS), batch, **source)
+        # Half of the damage is of another tone, a sixth of each of the other materials.
+        material = (sampling.integers(0, 6, batch, **source) - 2).clamp(min=0)
         sign = 1 - 2 * sampling.integers(0, 2, batch, **source)
         # A tone that does not change is no damage; copies and textures may come as they are.
-        toned = (material == 0) | sampling.bernoulli(batch, 0.75, **source)
+        toned = (material == 0) | sampling.bernoulli(batch, 0.9, **source)
         places = [sampling.integers(0, length, batch, **source) for length in (width, height) * 2]
         lattices = [2 * 2**finest + 1 for finest in (_COARSE, _FINE)]
         return {
@@ -97,7 +98,7 @@ class Blemish(PairTransform):
             "fine_frequencies": 2 ** sampling.integers(_FINE - 1, _FINE + 1, batch, 2, **source),
             "rotations": sampling.uniform(batch, low=-math.pi / 2, high=math.pi / 2, **source),
             "roughness": sampling.uniform(batch, high=0.6, **source),
-            "thickness": _log_uniform(batch, 0.5, max(0.025 * side, 0.6), source),
+            "thickness": _log_uniform(batch, 0.5, max(0.05 * side, 0.6), source),
             "shifts": torch.stack(places[2:], dim=1) * (material > 0).unsqueeze(1),
             "contrast": torch.where(toned, sampling.uniform(batch, low=-1.0, high=0.5, **source).exp(), 1.0),
             "brightness": torch.where(toned, sign * _log_uniform(batch, *_VISIBLE, source), 0.0),

@@ -77,9 +77,9 @@ class Detector(nn.Module):
     def arguments(self) -> dict[str, Any]:
         """Return the constructor's arguments by name, without those of training alone."""
 
-    @abstractmethod
     def _score(self, images: Tensor) -> Tensor:
         """Scores ``(B,)`` of a detector without heat map."""
+        raise NotImplementedError
 
     def score(self, images: Tensor, roi: Tensor | None = None) -> Tensor:
         """Score images ``(B, C, H, W)``: ``(B,)``, higher is more anomalous.

@@ -26,19 +26,21 @@ def test_a_draw_can_be_repeated(images) -> None:
     assert torch.equal(blemish(images, generator=source), blemish(images, generator=source.manual_seed(3)))
 
 
-def test_all_shapes_and_materials_come_equally_often() -> None:
+def test_shapes_and_materials_come_as_often_as_they_should() -> None:
     params = Blemish().draw((6000, 1, 8, 8), generator=torch.Generator().manual_seed(0))
-    for name, kinds in (("shape", SHAPES), ("material", MATERIALS)):
-        counts = params[name].bincount(minlength=len(kinds))
-        assert ((counts / 6000 - 1 / len(kinds)).abs() < 0.03).all()
+    shares = {"shape": [1 / 3] * len(SHAPES), "material": [1 / 2, 1 / 6, 1 / 6, 1 / 6]}
+    assert MATERIALS[0] == "tone"
+    for name, expected in shares.items():
+        counts = params[name].bincount(minlength=len(expected))
+        assert ((counts / 6000 - torch.tensor(expected)).abs() < 0.03).all()
 
 
 def test_a_tone_always_changes_and_copies_sometimes_come_as_they_are() -> None:
     params = Blemish().draw((4000, 1, 64, 64), generator=torch.Generator().manual_seed(0))
     tone, brightness = params["material"] == 0, params["brightness"]
-    assert (brightness[tone].abs() >= 0.5).all()
+    assert (brightness[tone].abs() >= 0.7).all()
     assert (params["shifts"][tone] == 0).all()
-    assert (brightness[~tone] == 0).float().mean() == pytest.approx(0.25, abs=0.03)
+    assert (brightness[~tone] == 0).float().mean() == pytest.approx(0.1, abs=0.03)
     assert brightness.abs().max() <= 4
     assert {bool(value) for value in (brightness > 0).unique()} == {True, False}
 
@@ -46,8 +48,8 @@ def test_a_tone_always_changes_and_copies_sometimes_come_as_they_are() -> None:
 def test_draws_stay_in_their_ranges() -> None:
     params = Blemish(feather=0.05, opacity=0.3).draw((4000, 1, 50, 80), generator=torch.Generator().manual_seed(0))
     length, width = params["extents"].unbind(1)
-    assert (length >= 2.5).all()
-    assert (length <= 30).all()
+    assert (length >= 5).all()
+    assert (length <= 35).all()
     assert (width <= length).all()
     assert (width >= 1).all()
     assert params["opacity"].min() >= 0.3

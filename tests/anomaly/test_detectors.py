@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from nda_augment.anomaly import ClassifierDetector, DensityDetector, Training
+import nda_augment as nda
+from nda_augment.anomaly import ClassifierDetector, DensityDetector, Encoder, Training, load
 from tests.anomaly.conftest import KINDS, QUICK, make, stripes
 
 
@@ -171,3 +172,86 @@ def test_training_starts_from_the_weights_that_are_there() -> None:
 
 def test_the_baseline_is_the_parent() -> None:
     assert issubclass(ClassifierDetector, DensityDetector)
+
+
+def test_a_threshold_keeps_the_rate_of_false_alarms() -> None:
+    torch.manual_seed(0)
+    detector = make("density").fit(torch.rand(64, 1, 8, 8).split(16))
+    with pytest.raises(RuntimeError, match="no threshold yet; call calibrate"):
+        detector.decide(stripes(2))
+    images = torch.rand(199, 1, 8, 8)
+    detector.calibrate(images, 0.1)
+    assert detector.threshold == detector.score(images).sort().values[179]  # the 180th of 199: 0.9 * 200
+    further = torch.rand(2000, 1, 8, 8)
+    assert detector.decide(further).float().mean() < 0.15
+    with pytest.raises(ValueError, match=r"0.001 needs 999 normal images at least, got 199; .* rate of 0.005 can"):
+        detector.calibrate(images, 0.001)
+    with pytest.raises(ValueError, match=r"a share in \(0, 1\), got 1"):
+        detector.calibrate(images, 1)
+
+
+def test_a_new_fit_forgets_the_threshold() -> None:
+    detector = make("density").fit(stripes(32).split(16)).calibrate(stripes(40, seed=1), 0.1)
+    assert detector.threshold.isfinite()
+    assert detector.fit(stripes(32).split(16)).threshold.isinf()
+
+
+def test_a_detector_is_built_again_from_its_file(kind, fitted, tmp_path) -> None:
+    detector, images, parts = fitted(kind), stripes(4, seed=1), {}
+    if kind == "discriminator":
+        parts = {name: getattr(make(kind), name) for name in ("generator", "discriminator")}
+    elif kind in ("csi", "simclr", "random", "uniclr"):
+        parts = {"views": detector.views}
+    detector.save(tmp_path / "new" / "detector.pt")
+    if parts:
+        with pytest.raises(ValueError, match="none of this package's; pass one that is built alike"):
+            load(tmp_path / "new" / "detector.pt")
+    again = load(tmp_path / "new" / "detector.pt", **parts)
+    assert type(again) is type(detector)
+    assert not again.training
+    assert torch.equal(again.score(images), detector.score(images))
+
+
+def test_a_state_of_other_settings_is_refused_and_nothing_of_it_is_loaded() -> None:
+    state = make("windows").fit(stripes(32).split(16)).state_dict()
+    encoder = Encoder(channels=1, width=4)
+    other = ClassifierDetector(encoder, encoder.features, [nda.CutPaste()], patch=0.25)
+    before = {name: value.clone() for name, value in other.state_dict().items()}
+    with pytest.raises(ValueError, match=r"built in another way: patch: 0.5 there, 0.25 here"):
+        other.load_state_dict(state)
+    assert all(torch.equal(value, before[name]) for name, value in other.state_dict().items())
+
+
+def test_windows_keep_their_size_in_pixels() -> None:
+    detector = make("windows").fit(stripes(32).split(16))
+    large = torch.cat([stripes(2, seed=1), stripes(2, seed=2)], dim=3)
+    heat = detector.heatmap(large)
+    torch.testing.assert_close(heat[..., 0], detector.heatmap(large[..., :8])[..., 0])
+    with pytest.raises(ValueError, match="a window of 4 px does not fit into images of which a side is 3 px"):
+        detector.score(large[..., :3])
+
+
+def test_images_of_another_size_are_warned_of_where_they_are_seen_as_a_whole(fitted) -> None:
+    with pytest.warns(UserWarning, match=r"images of 8x8 px, these are of 12x8 px.*not comparable"):
+        fitted("density").score(torch.rand(2, 1, 12, 8))
+
+
+def test_flat_images_are_errors(kind) -> None:
+    with pytest.raises(ValueError, match="all images are one flat colour"):
+        make(kind).fit(torch.full((32, 1, 8, 8), 0.5).split(16))
+
+
+@pytest.mark.parametrize("kind", ["density", "classifier", "windows", "segmentation", "restoring", "discriminator"])
+def test_the_scoring_path_is_exported(kind, fitted) -> None:
+    images = stripes(3, seed=1)
+    exported = torch.export.export(fitted(kind).scorer(), (images,)).module()(images)
+    torch.testing.assert_close(exported[0], fitted(kind).score(images))
+    assert len(exported) == 1 + fitted(kind).has_heatmap
+
+
+def test_a_region_needs_a_heat_map(fitted) -> None:
+    roi = torch.ones(1, 1, 8, 8, dtype=torch.bool)
+    with pytest.raises(ValueError, match="scores images as a whole; a region needs a heat map"):
+        fitted("density").score(stripes(2), roi)
+    images = stripes(2, seed=1)
+    assert torch.equal(fitted("windows").score(images, roi), fitted("windows").score(images))

@@ -1,0 +1,148 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+import nda_augment as nda
+from nda_augment.anomaly import Blemish, Derivatives, PixelNet, SegmentationDetector, Training, UNet
+from nda_augment.anomaly.segmentation import balanced_cross_entropy
+
+QUICK = Training(steps=3, accelerator="cpu")
+
+
+def texture(count: int, size: tuple[int, int] = (48, 40), seed: int = 0) -> torch.Tensor:
+    return 0.5 + 0.05 * torch.randn(count, 1, *size, generator=torch.Generator().manual_seed(seed))
+
+
+def test_inside_and_outside_weigh_the_same() -> None:
+    torch.manual_seed(0)
+    logits, mask = torch.randn(3, 1, 4, 5), torch.rand(3, 1, 4, 5) < 0.2
+    mask[:, :, 0, 0] = True
+    losses = []
+    for each, where in zip(logits, mask, strict=True):
+        inside = F.binary_cross_entropy_with_logits(each[where], torch.ones(int(where.sum())))
+        outside = F.binary_cross_entropy_with_logits(each[~where], torch.zeros(int((~where).sum())))
+        losses.append((inside + outside) / 2)
+    torch.testing.assert_close(balanced_cross_entropy(logits, mask), torch.stack(losses).mean())
+
+
+def test_it_outlines_a_stain_that_it_has_not_seen() -> None:
+    torch.manual_seed(0)
+    training = Training(steps=60, lr=1e-2, holdout=0.0, accelerator="cpu")
+    detector = SegmentationDetector(1, width=6, training=training).fit(texture(64).split(8))
+    stained = texture(8, seed=1)
+    stained[:, :, 10:20, 12:22] -= 0.15
+    heat = detector.heatmap(stained)
+    assert heat.shape == stained.shape
+    assert heat[:, :, 12:18, 14:20].mean() > heat[:, :, 30:, :].mean() + 1
+    assert detector.score(stained).min() > detector.score(texture(8, seed=2)).max()
+
+
+def test_the_score_is_the_mean_of_as_many_pixels_as_a_share_of_the_images_learned_from() -> None:
+    detector = SegmentationDetector(1, width=2, share=0.1, training=QUICK).fit(texture(16).split(8))
+    for images in (texture(2, seed=1), texture(2, (60, 90), seed=1)):
+        top = detector.heatmap(images).flatten(1).topk(round(0.1 * 48 * 40), dim=1).values
+        torch.testing.assert_close(detector.score(images), top.mean(dim=1))
+
+
+def test_larger_images_are_looked_at_in_tiles_and_smaller_ones_are_errors() -> None:
+    detector = SegmentationDetector(1, width=2, training=QUICK).fit(texture(16).split(8))
+    large = texture(1, (100, 100), seed=1)
+    heat = detector.heatmap(large)
+    # A corner is in one tile only.
+    torch.testing.assert_close(heat[..., :10, :8], detector.heatmap(large[..., :48, :40])[..., :10, :8])
+    with pytest.raises(ValueError, match="images of 40x40 px are smaller than the 48x40 px"):
+        detector.score(texture(1, (40, 40)))
+
+
+def test_a_region_of_interest_restricts_damage_and_scores() -> None:
+    roi = torch.zeros(48, 40, dtype=torch.bool)
+    roi[:, 20:] = True
+    detector = SegmentationDetector(1, width=2, crop=1.0, roi=roi, mirror=False, training=QUICK)
+    images = texture(16)
+    damaged, mask = detector._damage(images, roi)
+    assert torch.equal(damaged[..., :20], images[..., :20])
+    assert not mask[..., :20].any()
+    detector.fit(images.split(8))
+    changed = images.clone()
+    changed[..., 5:10, 2:6] = 0.0
+    far = torch.zeros(1, 1, 48, 40, dtype=torch.bool)
+    far[..., 30:] = True
+    heat = detector.heatmap(changed, far)
+    assert (heat[..., :30] <= heat.amin(dim=(1, 2, 3), keepdim=True)).all()
+    with pytest.raises(TypeError, match=r"roi must be bool, got torch.float32; for a mask of numbers: mask > 0"):
+        detector.score(images, far.float())
+    with pytest.raises(ValueError, match=r"roi must be \(16, 1, 48, 40\), or one for all, got \(1, 1, 48, 39\)"):
+        detector.score(images, far[..., 1:])
+    with pytest.raises(ValueError, match="roi leaves nothing"):
+        detector.score(images, far & False)
+
+
+def test_negatives_that_change_no_region_are_errors() -> None:
+    with pytest.raises(ValueError, match="Jigsaw change no region, so there is nothing to outline"):
+        SegmentationDetector(1, [nda.Jigsaw()])
+
+
+def test_several_negatives_and_a_pool_of_textures() -> None:
+    pool = torch.full((2, 1, 48, 40), 7.0)
+    members = [nda.CutPaste(), nda.CutPasteForeign(area=(0.2, 0.3))]
+    detector = SegmentationDetector(1, members, width=2, crop=1.0, pool=pool, training=QUICK)
+    damaged, mask = detector._damage(texture(8), None)
+    assert (damaged == 7).flatten(1).any(dim=1).sum() == 4
+    assert mask.flatten(1).any(dim=1).all()
+    assert detector.fit(texture(16).split(8)).score(texture(2)).isfinite().all()
+
+
+def test_crops_are_mirrored_parts_of_the_images() -> None:
+    detector = SegmentationDetector(1, crop=0.5)
+    images = torch.arange(2 * 80 * 100.0).view(2, 1, 80, 100)
+    places = set()
+    for _ in range(30):
+        crops, _ = detector._crops(images)
+        assert crops.shape == (2, 1, 40, 50)
+        places.add(float(crops.min()))
+        assert crops[0].unique().numel() == 2000
+    assert len(places) > 20
+
+
+def test_lines_edges_and_spots_are_told_apart_whatever_their_direction() -> None:
+    images = torch.zeros(3, 1, 41, 41)
+    images[0, :, 20, :] = 1  # a line
+    images[1, :, :, 20] = 1  # the same, upright
+    images[2, :, 20, 20] = 1  # a spot
+    maps = Derivatives(1)(images)[:, :, 20, 20].view(3, 17)
+    torch.testing.assert_close(maps[0], maps[1], atol=1e-3, rtol=1e-3)
+    high, low = maps[:, 2], maps[:, 3]
+    assert low[0] < 10 * -abs(high[0])
+    assert low[2] == pytest.approx(float(high[2]), rel=1e-2)
+
+
+def test_contrast_does_not_count_but_the_mean_is_kept() -> None:
+    images = torch.rand(2, 2, 30, 30)
+    maps, others = Derivatives(2)(images), Derivatives(2)(3 * images + 1)
+    torch.testing.assert_close(others[:, [0, 1, 2, 3, 12, 17]], maps[:, [0, 1, 2, 3, 12, 17]], rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(others[:, 16], 3 * maps[:, 16] + 1, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("network", [UNet, PixelNet])
+def test_networks_of_pixels(network) -> None:
+    net = network(channels=2, outputs=3, width=2)
+    assert net(torch.rand(2, 2, 13, 19)).shape == (2, 3, 13, 19)
+    with pytest.raises(ValueError, match="at least 1, got 2, 0 and 2"):
+        network(channels=2, outputs=0, width=2)
+
+
+def test_the_scoring_path_can_be_exported() -> None:
+    for restore in (False, True):
+        detector = SegmentationDetector(1, width=2, restore=restore, training=QUICK).fit(texture(16).split(8))
+        images = texture(3, seed=1)
+        scores, maps = torch.export.export(detector.scorer(), (images,)).module()(images)
+        torch.testing.assert_close(scores, detector.score(images))
+        torch.testing.assert_close(maps, detector.heatmap(images))
+
+
+def test_arguments_are_checked() -> None:
+    with pytest.raises(ValueError, match="crop must be a fraction"):
+        SegmentationDetector(1, crop=0.0)
+    with pytest.raises(ValueError, match="share must be in"):
+        SegmentationDetector(1, share=2.0)
+    assert isinstance(SegmentationDetector(1).negatives[0], Blemish)
