@@ -136,10 +136,10 @@ def test_policies_lists_the_registry():
 def test_policies_of_a_family():
     rows = json.loads(run("policies", "--family", "pair", "--json").stdout)
     assert [row["word"] for row in rows] == [negative.word for negative in NEGATIVES if negative.card.family == "pair"]
-    assert rows[0]["guarantee"] == "the partner is another image"
+    assert all("the partner is another image" in row["guarantee"] for row in rows)
     result = run("policies", "--family", "pears")
     assert result.exit_code == 1
-    assert "unknown family 'pears'; known are patch, pair" in result.stderr
+    assert "unknown family 'pears'; known are " in result.stderr
 
 
 def test_policies_reads_a_policy():
