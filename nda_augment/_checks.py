@@ -113,7 +113,7 @@ def hint_at(word: Any, known: Collection[Any]) -> str:
 
 
 def check_images(images: Tensor, name: str = "images") -> None:
-    """Raise unless ``images`` is a float or uint8 batch ``(B, C, H, W)`` or ``(B, T, C, H, W)``."""
+    """Raise unless ``images`` is a batch ``(B, C, H, W)`` or ``(B, T, C, H, W)``."""
     if not isinstance(images, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(images).__name__}")
     if images.ndim not in (4, 5):
@@ -121,11 +121,10 @@ def check_images(images: Tensor, name: str = "images") -> None:
             f"{name} must be (B, C, H, W), or (B, T, C, H, W) for clips, got shape {tuple(images.shape)}; "
             "add the missing dimensions with unsqueeze"
         )
-    check_dtype(images, name)
 
 
 def check_dtype(images: Tensor, name: str = "images") -> None:
-    """Raise unless the dtype is one that images come in."""
+    """Raise unless the dtype is one that images come in whose values are computed with."""
     if not (images.is_floating_point() or images.dtype == torch.uint8):
         raise TypeError(
             f"{name} must be floating point or uint8, got {images.dtype}; convert with .float() and divide by the "

@@ -6,6 +6,8 @@ from typing import Any
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _RANGE = re.compile(rf"({_NUMBER})\s*-\s*({_NUMBER})")
 _GRID = re.compile(r"(\d+)\s*[xX]\s*(\d+)")
+# No argument is longer; a pattern that meets thousands of digits takes seconds, and Python refuses to read them.
+_LONGEST = 1_000
 _CONSTANTS = {"true": True, "false": False, "none": None}
 
 
@@ -39,6 +41,8 @@ def _rounded(value: Any) -> Any:
 def parse_value(text: str) -> Any:
     """Read an argument as ``format_value`` writes it; what is not a number is a word."""
     text = text.strip()
+    if len(text) > _LONGEST:
+        raise ValueError(f"an argument has at most {_LONGEST} characters, got {len(text)}: {text[:20]}...")
     if text.lower() in _CONSTANTS:
         return _CONSTANTS[text.lower()]
     if match := _GRID.fullmatch(text):

@@ -13,7 +13,11 @@ from nda_augment._policy_syntax import normalise, parse_value
 from nda_augment.registry import NEGATIVES
 from nda_augment.transforms import Mixture, NegativeTransform
 
-_ITEM = re.compile(r"(?P<word>[A-Za-z][\w-]*)?\s*(?:\((?P<inside>.*)\))?\s*(?::(?P<weight>[^:()]*))?", re.DOTALL)
+_WORD = re.compile(r"[A-Za-z][\w-]*")
+
+# Bounds on what is read, far beyond what a person writes.
+_LONGEST = 10_000
+_DEEPEST = 20
 
 
 def from_policy(policy: str) -> Mixture:
@@ -28,8 +32,8 @@ def from_policy(policy: str) -> Mixture:
 
     Raises:
         TypeError: If the policy is not a string.
-        ValueError: If a word or an argument is unknown (the message names the nearest known one), or a weight is not
-            a number.
+        ValueError: If a word or an argument is unknown (the message names the nearest known one), a weight is not a
+            number, or the policy is longer than 10,000 characters or nested deeper than 20 parentheses.
 
     Example:
         >>> str(from_policy("jigsaw(grid=3x3):2, stitch"))
@@ -39,19 +43,33 @@ def from_policy(policy: str) -> Mixture:
         raise TypeError(f"a policy is a string such as 'jigsaw,stitch:2', got {type(policy).__name__}")
     members: list[NegativeTransform] = []
     weights: list[float] = []
+    if len(policy) > _LONGEST:
+        raise ValueError(f"a policy has at most {_LONGEST} characters, got {len(policy)}")
     for item in _split(policy, policy):
-        match = _ITEM.fullmatch(item.strip())
-        if match is None or not (match["word"] or match["inside"]):
+        word, inside, weight = _parts(item.strip())
+        if not (_WORD.fullmatch(word) if word else inside):
             raise ValueError(
                 f"cannot read {item.strip()!r} in policy {policy!r}; write word, word(argument=value) or word:weight"
             )
-        members.append(_member(match["word"], match["inside"] or "", policy))
-        weights.append(_weight(match["weight"], policy))
+        members.append(_member(word, inside, policy))
+        weights.append(_weight(weight, policy))
     return Mixture(members, weights)
 
 
-def _member(word: str | None, inside: str, policy: str) -> NegativeTransform:
-    if word is None:
+def _parts(item: str) -> tuple[str, str, str | None]:
+    """Take ``word(inside):weight`` apart; each of the three may be missing."""
+    weight: str | None = None
+    before, colon, after = item.rpartition(":")
+    if colon and not {"(", ")"} & set(after):
+        item, weight = before.rstrip(), after
+    word, opened, inside = item.partition("(")
+    if not opened or not inside.endswith(")"):
+        return item, "", weight
+    return word.rstrip(), inside[:-1], weight
+
+
+def _member(word: str, inside: str, policy: str) -> NegativeTransform:
+    if not word:
         return from_policy(inside)
     known = {normalise(negative.word): negative for negative in NEGATIVES}
     name = _known(word, list(known), f"negative in policy {policy!r}")
@@ -89,15 +107,16 @@ def _weight(text: str | None, policy: str) -> float:
 
 def _split(text: str, policy: str) -> list[str]:
     """Split at the commas that stand outside parentheses."""
-    parts, depth = [""], 0
-    for character in text:
+    parts, start, depth = [], 0, 0
+    for place, character in enumerate(text):
         depth += (character == "(") - (character == ")")
         if depth < 0:
             break
+        if depth > _DEEPEST:
+            raise ValueError(f"a policy has at most {_DEEPEST} parentheses within each other")
         if character == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += character
+            parts.append(text[start:place])
+            start = place + 1
     if depth:
         raise ValueError(f"parentheses do not match in policy {policy!r}")
-    return parts if text.strip() else []
+    return [*parts, text[start:]] if text.strip() else []

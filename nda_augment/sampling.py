@@ -12,7 +12,7 @@ value back from the device.
 import itertools
 import math
 from itertools import accumulate
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -55,7 +55,7 @@ def uniform(
         >>> uniform(2, 3, generator=torch.Generator().manual_seed(0)).shape
         torch.Size([2, 3])
     """
-    draws = torch.rand(shape, generator=generator, device=_draw_device(generator, device))
+    draws = torch.rand(shape, **_drawn_by(generator, device))
     return _to(draws if (low, high) == (0.0, 1.0) else low + (high - low) * draws, device)
 
 
@@ -74,7 +74,7 @@ def normal(*shape: int, generator: torch.Generator | None = None, device: Device
         >>> normal(4, generator=torch.Generator().manual_seed(0)).dtype
         torch.float32
     """
-    return _to(torch.randn(shape, generator=generator, device=_draw_device(generator, device)), device)
+    return _to(torch.randn(shape, **_drawn_by(generator, device)), device)
 
 
 def integers(
@@ -97,7 +97,7 @@ def integers(
         [3, 4]
     """
     if isinstance(high, int):
-        draws = torch.randint(low, high, shape, generator=generator, device=_draw_device(generator, device))
+        draws = torch.randint(low, high, shape, **_drawn_by(generator, device))
         return _to(draws, device)
     span = high - low
     scaled = (uniform(*shape, generator=generator, device=high.device) * span).long()
@@ -331,14 +331,41 @@ def lengths(
         >>> lengths(3, 32, (0.5, 0.5)).tolist()
         [16, 16, 16]
     """
-    # The tolerance keeps 1/3 of 33 at 11 pixels whatever the last bit of the product says.
-    low, high = max(math.ceil(fractions[0] * length - 1e-6), 1), math.floor(fractions[1] * length + 1e-6)
-    if low > high:
+    low, high = length_bounds(length, fractions)
+    return integers(low, high + 1, batch, generator=generator, device=device)
+
+
+def length_bounds(length: int, fractions: tuple[float, float]) -> tuple[int, int]:
+    """Return the fewest and the most pixels that lie within a range of fractions of a side.
+
+    A single fraction is rounded to the nearest pixel, to at least one, and if it is below 1 to less than the side.
+
+    Args:
+        length: The side of the image that the fractions refer to.
+        fractions: Smallest and largest length as fractions of the side.
+
+    Returns:
+        Both ends of the range, in pixels.
+
+    Raises:
+        ValueError: If the side is so short that no whole number of pixels lies in the range.
+
+    Example:
+        >>> length_bounds(224, (0.3, 0.3)), length_bounds(32, (1 / 3, 1 / 2))
+        ((67, 67), (11, 16))
+    """
+    if fractions[0] == fractions[1]:
+        most = length if fractions[1] == 1.0 else length - 1
+        low = high = min(max(math.floor(fractions[0] * length + 0.5), 1), most)
+    else:
+        # The tolerance keeps 1/3 of 33 at 11 pixels whatever the last bit of the product says.
+        low, high = max(math.ceil(fractions[0] * length - 1e-6), 1), math.floor(fractions[1] * length + 1e-6)
+    if not 1 <= low <= high:
         raise ValueError(
             f"no whole number of pixels lies between the fractions {fractions} of an image side of {length} px; "
             "use larger images or a wider range"
         )
-    return integers(low, high + 1, batch, generator=generator, device=device)
+    return low, high
 
 
 def boxes(
@@ -548,9 +575,10 @@ def symmetric_beta(
         >>> bool((weights.mean() - 0.5).abs() < 0.01)
         True
     """
-    concentration = torch.full((2, batch), float(alpha), device=_draw_device(generator, device))
+    source = _drawn_by(generator, device)
+    concentration = torch.full((2, batch), float(alpha), device=source.pop("device"))
     # torch.distributions takes no generator; this is the sampler beneath it.
-    first, second = torch._standard_gamma(concentration, generator=generator)
+    first, second = torch._standard_gamma(concentration, **source)
     return _to((first / (first + second)).clamp(1e-3, 1 - 1e-3), device)
 
 
@@ -603,8 +631,9 @@ def _check_pool_size(pool_size: int) -> None:
         raise ValueError("the pool is empty; pass a pool of at least one image")
 
 
-def _draw_device(generator: torch.Generator | None, device: Device) -> Device:
-    return device if generator is None else generator.device
+def _drawn_by(generator: torch.Generator | None, device: Device) -> dict[str, Any]:
+    """Return what torch's samplers take: a compiler that meets a symbolic size refuses ``generator=None``."""
+    return {"device": device} if generator is None else {"device": generator.device, "generator": generator}
 
 
 def _to(draws: Tensor, device: Device) -> Tensor:

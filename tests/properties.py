@@ -23,7 +23,7 @@ PROPERTIES: list[Property] = []
 """Every guarantee, in the order of this file."""
 
 # Parameters that are not one entry per image.
-SHARED = ("pool", "forward_input_shape")
+SHARED = ("pool",)
 
 # A batch in which no two draws in a row agree by chance.
 MANY = 32
@@ -221,7 +221,8 @@ def marks_the_region_it_changed(module: NegativeTransform, images: Tensor, seed:
         negatives, mask = sometimes(images, generator=generator(seed), **options)
         assert mask.shape == (len(images), 1, *images.shape[-2:])
         assert mask.dtype == torch.bool
-        assert torch.equal(mask.flatten(1).any(dim=1), sometimes._params["batch_prob"]), "empty, or of a skipped image"
+        applied = sometimes._params.get("batch_prob", torch.ones(len(images), dtype=torch.bool, device=mask.device))
+        assert torch.equal(mask.flatten(1).any(dim=1), applied), "empty, or of a skipped image"
         mask = mask.unsqueeze(1) if images.ndim == 5 else mask
         assert torch.equal(negatives.masked_fill(mask, 0), images.masked_fill(mask, 0)), "it changed more than it says"
         assert torch.equal(negatives, apply(sometimes, images, params=sometimes._params))
@@ -235,6 +236,9 @@ def takes_an_image_alone(module: NegativeTransform, images: Tensor, seed: int) -
     if images.ndim == 4 and not module.needs_labels:
         unbatched = apply(module, images[0], seed=seed, pool=pool)
         assert torch.equal(unbatched, alone[0])
+        if module.changes_region:
+            _, mask = module(images[0], pool=pool, return_mask=True)
+            assert mask.shape == (1, *images.shape[-2:])
         if images.shape[1] == 1:
             assert torch.equal(apply(module, images[0, 0], seed=seed, pool=pool), alone[0, 0])
 

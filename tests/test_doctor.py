@@ -156,13 +156,13 @@ def test_libraries_that_talk_do_not_talk_into_the_report(tmp_path, monkeypatch, 
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("version", ["0.8.1", "0.8.2rc1", "0.1"])
+@pytest.mark.parametrize("version", ["0.8.1", "0.8.2rc1", "0.1", "0.9.0rc1", "0.9.0.dev0"])
 def test_an_old_kornia_is_refused_at_the_door(version):
     with pytest.raises(ImportError, match=rf'found {version}.*pip install --upgrade "kornia>=0.9,<0.10"'):
         nda_augment._kornia.check(version)
 
 
-@pytest.mark.parametrize("version", ["0.9.0", "0.9.1rc1", "0.10.0", "1.0"])
+@pytest.mark.parametrize("version", ["0.9", "0.9.0", "0.9.1rc1", "0.10.0", "1.0", "0.9.0+cpu"])
 def test_a_new_kornia_passes(version):
     nda_augment._kornia.check(version)
 

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounter
 from torch.testing import assert_close
 from torch.utils.data import DataLoader, Dataset
 
@@ -127,11 +128,48 @@ def test_what_is_no_batch_is_refused(case: Case) -> None:
     for shape in [(4,), (1, 1, *case.shape(4, clip=True))]:
         with pytest.raises(ValueError, match=re.escape(str(shape))):
             module(torch.rand(shape))
-    for dtype in (torch.int64, torch.bool):
-        with pytest.raises(TypeError, match=f"floating point or uint8, got {dtype}"):
-            module(torch.zeros(case.shape(4), dtype=dtype))
+    for dtype in (torch.int64, torch.bool, torch.uint16):
+        if not module.moves_values:
+            with pytest.raises(TypeError, match=f"floating point or uint8, got {dtype}"):
+                module(torch.zeros(case.shape(4), dtype=dtype))
     with pytest.raises(TypeError, match=r"must be a torch\.Tensor, got list"):
         module([[0.0]])
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int32, torch.int64, torch.bool, torch.uint16, torch.uint32])
+@pytest.mark.parametrize("case", [case for case in CASES if case.module.moves_values], ids=str)
+def test_what_only_moves_takes_any_dtype(case: Case, dtype: torch.dtype) -> None:
+    """A label map is broken as its image is, by the same draw."""
+    module, images = case.make(), case.images()
+    pool = pool_for(module, images)
+    labels, others = ((100 * values).long() % (2 if dtype == torch.bool else 100) for values in (images, images + 1))
+    given = {"pool": others.to(dtype)} if pool is not None else {"pool": None}
+    negatives = apply(module, labels.to(dtype), seed=0, **given)
+    assert negatives.dtype == dtype
+    assert torch.equal(module(labels.to(dtype), params=module._params), negatives)
+    expected = apply(module, labels.double(), seed=0, pool=None if pool is None else others.double())
+    assert torch.equal(negatives.double(), expected)
+
+
+@each_case
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_what_is_no_dense_tensor_is_refused(case: Case) -> None:
+    images = case.images(2)
+    for other in (images.to_sparse(), torch.nested.nested_tensor([images[0], images[1][..., :1]])):
+        with pytest.raises(TypeError, match="must be a dense tensor"):
+            case.make()(other)
+
+
+@each_case
+def test_a_draw_of_another_transform_is_named(case: Case) -> None:
+    module, images = case.make(), case.images()
+    needed = draw(module, images, seed=0)
+    for params in ({}, {"strange": torch.ones(5)}):
+        if needed:
+            with pytest.raises(ValueError, match=f"params hold no .* for {type(module).__name__}"):
+                module(images, params=params)
+    with pytest.raises(TypeError, match=r"params must hold tensors, got list for"):
+        module(images, params={**needed, "other": [1]})
 
 
 @each_case
@@ -166,8 +204,6 @@ def test_a_parameter_of_another_shape_is_named(case: Case) -> None:
     module, images = case.make(), case.images()
     params = draw(module, images, seed=0)
     for name, value in params.items():
-        if name in ("batch_prob", "forward_input_shape"):
-            continue
         for other in (value[:-1], value[:1], value.unsqueeze(-1)):
             with pytest.raises(ValueError, match=f"^{name} must .*{re.escape(str(tuple(other.shape)))}"):
                 module.transform(images, {**params, name: other})
@@ -224,6 +260,19 @@ def test_compiled_equals_eager(case: Case) -> None:
     assert_compiles(case, backend="aot_eager")
 
 
+@each_case
+def test_one_compilation_serves_batches_of_any_size(case: Case) -> None:
+    torch._dynamo.reset()
+    counter, module = CompileCounter(), case.make()
+    compiled = torch.compile(module, fullgraph=True, backend=counter)
+    for batch in (4, 6, 7, 9, 4):
+        images = case.images(batch)
+        assert compiled(images, **labels_for(module, images)).shape == images.shape
+    assert counter.frame_count <= 2
+    images = case.images(5, size=case.sizes[-1])
+    assert compiled(images, **labels_for(module, images)).shape == images.shape
+
+
 @pytest.mark.slow
 def test_compiled_by_inductor_equals_eager() -> None:
     assert_compiles(next(case for case in REGISTERED if case.name == "jigsaw"), backend="inductor")
@@ -248,7 +297,7 @@ def assert_compiles(case: Case, backend: str) -> None:
 @pytest.mark.parametrize("case", [case for case in CASES if not isinstance(case.module, Mixture)], ids=str)
 def test_vmap_of_the_kernel_equals_the_batch(case: Case) -> None:
     module, images = case.make(), case.images(4, dtype=torch.float64)
-    params = {name: value for name, value in draw(module, images, seed=0).items() if name != "forward_input_shape"}
+    params = draw(module, images, seed=0)
     pool = {"pool": images} if module.uses_partners else {}
 
     def transform(image: Tensor, own: Params) -> Tensor:

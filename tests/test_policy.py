@@ -1,6 +1,7 @@
 """Policies: read, written, and read again; what cannot be read is named, with the nearest that can."""
 
 import inspect
+import time
 import typing
 from typing import Any, Literal, get_args, get_origin
 
@@ -267,3 +268,30 @@ def test_every_argument_of_every_negative_can_be_written() -> None:
 def test_a_policy_is_a_string(policy: Any) -> None:
     with pytest.raises(TypeError, match=f"a policy is a string such as .*, got {type(policy).__name__}"):
         from_policy(policy)
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ("jigsaw," * 20_000, "at most 10000 characters, got 140000"),
+        ("(" * 2_400 + "jigsaw" + ")" * 2_400, "at most 20 parentheses within each other"),
+        ("jigsaw(p=" + "1" * 5_000 + ")", "an argument has at most 1000 characters, got 5000"),
+        ("jigsaw(" + "1" * 9_000 + ")", "cannot read argument"),
+        ("jigsaw" + "z" * 9_000, "unknown negative"),
+        ("jigsaw" + ":" * 9_000, "cannot read"),
+        ("jigsaw" + " " * 9_000 + "x", "cannot read"),
+        ("jigsaw" + "(" * 10 + ")" * 9, "parentheses do not match"),
+    ],
+    ids=["long", "deep", "digits", "argument", "word", "colons", "spaces", "unmatched"],
+)
+def test_what_nobody_writes_is_refused_at_once(policy: str, message: str) -> None:
+    start = time.thread_time()
+    with pytest.raises(ValueError, match=message):
+        nda.from_policy(policy)
+    assert time.thread_time() - start < 1.0
+
+
+def test_spaces_do_not_count() -> None:
+    assert str(nda.from_policy("jigsaw" + " " * 5_000 + "( grid = 3x3 ) : 2 , (stitch)" + " " * 4_000)) == (
+        "jigsaw(grid=3x3):2,(stitch)"
+    )

@@ -6,6 +6,8 @@ import torch
 from kornia.core.utils import is_autocast_enabled
 from torch import Tensor
 
+from nda_augment._checks import check_dtype
+
 
 def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
     """Return a context in which products keep their dtype, whatever the caller's autocast says."""
@@ -13,7 +15,8 @@ def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
 
 
 def working_dtype(images: Tensor) -> torch.dtype:
-    """Return the dtype to compute in: float32, or float64 for images that come in it."""
+    """Return the dtype to compute in: float32, or float64 for images that come in it; only uint8 has another range."""
+    check_dtype(images)
     return torch.float64 if images.dtype == torch.float64 else torch.float32
 
 

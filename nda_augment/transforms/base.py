@@ -1,6 +1,7 @@
 """What all negative transforms share: one draw per image, a kernel, and kornia's calling conventions."""
 
 import inspect
+import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +9,6 @@ from typing import Any, ClassVar, TypedDict, Unpack
 
 import torch
 from kornia.augmentation import IntensityAugmentationBase2D
-from kornia.augmentation._2d.base import _input_metadata_only
 from torch import Tensor
 
 from nda_augment import sampling
@@ -17,16 +17,31 @@ from nda_augment._policy_syntax import format_value
 from nda_augment.sampling import Source
 from nda_augment.transforms.card import Card
 
-__all__ = ["NegativeTransform"]
+__all__ = ["LayoutWarning", "NegativeTransform"]
 
 Params = dict[str, Tensor]
 
-# kornia records no draw in an export, which it cannot tell from a compilation before torch 2.12.
-_COMPILING_IS_EXPORTING = torch.__version__ < "2.12"
+# Torch moves few unsigned integers; the signed ones of their size have the same bits.
+_SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 
+# Before torch 2.7 nothing tells an export; a compilation that dynamo does not make is one.
+_is_exporting = getattr(
+    torch.compiler,
+    "is_exporting",
+    lambda: torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling(),
+)
 
 # What kornia's VideoSequential adds to the parameters of the modules that it calls.
 _FROM_VIDEO = "video_batch_size"
+
+
+# A last or a second axis no longer than this, beside two long ones, is rather that of the channels.
+_MOST_CHANNELS = 4
+_LEAST_SIDE = 16
+
+
+class LayoutWarning(UserWarning):
+    """Images look as if their axes were in another order than ``(B, C, H, W)`` or ``(B, T, C, H, W)``."""
 
 
 class Common(TypedDict, total=False):
@@ -37,7 +52,7 @@ class Common(TypedDict, total=False):
     keepdim: bool
 
 
-@dataclass(frozen=True)
+@dataclass
 class DrawContext:
     """What a draw is asked for, and what it may use."""
 
@@ -99,6 +114,7 @@ class NegativeTransform(IntensityAugmentationBase2D):
         uses_partners: Whether it borrows from other images.
         needs_labels: Whether it must be called with ``labels=``.
         changes_region: Whether it changes a region and can return it as a mask.
+        moves_values: Whether it only puts values elsewhere, so that images of any dtype will do.
         needs_clips: Whether it works on clips only.
         channels: The number of channels that it needs, if it does.
     """
@@ -108,6 +124,7 @@ class NegativeTransform(IntensityAugmentationBase2D):
     uses_partners = False
     needs_labels = False
     changes_region = False
+    moves_values = False
     needs_clips = False
     channels: int | None = None
 
@@ -121,6 +138,7 @@ class NegativeTransform(IntensityAugmentationBase2D):
             same_on_batch=as_flag(same_on_batch, "same_on_batch"),
             keepdim=as_flag(keepdim, "keepdim"),
         )
+        self._last_batch: tuple[int, torch.dtype, torch.device] | None = None
 
     @abstractmethod
     def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
@@ -169,26 +187,31 @@ class NegativeTransform(IntensityAugmentationBase2D):
                 the two.
         """
         images = self.transform_tensor(input)
-        _check_types(params, generator)
         if params is None:
-            self._check_options(images, pool, labels, pool_labels)
-            params = self.draw(
+            self._check_options(images, generator, pool, labels, pool_labels)
+            params = drawn = self.draw(
                 images.shape,
                 generator=generator,
                 device=images.device,
-                pool=pool,
+                pool=None if pool is None else _signed(pool),
                 labels=labels,
                 pool_labels=pool_labels,
             )
-        elif any(option is not None for option in (generator, pool, labels, pool_labels)):
-            raise ValueError("params repeat a draw, pool and labels included; pass them alone")
-        negatives: Tensor = super().forward(input, params=params)
-        if _COMPILING_IS_EXPORTING and torch.compiler.is_dynamo_compiling():
-            self._params = params
+        else:
+            check_replay(params, (generator, pool, labels, pool_labels))
+            drawn = _on_device(params, images.device)
+        values = _signed(images)
+        negatives = self._gated(self.apply_transform(values, drawn), values, drawn)
+        if not _is_exporting():
+            # Past the checks of nn.Module, which take longer than many a kernel.
+            object.__setattr__(self, "_params", _detached(params))
+            object.__setattr__(self, "_last_batch", (len(images), images.dtype, images.device))
+        negatives = negatives if values is images else negatives.view(images.dtype)
+        unbatched = self.keepdim and images is not input
         if not return_mask:
-            return negatives
-        changed = params["batch_prob"].to(images.device, non_blocking=True).view(-1, 1, 1, 1) > 0.5
-        return negatives, self.region(images.shape, _on_device(params, images.device)) & changed
+            return negatives.reshape(input.shape) if unbatched else negatives
+        mask = self._gated(self.region(images.shape, drawn), None, drawn)
+        return (negatives.reshape(input.shape), mask[0]) if unbatched else (negatives, mask)
 
     def draw(
         self,
@@ -211,39 +234,62 @@ class NegativeTransform(IntensityAugmentationBase2D):
             pool_labels: int64 ``(N,)`` classes of the pool.
 
         Returns:
-            The parameters by name, one entry per image in each, as ``forward`` takes them.
+            The parameters by name, one entry per image in each, as ``forward`` takes them; below ``p=1`` with
+            ``batch_prob``, bool ``(B,)``, True for the images that become negatives.
         """
         context = DrawContext(tuple(batch_shape), generator, device, pool, labels, pool_labels, self.same_on_batch)
         params = self.draw_kernel_params(context)
-        if self.p == 1.0:
-            gate = torch.ones(context.batch, dtype=torch.bool, device=device)
-        else:
-            gate = sampling.bernoulli(context.draws, self.p, **context.source).expand(context.batch)
-        params["batch_prob"] = gate
-        params["forward_input_shape"] = torch.tensor(context.shape, dtype=torch.long)
+        if self.p < 1.0:
+            coins = sampling.bernoulli(context.draws, self.p, **context.source)
+            params["batch_prob"] = coins.expand(context.batch)
         return params
 
     def draw_kernel_params(self, context: DrawContext) -> Params:
         """Draw what this transform's kernel takes, without what kornia's containers ask for."""
+        if context.draws == context.batch:
+            return self.make_params(context.shape, **context.source)
         drawn = self.make_params((context.draws, *context.shape[1:]), **context.source)
         return {name: value.expand(context.batch, *value.shape[1:]) for name, value in drawn.items()}
 
+    # What kornia's containers call. All of it leads to ``draw`` and ``transform``.
+
+    def generate_parameters(self, batch_shape: tuple[int, ...]) -> Params:
+        """Draw what the kernel takes, on the module's own device."""
+        return self.draw_kernel_params(
+            DrawContext(tuple(batch_shape), device=self.device, same_on_batch=self.same_on_batch)
+        )
+
     def forward_parameters(self, batch_shape: tuple[int, ...]) -> Params:
-        """Draw for kornia's containers, on the module's own device."""
-        return self.draw(batch_shape, device=self.device)
+        """Draw on the module's own device, with the gate and the shape that containers read."""
+        params = self.draw(batch_shape, device=self.device)
+        params.setdefault("batch_prob", torch.ones(batch_shape[0], dtype=torch.bool, device=self.device))
+        params["forward_input_shape"] = torch.tensor(tuple(batch_shape), dtype=torch.long)
+        return params
+
+    def transform_inputs(
+        self, input: Tensor, params: Params, flags: Any = None, transform: Tensor | None = None, **kwargs: Any
+    ) -> Tensor:
+        """Apply a draw, as calling the module with it does."""
+        negatives: Tensor = self.forward(input, params=params)  # type: ignore[assignment]  # without a mask
+        return negatives
 
     def apply_transform(
-        self, input: Tensor, params: Params, flags: dict[str, Any], transform: Tensor | None = None
+        self, input: Tensor, params: Params, flags: Any = None, transform: Tensor | None = None
     ) -> Tensor:
-        """Apply the kernel with the parameters brought to the images' device."""
+        """Apply the kernel to every image of a batch."""
         if self.uses_partners and _FROM_VIDEO in params:
             raise ValueError(
                 f"{type(self).__name__} borrows from other clips, whose places kornia's VideoSequential does not keep; "
                 "call it on clips (B, T, C, H, W) directly"
             )
-        return self.transform(input, _on_device(params, input.device))
+        try:
+            return self.transform(input, params)
+        except KeyError as error:
+            raise ValueError(
+                f"params hold no {error} for {type(self).__name__}, they hold {', '.join(params) or 'nothing'}; a draw "
+                f"to repeat is the _params of a module of the same class and settings, after a call"
+            ) from None
 
-    @_input_metadata_only
     def transform_tensor(self, input: Tensor, *, shape: Tensor | None = None, match_channel: bool = True) -> Tensor:
         """View the input as a batch; unlike kornia's own transforms, uint8 images and clips are welcome."""
         if not isinstance(input, Tensor):
@@ -251,13 +297,27 @@ class NegativeTransform(IntensityAugmentationBase2D):
                 f"images must be a torch.Tensor, got {type(input).__name__}; PIL images and arrays are "
                 "for the adapters of torchvision and albumentations"
             )
-        check_dtype(input)
-        if not 2 <= input.ndim <= 5:
+        if input.layout is not torch.strided or input.is_nested:
+            raise TypeError("images must be a dense tensor, got a sparse or nested one; make it dense, of one size")
+        if not self.moves_values:
+            check_dtype(input)
+        ndim = input.ndim
+        if not 2 <= ndim <= 5:
             raise ValueError(
                 "images must be (H, W), (C, H, W), (B, C, H, W) or clips (B, T, C, H, W), "
                 f"got shape {tuple(input.shape)}"
             )
-        return input.reshape((1,) * (4 - input.ndim) + input.shape)
+        images = input if ndim >= 4 else input.reshape((1,) * (4 - ndim) + input.shape)
+        self._warn_of_another_layout(images.shape)
+        return images
+
+    @property
+    def transform_matrix(self) -> Tensor | None:
+        """Identity matrices ``(B, 3, 3)`` of the last batch: nothing moves in a way that a matrix could follow."""
+        if self._last_batch is None:
+            return None
+        batch, dtype, device = self._last_batch
+        return torch.eye(3, dtype=dtype, device=device).expand(batch, 3, 3)
 
     def validate_tensor(self, input: Tensor) -> None:
         """Accept what ``transform_tensor`` let through."""
@@ -294,10 +354,27 @@ class NegativeTransform(IntensityAugmentationBase2D):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.arguments().items())})"
 
+    def _gated(self, changed: Tensor, unchanged: Tensor | None, params: Params) -> Tensor:
+        """Keep what was changed of the images that their coins chose; the others have ``unchanged``, or nothing."""
+        if self.p == 1.0 or "batch_prob" not in params:
+            return changed
+        chosen = (params["batch_prob"] > 0.5).view(-1, *(1,) * (changed.ndim - 1))
+        return changed & chosen if unchanged is None else torch.where(chosen, changed, unchanged)
+
     def _check_options(
-        self, images: Tensor, pool: Tensor | None, labels: Tensor | None, pool_labels: Tensor | None
+        self,
+        images: Tensor,
+        generator: torch.Generator | None,
+        pool: Tensor | None,
+        labels: Tensor | None,
+        pool_labels: Tensor | None,
     ) -> None:
         name = type(self).__name__
+        if generator is not None and not isinstance(generator, torch.Generator):
+            raise TypeError(
+                f"generator must be a torch.Generator, such as torch.Generator().manual_seed(0), got "
+                f"{type(generator).__name__}"
+            )
         if pool is not None:
             if not self.uses_partners:
                 raise ValueError(f"{name} borrows from no other image; call it without a pool")
@@ -312,17 +389,47 @@ class NegativeTransform(IntensityAugmentationBase2D):
         if pool_labels is not None and pool is not None:
             check_parameter(pool_labels, "pool_labels", (len(pool),))
 
+    def _warn_of_another_layout(self, shape: torch.Size) -> None:
+        """Warn where a shape looks like that of images whose axes are in another order."""
+        if shape[-1] <= _MOST_CHANNELS and shape[-3] > _LEAST_SIDE and shape[-2] > _LEAST_SIDE:
+            order, fix = "(..., C, H, W)", "images.movedim(-1, -3)"
+        elif self.needs_clips and len(shape) == 5 and shape[1] <= _MOST_CHANNELS < shape[2]:
+            order, fix = "(B, T, C, H, W)", "clips.transpose(1, 2)"
+        else:
+            return
+        if not torch.compiler.is_compiling():
+            warnings.warn(
+                f"{type(self).__name__} reads {tuple(shape)} as {order}; if the axes are in another order, pass {fix}, "
+                'and if not, silence this with warnings.simplefilter("ignore", nda_augment.transforms.LayoutWarning)',
+                LayoutWarning,
+                stacklevel=6,
+            )
 
-def _check_types(params: Any, generator: Any) -> None:
-    if params is not None and not isinstance(params, Mapping):
+
+def check_replay(params: Any, options: tuple[Any, ...]) -> None:
+    """Raise unless ``params`` may be a draw, and nothing comes with it that would make another one."""
+    if not isinstance(params, Mapping):
         raise TypeError(
             f"params must be a draw, as recorded in _params, got {type(params).__name__}; pass labels by name, labels="
         )
-    if generator is not None and not isinstance(generator, torch.Generator):
-        raise TypeError(
-            f"generator must be a torch.Generator, such as torch.Generator().manual_seed(0), got "
-            f"{type(generator).__name__}"
-        )
+    if any(option is not None for option in options):
+        raise ValueError("params repeat a draw, pool and labels included; pass them alone")
+    strangers = [name for name, value in params.items() if not isinstance(value, Tensor)]
+    if strangers:
+        raise TypeError(f"params must hold tensors, got {type(params[strangers[0]]).__name__} for {strangers[0]!r}")
+
+
+def _signed(images: Tensor) -> Tensor:
+    """View unsigned integers that torch hardly moves as signed ones."""
+    signed = _SIGNED.get(images.dtype)
+    return images if signed is None else images.view(signed)
+
+
+def _detached(params: Params) -> Params:
+    """Return a draw to keep: its pool without the graph that it may hang on."""
+    if not any(value.requires_grad for value in params.values()):
+        return params
+    return {name: value.detach() for name, value in params.items()}
 
 
 def select(params: Mapping[str, Tensor], index: Tensor) -> Params:

@@ -43,6 +43,7 @@ class FrameShuffle(NegativeTransform):
         source="Misra et al., 2016",
     )
 
+    moves_values = True
     needs_clips = True
 
     def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
@@ -83,6 +84,7 @@ class FrameReverse(NegativeTransform):
         source="Wei et al., 2018",
     )
 
+    moves_values = True
     needs_clips = True
 
     def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
@@ -123,6 +125,7 @@ class ClipStitch(PairTransform):
         source="after Sinha et al., 2021",
     )
 
+    moves_values = True
     needs_clips = True
 
     def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:

@@ -44,6 +44,8 @@ class Rotate90(NegativeTransform):
         source="Gidaris et al., 2018",
     )
 
+    moves_values = True
+
     def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one number of quarter turns per image."""
         if shape[-2] == shape[-1] == 1:
@@ -85,6 +87,8 @@ class Turn(NegativeTransform):
         guarantee="the turn is not zero",
         source="Gidaris et al., 2018",
     )
+
+    moves_values = True
 
     def __init__(self, turns: int = 2, **common: Unpack[Common]) -> None:
         super().__init__(**common)
@@ -134,6 +138,8 @@ class Roll(NegativeTransform):
         source="after the code of Sinha et al., 2021",
     )
 
+    moves_values = True
+
     def __init__(self, shift: tuple[float, float] | float = (1 / 4, 3 / 4), **common: Unpack[Common]) -> None:
         super().__init__(**common)
         self.shift = as_fractions(shift, "shift")
@@ -179,6 +185,8 @@ class Flip(NegativeTransform):
         guarantee="the direction is fixed",
         source="Sinha et al., 2021",
     )
+
+    moves_values = True
 
     def __init__(self, direction: Literal["vertical", "horizontal"] = "vertical", **common: Unpack[Common]) -> None:
         super().__init__(**common)

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from nda_augment import functional, sampling
-from nda_augment.transforms.base import Params
+from nda_augment._checks import as_whole
+from nda_augment.transforms.base import Params, check_replay
 
 __all__ = ["OtherClass"]
 
@@ -34,9 +35,9 @@ class OtherClass(nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        if num_classes < 2:
+        self.num_classes = as_whole(num_classes, "num_classes")
+        if self.num_classes < 2:
             raise ValueError(f"a wrong label needs at least 2 classes, got num_classes={num_classes}")
-        self.num_classes = num_classes
         self._params: Params = {}
 
     def forward(
@@ -53,15 +54,22 @@ class OtherClass(nn.Module):
             int64 ``(B,)``.
 
         Raises:
+            TypeError: If the labels are no tensor, or the params no draw.
             ValueError: If the labels are no integers of one dimension, or params come with a generator.
         """
+        if not isinstance(labels, Tensor):
+            raise TypeError(
+                f"labels must be an int64 tensor (B,), got {type(labels).__name__}; use torch.tensor(labels)"
+            )
         if labels.ndim != 1 or labels.is_floating_point():
             raise ValueError(f"labels must be int64 (B,), got {labels.dtype} {tuple(labels.shape)}")
-        if params is not None and generator is not None:
-            raise ValueError("params repeat a draw; pass them without a generator")
         if params is None:
             source: sampling.Source = {"generator": generator, "device": labels.device}
             params = {"offsets": sampling.integers(1, self.num_classes, len(labels), **source)}
+        else:
+            check_replay(params, (generator,))
+            if "offsets" not in params:
+                raise ValueError(f"params hold no 'offsets' for OtherClass, they hold {', '.join(params) or 'nothing'}")
         self._params = params
         return functional.other_class(labels, params["offsets"], self.num_classes)
 

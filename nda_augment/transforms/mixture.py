@@ -61,6 +61,7 @@ class Mixture(NegativeTransform):
         self.needs_labels = any(member.needs_labels for member in self.members)
         self.needs_clips = any(member.needs_clips for member in self.members)
         self.changes_region = all(member.changes_region for member in self.members)
+        self.moves_values = all(member.moves_values for member in self.members)
         self.channels = next((member.channels for member in self.members if member.channels), None)
 
     @property
@@ -98,24 +99,42 @@ class Mixture(NegativeTransform):
         return params
 
     def transform(self, images: Tensor, params: Params) -> Tensor:
-        """Apply to each image the transform of its choice."""
+        """Apply to each image the transform of its choice, and none to those that their coins leave alone."""
+        return self._mixed(images, params, len(images), self.same_on_batch)
+
+    def _mixed(self, images: Tensor, params: Params, drawn_for: int, shared: bool) -> Tensor:
+        """Mix images that are some of the ``drawn_for`` that the choices were drawn for, or one choice was."""
+        choice, pool = params["choice"], params.get("pool", images)
         if len(self.members) == 1:
-            shared = {"pool": params["pool"]} if "pool" in params else {}
-            return self.members[0].transform(images, {**shared, **_member_params(params, 0)})
+            borrowed = {"pool": pool} if "pool" in params else {}
+            return self._of_member(0, images, {**borrowed, **_member_params(params, 0)}, drawn_for, shared)
+        if self.p < 1.0 and "batch_prob" in params and _may_count(choice):
+            choice = torch.where(params["batch_prob"] > 0.5, choice, len(self.members))
         planes = as_planes(images)
         negatives = torch.empty_like(planes)
-        for number, (index, chosen) in enumerate(self._groups(params["choice"])):
+        for number, (index, chosen) in enumerate(self._groups(choice, drawn_for, shared)):
             if not len(index):
                 continue
-            own = {"pool": params.get("pool", images), **_member_params(params, number)}
-            group = self.members[number].transform(
-                as_images(take(planes, index), images[: len(index)]), select(own, index)
-            )
-            values = as_planes(group)
+            values = take(planes, index)
+            if number < len(self.members):
+                own = {"pool": pool, **_member_params(params, number)}
+                group = as_images(values, images[: len(index)])
+                values = as_planes(self._of_member(number, group, select(own, index), drawn_for, shared))
             if chosen is not None:
                 values = torch.where(chosen.view(-1, 1, 1, 1, 1), values, take(negatives, index))
             put(negatives, index, values)
         return as_images(negatives, images)
+
+    def _of_member(self, number: int, images: Tensor, params: Params, drawn_for: int, shared: bool) -> Tensor:
+        member = self.members[number]
+        if isinstance(member, Mixture):
+            return member._mixed(images, params, drawn_for, shared or member.same_on_batch)
+        return member.transform(images, params)
+
+    def _gated(self, changed: Tensor, unchanged: Tensor | None, params: Params) -> Tensor:
+        if unchanged is not None and len(self.members) > 1 and _may_count(params["choice"]):
+            return changed  # what is skipped was not changed in the first place
+        return super()._gated(changed, unchanged, params)
 
     def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the region that each image's own transform changed."""
@@ -126,18 +145,22 @@ class Mixture(NegativeTransform):
         choice = params["choice"].view(-1, 1, 1, 1)
         return torch.stack([region & (choice == number) for number, region in enumerate(regions)]).any(0)
 
-    def _groups(self, choice: Tensor) -> list[tuple[Tensor, Tensor | None]]:
-        """Return, per transform, the images that chose it.
+    def _groups(self, choice: Tensor, drawn_for: int, shared: bool) -> list[tuple[Tensor, Tensor | None]]:
+        """Return, per transform, the images that chose it, and behind them those that chose none.
 
         On the CPU these are known. Elsewhere, and while compiling, a group is a fixed number of places, at least as
         many as can have chosen the transform, with a mask of those that did.
         """
         order = choice.argsort(stable=True)
-        counts = (choice.unsqueeze(1) == torch.arange(len(self.weights), device=choice.device)).sum(0)
-        if choice.device.type == "cpu" and not torch.compiler.is_compiling():
+        if _may_count(choice):
+            counts = choice.bincount(minlength=len(self.members))
             return [(index, None) for index in torch.split(order, counts.tolist())]
         batch = len(choice)
-        places = [self._largest_group(batch, probability) for probability in self.probabilities]
+        counts = (choice.unsqueeze(1) == torch.arange(len(self.members), device=choice.device)).sum(0)
+        # One more than systematic sampling gives: the borders between options are rounded. Of images that another
+        # mixture picked out, as many may share a choice as of all.
+        most = [math.ceil(drawn_for * probability) + 1 for probability in self.probabilities]
+        places = [batch if shared else min(batch, count) for count in most]
         fits = torch.stack([count <= place for count, place in zip(counts.unbind(), places, strict=True)])
         torch._assert_async(fits.all(), "more images chose one transform than Mixture can have drawn")
         groups: list[tuple[Tensor, Tensor | None]] = []
@@ -147,11 +170,10 @@ class Mixture(NegativeTransform):
             groups.append((index, choice[index] == number))
         return groups
 
-    def _largest_group(self, batch: int, probability: float) -> int:
-        if self.same_on_batch:
-            return batch
-        # One more than systematic sampling gives: the borders between options are rounded.
-        return min(batch, math.ceil(batch * probability) + 1)
+
+def _may_count(choice: Tensor) -> bool:
+    """Tell whether images can be counted without waiting for a device, or breaking a graph."""
+    return choice.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _for_member(context: DrawContext, member: NegativeTransform) -> DrawContext:

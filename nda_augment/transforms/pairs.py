@@ -66,6 +66,11 @@ class Stitch(PairTransform):
         self.keep: Keep = as_one_of(keep, "keep", get_args(Keep))
         self.feather = as_share(feather, "feather")
 
+    @property
+    def moves_values(self) -> bool:  # type: ignore[override]  # a constant in the base
+        """Whether it only puts values elsewhere, as it does with hard edges."""
+        return self.feather == 0.0
+
     def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw the cut's direction and the side to keep."""
         axis = _CUT_AXIS[self.axis]
@@ -127,6 +132,11 @@ class CutMix(PairTransform):
         self.side = as_fractions(side, "side")
         if self.side[1] == 1.0:
             raise ValueError(f"side must stay below 1, got {side}: a box of the whole image is the partner, untouched")
+
+    @property
+    def moves_values(self) -> bool:  # type: ignore[override]  # a constant in the base
+        """Whether it only puts values elsewhere, as it does with hard edges."""
+        return self.feather == 0.0
 
     def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one box per image."""

@@ -82,6 +82,11 @@ class Jigsaw(NegativeTransform):
         self.offset: Offset = as_one_of(offset, "offset", get_args(Offset))
         self.feather = as_share(feather, "feather")
 
+    @property
+    def moves_values(self) -> bool:  # type: ignore[override]  # a constant in the base
+        """Whether it only puts values elsewhere, as it does with hard edges."""
+        return self.feather == 0.0
+
     def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one permutation per image, and where its grid begins."""
         check_grid(self.grid, (shape[-2], shape[-1]))
@@ -220,6 +225,8 @@ class Swap(NegativeTransform):
         source="Tack et al., CSI, 2020",
     )
 
+    moves_values = True
+
     def __init__(self, swap: int = 1, **common: Unpack[Common]) -> None:
         super().__init__(**common)
         self.swap = as_one_of(swap, "swap", (1, 2, 3))
@@ -268,6 +275,8 @@ class CrossPatchShuffle(PairTransform):
         guarantee="cells are foreign, places not the identity",
         source="after Panda, 2026",
     )
+
+    moves_values = True
 
     def __init__(self, grid: Grid = (4, 4), **common: Unpack[PairCommon]) -> None:
         super().__init__(**common)
@@ -327,6 +336,8 @@ class PatchRotate(NegativeTransform):
         source="Qin et al., 2021",
     )
 
+    moves_values = True
+
     def __init__(self, grid: Grid = (4, 4), **common: Unpack[Common]) -> None:
         super().__init__(**common)
         self.grid = as_grid(grid)
@@ -377,6 +388,8 @@ class PatchInfill(NegativeTransform):
         guarantee="the centre comes from the border",
         source="Qin et al., 2021",
     )
+
+    moves_values = True
 
     def __init__(self, rate: float = 0.25, **common: Unpack[Common]) -> None:
         super().__init__(**common)

@@ -76,7 +76,8 @@ class Cutout(NegativeTransform):
         """Draw one box per image."""
         check_channels(self.fill, shape[-3])
         size = (shape[-2], shape[-1])
-        if self.fill == "patch_mean" and self.side[0] * (min(size) if self.square else max(size)) <= 1.0:
+        fewest = [sampling.length_bounds(length, self.side)[0] for length in ((min(size),) if self.square else size)]
+        if self.fill == "patch_mean" and max(fewest) == 1:
             raise ValueError(
                 f"a box of side={self.side} can be a single pixel of a {size[0]}x{size[1]} image, which is its own "
                 "mean; use larger images, a larger side or another fill"
@@ -147,6 +148,11 @@ class CutPaste(NegativeTransform):
         self.jitter = as_share(jitter, "jitter")
         self.feather = as_share(feather, "feather")
 
+    @property
+    def moves_values(self) -> bool:  # type: ignore[override]  # a constant in the base
+        """Whether it only puts values elsewhere, as it does without jitter and with a hard edge."""
+        return self.jitter == self.feather == 0.0
+
     def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw where the copy goes, where it comes from, and its colours."""
         size = _size_of_several_pixels(shape)
@@ -210,6 +216,11 @@ class CutPasteScar(NegativeTransform):
         self.length, self.width = as_fractions(length, "length"), as_fractions(width, "width")
         self.angle = as_range(angle, "angle")
         self.jitter = as_share(jitter, "jitter")
+
+    @property
+    def moves_values(self) -> bool:  # type: ignore[override]  # a constant in the base
+        """Whether it only puts values elsewhere, as it does without jitter."""
+        return self.jitter == 0.0
 
     def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw the strip, where it comes from, where it goes, and its colours."""
@@ -366,8 +377,7 @@ class PerlinBlend(PairTransform):
     def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw the noise's lattice and the partner's share."""
         batch = shape[0]
-        finest = max(int(math.log2(max(min(shape[-2:]) / 4, 1))), 0)
-        low, high = (min(scale, finest) for scale in self.scales)
+        low, high = (_coarse_enough(scale, min(shape[-2:])) for scale in self.scales)
         lattice = 2 * 2**high + 1
         low_weight, high_weight = self.weight
         return {
@@ -410,3 +420,10 @@ def _jitter(jitter: float, shape: tuple[int, ...], source: Source) -> Params:
         return {}
     draws = sampling.uniform(shape[0], 2, shape[-3], low=-jitter, high=jitter, **source)
     return {"jitter": draws}
+
+
+def _coarse_enough(scale: int, side: int) -> int:
+    """Return an exponent of the noise's cells that leaves them at least 4 pixels wide."""
+    while scale > 0 and side < 4 * 2**scale:
+        scale -= 1
+    return scale

@@ -50,6 +50,8 @@ class PatchTile(NegativeTransform):
         source="Ge et al., 2021",
     )
 
+    moves_values = True
+
     def __init__(self, side: Range = (16 / 224, 72 / 224), same_window: bool = False, **common: Unpack[Common]) -> None:
         super().__init__(**common)
         self.side = _as_window_side(side)
@@ -103,7 +105,7 @@ class TextureResample(NegativeTransform):
 
     def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw the windows' side and their places."""
-        if self.side[0] * min(shape[-2:]) < 2 - 1e-6:
+        if sampling.length_bounds(min(shape[-2:]), self.side)[0] < 2:
             raise ValueError(
                 f"windows of side={self.side} would be a single pixel of a {shape[-2]}x{shape[-1]} image; "
                 "use larger images or a larger side"
@@ -133,7 +135,7 @@ def _tiles(
     """Draw square windows for enough tiles to cover images of ``shape``, and ``spare`` rows and columns more."""
     size = (shape[-2], shape[-1])
     side = sampling.lengths(shape[0], min(size), fractions, **source)
-    smallest = max(int(fractions[0] * min(size)), 1)
+    smallest, _ = sampling.length_bounds(min(size), fractions)
     tiles = [-(-length // smallest) + spare for length in size]
     drawn: list[Any] = [1, 1] if same_window else tiles
     windows = sampling.window_corners(side, size, *layers, *drawn, generator=source["generator"])

@@ -1,14 +1,17 @@
 """What all negatives share: their arguments, their text, and what they refuse."""
 
+import copy
 import inspect
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 import nda_augment as nda
-from nda_augment.transforms import NegativeTransform
+from nda_augment.transforms import LayoutWarning, NegativeTransform
 from tests.cases import CASES, REGISTERED, Case, apply, distinct, generator, labels_for, pool_for
 
 each_entry = pytest.mark.parametrize("case", REGISTERED, ids=str)
@@ -159,3 +162,89 @@ def test_an_image_of_one_line_has_no_other_side() -> None:
     with pytest.raises(ValueError, match="1x1 px looks the same from all sides"):
         nda.Rotate90()(row[..., :1])
     assert nda.Rotate90()(row).shape == row.shape
+
+
+class TestShapes:
+    """What looks like another order of axes is said, once, and done all the same."""
+
+    @pytest.mark.parametrize("shape", [(4, 24, 24, 3), (24, 24, 3), (24, 24, 1), (2, 5, 24, 24, 3)], ids=str)
+    def test_channels_last_in_the_shape(self, shape: tuple[int, ...]) -> None:
+        images = torch.rand(shape)
+        for module in (nda.Turn(2), nda.Flip(), nda.Mixture([nda.Flip()])):
+            with pytest.warns(LayoutWarning, match=r"\(\.\.\., C, H, W\).*images.movedim\(-1, -3\)"):
+                negatives = module(images)
+            assert negatives.shape == images.shape
+        nda.Flip()(images.movedim(-1, -3))
+
+    def test_frames_behind_channels(self) -> None:
+        clips = torch.rand(2, 3, 8, 16, 16)
+        for module in (nda.FrameReverse(), nda.FrameShuffle(), nda.ClipStitch()):
+            with pytest.warns(LayoutWarning, match=r"\(B, T, C, H, W\).*clips.transpose\(1, 2\)"):
+                module(clips)
+            module(clips.transpose(1, 2))
+
+    @pytest.mark.parametrize("shape", [(4, 3, 24, 24), (4, 24, 24, 24), (4, 64, 4, 4), (4, 13, 64, 5), (2, 3, 3, 8, 8)])
+    def test_others_are_taken_without_a_word(self, shape: tuple[int, ...]) -> None:
+        nda.Flip()(torch.rand(shape))
+
+
+class TestSingleFractions:
+    """A single fraction is rounded to the nearest pixel, at least 1, and never to the whole side unless it is 1."""
+
+    @pytest.mark.parametrize("side", [28, 32, 33, 56, 224, 512])
+    @pytest.mark.parametrize("fraction", [0.1, 0.15, 0.3, 0.5, 0.7, 0.9, 0.99])
+    def test_are_taken_at_any_size(self, side: int, fraction: float) -> None:
+        pixels = min(math.floor(fraction * side + 0.5), side - 1)
+        shape = (3, 1, side, side)
+        for module in (nda.Cutout(side=fraction), nda.CutMix(side=fraction)):
+            x0, y0, x1, y1 = module.draw(shape)["boxes"].unbind(1)
+            assert torch.equal(x1 - x0, torch.full((3,), pixels))
+            assert torch.equal(y1 - y0, torch.full((3,), pixels))
+        assert torch.equal(nda.Roll(shift=fraction).draw(shape)["shifts"], torch.full((3, 2), pixels))
+        images = distinct(shape)
+        for module in (nda.PatchTile(side=fraction), nda.TextureResample(side=fraction), nda.Roll(shift=fraction)):
+            assert (module(images) != images).flatten(1).any(dim=1).all()
+
+    def test_a_box_of_one_pixel_is_not_its_own_mean(self) -> None:
+        with pytest.raises(ValueError, match="can be a single pixel"):
+            nda.Cutout(side=0.3)(torch.rand(2, 1, 4, 4))
+        assert nda.Cutout(side=0.3, fill="zero").draw((1, 1, 4, 4))["boxes"].diff(dim=1).shape == (1, 3)
+
+
+def test_a_recorded_pool_holds_no_graph() -> None:
+    pool = (torch.rand(3, 3, 8, 8, requires_grad=True) * 2).requires_grad_()
+    stitch, images = nda.Stitch(), torch.rand(4, 3, 8, 8)
+    negatives = stitch(images, pool=pool)
+    assert negatives.requires_grad
+    assert not stitch._params["pool"].requires_grad
+    twin = copy.deepcopy(stitch)
+    assert torch.equal(twin(images, params=twin._params), negatives)
+
+
+def test_other_class_names_what_it_is_given() -> None:
+    with pytest.raises(ValueError, match="num_classes must be a whole number from 0 on, got ''"):
+        nda.OtherClass("")  # type: ignore[arg-type]
+    other = nda.OtherClass(3)
+    with pytest.raises(TypeError, match="labels must be an int64 tensor"):
+        other([0, 1])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="params hold no 'offsets' for OtherClass, they hold permutation"):
+        other(torch.tensor([0]), params={"permutation": torch.zeros(1)})
+
+
+def test_kornias_entry_points_lead_to_the_kernel() -> None:
+    jigsaw, images = nda.Jigsaw(), torch.rand(4, 3, 8, 8)
+    params = jigsaw.forward_parameters(images.shape)
+    assert set(params) == {"permutation", "batch_prob", "forward_input_shape"}
+    assert set(jigsaw.generate_parameters(images.shape)) == {"permutation"}
+    expected = nda.functional.jigsaw(images, params["permutation"], (2, 2))
+    assert torch.equal(jigsaw(images, params=params), expected)
+    assert torch.equal(jigsaw.apply_transform(images, params), expected)
+    assert torch.equal(jigsaw.transform_inputs(images, params), expected)
+    assert torch.equal(jigsaw.transform_matrix, torch.eye(3).expand(4, 3, 3))
+
+
+def test_no_private_name_of_kornia_is_imported() -> None:
+    package = Path(nda.__file__).parent
+    private = re.compile(r"^\s*(?:from|import) kornia\S*?\._|^\s*from kornia\S* import .*\b_", re.MULTILINE)
+    for file in package.rglob("*.py"):
+        assert not private.search(file.read_text()), file

@@ -274,3 +274,38 @@ def test_a_mixture_of_one_is_that_one(pool: Tensor | None) -> None:
     own = {name.removeprefix("0.0."): value for name, value in mixture._params.items() if name.startswith("0.0.")}
     assert torch.equal(negatives, CutMix().transform(images, own))
     assert peak_bytes(lambda: mixture(images, pool=pool)) < 2 * images.nbytes
+
+
+@pytest.mark.parametrize("batch", [12, 40, 200])
+@pytest.mark.parametrize("shared", [False, True], ids=["each", "shared"])
+def test_groups_of_fixed_size_hold_a_nested_mixture(monkeypatch: pytest.MonkeyPatch, batch: int, shared: bool) -> None:
+    """Of the images that the outer mixture picks out, more than their share may have chosen one inner transform."""
+    inner = Mixture([nda.Jigsaw(), nda.Flip(), nda.Roll(), nda.Cutout()])
+    mixture = Mixture([inner, nda.Rotate90(), Mixture([nda.CutPerm(), nda.Jigsaw()])], same_on_batch=shared)
+    images = distinct((batch, 1, 8, 8))
+    for seed in range(8):
+        negatives = mixture(images, generator=generator(seed))
+        params = dict(mixture._params)
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.compiler, "is_compiling", lambda: True)
+            assert_same_pixels(mixture(images, params=params), negatives)
+
+
+def test_what_is_skipped_is_not_computed() -> None:
+    counting = [Counting() for _ in range(2)]
+    mixture = Mixture(counting, p=0.5)
+    images = distinct((40, 1, 2, 2)) + 1
+    negatives = mixture(images, generator=generator(0))
+    applied = mixture._params["batch_prob"]
+    assert 0 < applied.sum() < 40
+    assert torch.equal(negatives, torch.where(applied.view(-1, 1, 1, 1), -images, images))
+    assert sum(sum(member.counts) for member in counting) == applied.sum()
+
+
+def test_a_mixture_of_one_is_the_one() -> None:
+    images = distinct((6, 3, 8, 8))
+    for p in (1.0, 0.5):
+        mixture = Mixture([nda.Jigsaw()], p=p)
+        negatives = mixture(images, generator=generator(0))
+        alone = nda.Jigsaw(p=p)(images, params={"permutation": mixture._params["0.permutation"], **mixture._params})
+        assert torch.equal(negatives, alone)
