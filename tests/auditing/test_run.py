@@ -224,6 +224,15 @@ def test_a_copy_of_the_same_grain_is_too_alike(audited_tiles):
     assert max(told["cutpaste"], told["cutpasteforeign"]) < told["cutout"]
 
 
+def test_flips_of_symmetric_tiles_are_no_negatives():
+    """What flips make of tiles without a handedness is distributed as the tiles are."""
+    generator = torch.Generator().manual_seed(1)
+    grain = 0.4 + 0.2 * nn.functional.avg_pool2d(torch.rand(300, 1, 34, 34, generator=generator), 3, 1)
+    grain[..., 8:24, 8:24] += 0.3 * torch.rand(300, 1, 1, 1, generator=generator)  # a part of its own brightness
+    report = nda.audit(grain, "flip", encoder=Pooled())
+    assert report["horizontal flip"].kind != "negative"
+
+
 def test_what_keeps_its_structure_fails_in_contrastive_learning_and_warns_in_a_gan():
     images, labels = textures()
     fine = {"jigsaw": nda.Jigsaw(grid=(4, 4))}
