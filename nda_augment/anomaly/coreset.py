@@ -10,8 +10,8 @@ def k_center_greedy(points: Tensor, count: int, *, generator: torch.Generator | 
     The largest distance of a point to its nearest chosen one is at most twice what is possible (Gonzalez, 1985).
 
     Args:
-        points: ``(N, D)``.
-        count: How many to choose, 1 to ``N``.
+        points: Points ``(N, D)``.
+        count: Number of points to choose, 1 to ``N``.
         generator: Source of the first point.
 
     Returns:

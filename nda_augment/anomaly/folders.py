@@ -132,7 +132,7 @@ def read_layout(folder: str | Path) -> Layout:
             ``ground_truth/KIND/NAME_mask.png``.
 
     Raises:
-        FileNotFoundError: If there is no folder ``train/good``, or no image in it, or a defect has masks but one image
+        FileNotFoundError: If the folder ``train/good`` is missing, or no image in it, or a defect has masks but one image
             has none.
     """
     root = Path(folder)

@@ -35,8 +35,8 @@ def write_page(
     """Write a page of one file, which loads nothing.
 
     Args:
-        predictions: What :func:`predict` returned.
-        path: Where to.
+        predictions: Result of :func:`predict`.
+        path: File to write.
         detector: The detector, whose heat maps are laid over the images.
         anomalous: The truth of each, if it is known: then the page shows misses and false alarms, else the highest
             and the lowest scores.
@@ -45,7 +45,7 @@ def write_page(
         size: Height and width that images are scaled to.
 
     Raises:
-        ValueError: If there is no prediction, or the truth is not of as many.
+        ValueError: If no prediction is given, or the truth is not of as many.
     """
     if not predictions or (anomalous is not None and len(anomalous) != len(predictions)):
         raise ValueError(f"a page needs predictions, and one truth for each, got {len(predictions)}")

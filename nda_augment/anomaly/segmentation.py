@@ -37,7 +37,7 @@ class SegmentationDetector(Detector):
     full resolution, as if half of all pixels were damaged, and the score of an image is the mean of its highest values.
     Larger images are looked at in tiles.
 
-    With ``restore`` a :class:`UNet` first learns to take the damage away, and the network sees an image beside what it
+    With ``restore`` a :class:`UNet` first learns to take the damage away, and the network sees an image with what it
     should look like. It takes twice the time.
 
     Measured on cracks in roads and faults in solar cells, with one seed: ahead of what needs no training, by about 4
@@ -59,7 +59,7 @@ class SegmentationDetector(Detector):
         pool: Images ``(N, C, H, W)`` for negatives to borrow from, such as textures, in place of the batch.
         roi: Region of interest, bool ``(H, W)``: normal images are damaged inside only, and
             images of its size are scored inside only.
-        training: How it learns; ``None`` is 600 steps with a learning rate of 0.003.
+        training: Settings of the training; ``None`` is 600 steps with a learning rate of 0.003.
 
     Raises:
         ValueError: If a negative returns no mask, needs labels or has ``p`` below 1, or ``share`` or ``crop`` is out of

@@ -99,7 +99,7 @@ def hardness(
     """How hard each negative is to tell: its similarity to the anchor minus the positive's.
 
     Near −2 it teaches nothing more; above 0 the encoder takes it for more alike than the image's other view. Log its
-    mean beside the loss. The discriminator's counterpart is :attr:`DiscriminatorTerms.hardness`.
+    mean with the loss. The discriminator's counterpart is :attr:`DiscriminatorTerms.hardness`.
 
     Args:
         anchors: Embeddings ``(B, D)``.
