@@ -132,8 +132,8 @@ def read_layout(folder: str | Path) -> Layout:
             ``ground_truth/KIND/NAME_mask.png``.
 
     Raises:
-        FileNotFoundError: If the folder ``train/good`` is missing, or no image in it, or a defect has masks but one image
-            has none.
+        FileNotFoundError: If the folder ``train/good`` is missing, or no image in it, or a defect has masks but one
+            image has none.
     """
     root = Path(folder)
     good = root / "train" / GOOD
