@@ -455,7 +455,10 @@ def main(
     ] = None,
 ) -> None:
     """Score trained runs against held-out images."""
-    report = evaluate({str(folder): folder for folder in folders}, inception=inception, policy=policy)
+    try:
+        report = evaluate({str(folder): folder for folder in folders}, inception=inception, policy=policy)
+    except FileNotFoundError as error:
+        raise ConfigError(str(error)) from error
     console.print(table(report, "Generated images"))
     if output:
         save_report(report, output)
