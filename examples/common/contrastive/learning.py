@@ -55,6 +55,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         # Not all of it: the callback that writes it keeps an infinity for the best score so far.
         check_finite({key: checkpoint[key] for key in ("state_dict", "optimizer_states")}, checkpoint["global_step"])
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         save_checkpoint(checkpoint, Path(path))
 
     def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:
