@@ -43,3 +43,10 @@ def _seed() -> None:
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 def device(request: pytest.FixtureRequest) -> torch.device:
     return torch.device(request.param)
+
+
+@pytest.fixture(autouse=True)
+def every_compilation_starts_anew(request: pytest.FixtureRequest) -> None:
+    """What other tests compiled counts towards the limit on recompilations."""
+    if "compil" in request.node.name:
+        torch._dynamo.reset()
