@@ -40,6 +40,7 @@ from examples.gan.negatives import Negatives
 from examples.gan.objective import Verdict, objective_of
 from examples.gan.positives import AdaptiveAugment, DiffAugment, undone_negatives
 from nda_augment._files import State, load_checkpoint, restoring, save_checkpoint
+from nda_augment.losses import GapWatch
 
 # What may change between the parts of a run, and what of it may not; all else would make it another run.
 FREE = ("OPTIMIZATION.total_steps", "DATA.path", "AUG.nda_path", "RUN.")
@@ -137,6 +138,7 @@ class Training:
         self.fingerprint = _fingerprint(training, self.negatives.undesired)
         self.weight_schedule = config.weight_schedule(settings.LOSS)
         self.adaptive_weight = config.adaptive_weight(settings.LOSS) if settings.LOSS.nda_adaptive else None
+        self.gap_watch = GapWatch()
         self.positives = _positives(settings, self.negatives)
         self.parallel = DiffAugment(settings.AUG.cr_aug_type)
 
@@ -169,6 +171,8 @@ class Training:
                     loss, verdict = self.discriminator_loss(number)
                     self.fabric.backward(loss / parts)
             self.discriminator.optimizer.step()
+            if verdict.gap is not None:
+                self.gap_watch.update(verdict.gap)
             if self.adaptive_weight is not None and verdict.gap is not None:
                 self.adaptive_weight.update(self._mean(verdict.gap))
         return verdict

@@ -18,6 +18,7 @@ from examples.gan import config, train
 from examples.gan.generation import CHECKPOINT
 from examples.gan.train import Training
 from nda_augment._files import CheckpointError, InUseError, load_checkpoint
+from nda_augment.losses import GapWatch
 
 
 def final(settings):
@@ -97,6 +98,19 @@ class TestExactResume:
 
 
 class TestNegatives:
+    def test_real_images_that_stay_below_negatives_are_named(self, tiny, monkeypatch):
+        run = Training(tiny("below"), data.load(tiny("below").DATA)[0])
+        run.gap_watch = GapWatch(steps=1)
+        discriminator_loss = run.discriminator_loss
+
+        def below(number):
+            loss, verdict = discriminator_loss(number)
+            return loss, verdict._replace(gap=torch.tensor(-0.5))
+
+        monkeypatch.setattr(run, "discriminator_loss", below)
+        with pytest.warns(UserWarning, match="for 1 steps .* below those of negatives"):
+            run.discriminator_steps()
+
     def test_at_lambda_one_the_run_is_the_plain_one_bit_for_bit(self, tiny):
         plain = final(tiny("plain", "AUG.apply_nda=false"))
         assert differing(plain, final(tiny("one", "LOSS.nda_fake_weight=1"))) == []
