@@ -5,11 +5,12 @@ import json
 import math
 
 import pytest
+import torch
 import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from examples.theory import discrete, overlap, report, runs
+from examples.theory import discrete, leaks, overlap, report, runs
 from examples.theory.adversary import Settings
 
 QUICK = {
@@ -18,6 +19,7 @@ QUICK = {
     "overlap": ["--starts", "1"],
     "ring": ["--seeds", "1", "--steps", "20"],
     "dots": ["--seeds", "1", "--steps", "1"],
+    "leaks": ["--seeds", "1", "--steps", "2"],
 }
 
 
@@ -34,7 +36,7 @@ def call(name, path, monkeypatch):
 
 @pytest.mark.parametrize("name", list(QUICK))
 def test_claims_hold_and_figures_are_drawn(name, tmp_path, monkeypatch):
-    path = tmp_path / name if name in ("ring", "dots") else tmp_path / name / "figure.png"
+    path = tmp_path / name if name in ("ring", "dots", "leaks") else tmp_path / name / "figure.png"
     output = call(name, path, monkeypatch)
     assert output.count("✓") >= 2
     figures = list((tmp_path / name).glob("*.png"))
@@ -106,3 +108,20 @@ class TestRuns:
     def test_spread(self):
         assert runs.spread([1.0, 2.0, 3.0], 1) == "2.0 ± 1.0"
         assert runs.spread([0.25]) == "0.250"
+
+
+class TestLeaks:
+    def test_the_best_generators_share_of_augmented_images_is_where_the_two_mixtures_meet(self):
+        """What it makes and the negatives, weighed, are distributed as the augmented data: p of both are augmented."""
+        for arm in leaks.arms(steps=1):
+            if arm.everywhere or arm.negative != arm.augmentation:
+                assert arm.best == (0.0 if arm.everywhere else arm.share)
+                continue
+            mixed = arm.fake_weight * arm.best + (1 - arm.fake_weight)
+            assert mixed == pytest.approx(arm.share)
+
+    def test_the_augmentation_that_all_see_is_that_of_a_share_of_images(self):
+        draws = torch.Generator().manual_seed(0)
+        images = leaks.images_of(0)[:400]
+        changed = (leaks.Sometimes("turn", 0.3, draws)(images) != images).flatten(1).any(1).float().mean()
+        assert 0.22 < changed < 0.38
