@@ -48,7 +48,7 @@ class Budget(NamedTuple):
 
     gan: int = 1000
     contrastive: int = 300
-    anomaly: int = 4
+    anomaly: int = 10
 
 
 class Comparison(NamedTuple):
@@ -112,7 +112,7 @@ def gans(output: Path, budget: Budget) -> list[Comparison]:
 def encoders(_: Path, budget: Budget) -> list[Comparison]:
     """Contrastive encoders of digits on textures, plain and with negatives that keep the texture."""
     read: dict[str, list[float]] = {}
-    for arm in ("plain", "swap, scale 2"):
+    for arm in ("plain", "soft jigsaw, scale 2"):
         console.print(f"three encoders, {arm}")
         runs = [shortcut.run(shortcut.ARMS[arm], seed, budget.contrastive) for seed in SEEDS]
         read[arm] = [100 * one["digit"] for one in runs]

@@ -11,6 +11,8 @@ import typer
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from examples.gan.study.settings import ARMS, Arm
+
 Row = Mapping[str, float]
 Runs = Mapping[str, Sequence[Row]]  # from seed to its measurements
 Value = Callable[[Sequence[Row]], float]
@@ -135,7 +137,7 @@ def main(
 ) -> None:
     """Write a setting's tables and curves beside its runs."""
     results = load(folder, setting)
-    alike = [arm for arm, runs in results.items() if "d_negative" in next(iter(runs.values()))[0] and "-" not in arm]
+    alike = [arm for arm in results if ARMS[arm].policy and ARMS[arm] == Arm(ARMS[arm].policy)]
     text = table(results) + "\n\n" + hardness(results, alike) + "\n"
     (folder / f"{setting}.md").write_text(text)
     draw(folder / f"{setting}.png", results, list(results), setting)
