@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from nda_augment._files import write_text
 from nda_augment.anomaly import (
+    ClassifierDetector,
     DensityDetector,
     Detector,
     Encoder,
@@ -54,9 +55,9 @@ class Surface:
 def load(path: Path) -> Surface:
     """Read a file."""
     with np.load(path) as file:
-        images = [torch.from_numpy(file[name])[:, None].float() / 255 for name in ("train", "good", "bad")]
+        train, good, bad = (torch.from_numpy(file[name])[:, None].float() / 255 for name in ("train", "good", "bad"))
         mask = torch.from_numpy(file["mask"])[:, None] if file["mask"].size else None
-    return Surface(*images, mask)
+    return Surface(train, good, bad, mask)
 
 
 class LocalMean(nn.Module):
@@ -106,7 +107,8 @@ class RandomConvolutions(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """The maps of the last layer."""
-        return self.second(self.first(images - 0.5))
+        maps: Tensor = self.second(self.first(images - 0.5))
+        return maps
 
 
 def untrained() -> Detector:
@@ -134,7 +136,7 @@ def run(arm: str, surface: Surface, seed: int) -> dict[str, float]:
     torch.manual_seed(seed)
     model = ARMS[arm]()
     if isinstance(model, Detector):
-        if hasattr(model, "training_settings"):
+        if isinstance(model, (ClassifierDetector, SegmentationDetector)):
             model.training_settings = replace(model.training_settings, seed=seed, accelerator="cpu")
         model.fit(DataLoader(TensorDataset(surface.train), BATCH, shuffle=True, drop_last=True))
         look = model.heatmap
@@ -176,7 +178,8 @@ def main(
 ) -> None:
     """Compare detectors and baselines."""
     torch.set_num_threads(1)
-    surface, rows = load(data), {}
+    surface = load(data)
+    rows: dict[str, list[dict[str, float]]] = {}
     output.mkdir(parents=True, exist_ok=True)
     for name in arm or ARMS:
         for seed in range(seeds):
