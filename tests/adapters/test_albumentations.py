@@ -228,7 +228,7 @@ class TestImages:
 
     def test_other_dtypes_are_the_cores_error(self) -> None:
         with pytest.raises(TypeError, match="int32"):
-            adapted.Jigsaw()(image=picture().astype(np.int32))
+            adapted.Cutout()(image=picture().astype(np.int32))
 
 
 class TestOtherTargets:

@@ -218,7 +218,7 @@ class TestKinds:
 
     def test_what_is_no_image_for_the_core_is_its_error(self) -> None:
         with pytest.raises(TypeError, match="int64"):
-            NegativeTransform(nda.Jigsaw())(torch.zeros(3, 8, 8, dtype=torch.long))
+            NegativeTransform(nda.Cutout())(torch.zeros(3, 8, 8, dtype=torch.long))
         with pytest.raises(ValueError, match="does not divide"):
             NegativeTransform(nda.Jigsaw())(torch.zeros(3, 9, 8))
 
