@@ -68,7 +68,7 @@ class AnomalyGenerator(v2.Transform):  # type: ignore[misc]  # torchvision is un
         pool = None if self.pool is None else self.pool.to(images.device)
         negatives, changed = self.negative(images, pool=pool, return_mask=True)
         mask = changed.to(images.dtype if images.is_floating_point() else torch.float32)
-        return negatives, mask[0] if images.ndim == 3 else mask
+        return negatives, mask
 
 
 @contextmanager

@@ -115,7 +115,7 @@ def test_bad_input_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="no use for labels"):
         NDA(images, "stitch", labels=torch.zeros(4, dtype=torch.long))
     with pytest.raises(TypeError, match="float"):
-        NDA(images.long())
+        NDA(images.long(), policy="cutout")
 
 
 def test_the_page_runs() -> None:
