@@ -12,7 +12,7 @@ def frame_shuffle(clips: Tensor, permutation: Tensor) -> Tensor:
     """Put the frames of every clip in another order.
 
     Args:
-        clips: Clips ``(B, T, C, H, W)``, floating point or uint8, any range.
+        clips: Clips ``(B, T, C, H, W)``, any dtype and range.
         permutation: int64 ``(B, T)``; frame ``t`` of the result is frame ``permutation[:, t]`` of the clip.
 
     Returns:
@@ -20,7 +20,7 @@ def frame_shuffle(clips: Tensor, permutation: Tensor) -> Tensor:
 
     Raises:
         ValueError: If a shape is wrong.
-        TypeError: If the clips are neither floating point nor uint8.
+        TypeError: If the clips are no tensor.
 
     Example:
         >>> clip = torch.arange(3.0).view(1, 3, 1, 1, 1)
@@ -38,14 +38,14 @@ def frame_reverse(clips: Tensor) -> Tensor:
     """Play every clip backwards.
 
     Args:
-        clips: Clips ``(B, T, C, H, W)``, floating point or uint8, any range.
+        clips: Clips ``(B, T, C, H, W)``, any dtype and range.
 
     Returns:
         Tensor like ``clips``.
 
     Raises:
         ValueError: If a shape is wrong.
-        TypeError: If the clips are neither floating point nor uint8.
+        TypeError: If the clips are no tensor.
 
     Example:
         >>> frame_reverse(torch.arange(3.0).view(1, 3, 1, 1, 1)).flatten().tolist()
@@ -59,7 +59,7 @@ def clip_stitch(clips: Tensor, partners: Tensor, *, pool: Tensor | None = None) 
     """Continue the first half of every clip with the second half of its partner.
 
     Args:
-        clips: Clips ``(B, T, C, H, W)``, floating point or uint8, any range.
+        clips: Clips ``(B, T, C, H, W)``, any dtype and range.
         partners: int64 ``(B,)``, indices into the pool.
         pool: Clips ``(N, T, C, H, W)`` that partners are taken from; the batch itself by default.
 
@@ -68,7 +68,7 @@ def clip_stitch(clips: Tensor, partners: Tensor, *, pool: Tensor | None = None) 
 
     Raises:
         ValueError: If a shape is wrong or the pool does not match the clips.
-        TypeError: If the clips are neither floating point nor uint8.
+        TypeError: If the clips are no tensor.
 
     Example:
         >>> clips = torch.tensor([[0.0, 1.0], [2.0, 3.0]]).view(2, 2, 1, 1, 1)

@@ -15,7 +15,7 @@ def rotate90(images: Tensor, turns: Tensor) -> Tensor:
     """Turn every image counter-clockwise by quarter turns.
 
     Args:
-        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, any dtype and range.
         turns: int64 ``(B,)``, number of quarter turns in 0..3. Images that are not square take 0 and 2 only, which
             keep their shape: another number is read as 2.
 
@@ -24,7 +24,7 @@ def rotate90(images: Tensor, turns: Tensor) -> Tensor:
 
     Raises:
         ValueError: If a shape is wrong.
-        TypeError: If the images are neither floating point nor uint8.
+        TypeError: If the images are no tensor.
 
     Example:
         >>> import torch
@@ -40,7 +40,7 @@ def roll(images: Tensor, shifts: Tensor) -> Tensor:
     """Shift every image cyclically: what leaves on one side comes back on the other.
 
     Args:
-        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, any dtype and range.
         shifts: int64 ``(B, 2)``, pixels to the right and pixels down, as ``(x, y)``.
 
     Returns:
@@ -48,7 +48,7 @@ def roll(images: Tensor, shifts: Tensor) -> Tensor:
 
     Raises:
         ValueError: If a shape is wrong.
-        TypeError: If the images are neither floating point nor uint8.
+        TypeError: If the images are no tensor.
 
     Example:
         >>> import torch
@@ -64,7 +64,7 @@ def flip(images: Tensor, direction: str = "vertical") -> Tensor:
     """Reflect every image.
 
     Args:
-        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, any dtype and range.
         direction: ``"vertical"`` exchanges top and bottom, ``"horizontal"`` left and right.
 
     Returns:
@@ -72,7 +72,7 @@ def flip(images: Tensor, direction: str = "vertical") -> Tensor:
 
     Raises:
         ValueError: If the direction is another word.
-        TypeError: If the images are neither floating point nor uint8.
+        TypeError: If the images are no tensor.
 
     Example:
         >>> import torch

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from nda_augment._checks import as_pool, as_share, check_boxes, check_images, check_index, check_share
+from nda_augment._checks import as_pool, as_share, check_boxes, check_dtype, check_images, check_index, check_share
 from nda_augment.functional._layout import (
     as_images,
     as_planes,
@@ -35,7 +35,7 @@ def stitch(
     """Join one half of every image with the other half of its partner.
 
     Args:
-        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, any dtype and range.
         partners: int64 ``(B,)``, indices into the pool.
         axis: int64 ``(B,)``; 0 joins top and bottom halves, 1 joins left and right halves.
         keep: int64 ``(B,)``; which half the image keeps, 0 the top or left one, 1 the other. The middle line of an
@@ -48,7 +48,7 @@ def stitch(
 
     Raises:
         ValueError: If a shape is wrong, the pool does not match the images, or ``feather`` is not in [0, 1].
-        TypeError: If the images are neither floating point nor uint8.
+        TypeError: If the images are no tensor, or a seam is feathered and they are neither floating point nor uint8.
 
     Example:
         >>> images = torch.stack([torch.zeros(1, 2, 2), torch.ones(1, 2, 2)])
@@ -76,7 +76,7 @@ def cutmix(
     """Fill a box of every image from the same place of its partner.
 
     Args:
-        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, any dtype and range.
         partners: int64 ``(B,)``, indices into the pool.
         boxes: int64 ``(B, 4)`` of ``(x0, y0, x1, y1)`` in pixels, half-open.
         feather: Share of half a side over which the partner fades in from the border of the box, in [0, 1]; 0 is a
@@ -88,7 +88,7 @@ def cutmix(
 
     Raises:
         ValueError: If a shape is wrong, the pool does not match the images, or ``feather`` is not in [0, 1].
-        TypeError: If the images are neither floating point nor uint8.
+        TypeError: If the images are no tensor, or a seam is feathered and they are neither floating point nor uint8.
 
     Example:
         >>> images = torch.stack([torch.zeros(1, 2, 2), torch.ones(1, 2, 2)])
@@ -129,6 +129,7 @@ def mixup(images: Tensor, partners: Tensor, weights: Tensor, *, pool: Tensor | N
     Source: Sinha et al., Negative Data Augmentation, ICLR 2021, "Mixup"; Zhang et al., mixup, ICLR 2018.
     """
     planes, donors = _planes_of_both(images, partners, pool)
+    check_dtype(images)
     check_share(weights, "weights", (len(images),))
 
     def blended(own: Tensor, partners: Tensor, weights: Tensor) -> Tensor:

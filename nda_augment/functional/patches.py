@@ -25,7 +25,7 @@ def jigsaw(
     """Cut every image into a grid of cells and put the cells back in another order.
 
     Args:
-        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, any dtype and range.
         permutation: int64 ``(B, rows * cols)``; cell ``j`` of the result, counted row by row, is cell
             ``permutation[:, j]`` of the image. ``arange`` gives the image back.
         grid: Rows and columns; they divide ``H`` and ``W``.
@@ -41,7 +41,7 @@ def jigsaw(
 
     Raises:
         ValueError: If the grid does not divide the image, a shape is wrong, or ``feather`` is not in [0, 1].
-        TypeError: If the images are neither floating point nor uint8.
+        TypeError: If the images are no tensor, or a seam is feathered and they are neither floating point nor uint8.
 
     Example:
         >>> image = torch.tensor([[[[1, 2], [3, 4]]]], dtype=torch.uint8)
@@ -82,7 +82,7 @@ def cross_patch_shuffle(
     """Put every image together from cells of other images, at other places.
 
     Args:
-        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range; without a pool
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, any dtype and range; without a pool
             the cells come from here, with a pool only the shape does.
         sources: int64 ``(B, rows * cols)``; the image of the pool that cell ``j`` comes from.
         permutation: int64 ``(B, rows * cols)``; the cell of that image, counted row by row.
@@ -94,7 +94,7 @@ def cross_patch_shuffle(
 
     Raises:
         ValueError: If the grid does not divide the image, a shape is wrong or the pool does not match the images.
-        TypeError: If the images are neither floating point nor uint8.
+        TypeError: If the images are no tensor.
 
     Example:
         >>> images = torch.tensor([[[[1.0, 2.0]]], [[[3.0, 4.0]]]])
@@ -142,7 +142,7 @@ def patch_rotate(images: Tensor, turns: Tensor, grid: tuple[int, int] = (4, 4)) 
     """Turn every cell of a grid by quarter turns, each by its own number.
 
     Args:
-        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, any dtype and range.
         turns: int64 ``(B, rows * cols)``; counter-clockwise quarter turns of each cell, counted row by row, in
             0..3. Cells that are not square take 0 and 2 only: another number is read as 2.
         grid: Rows and columns; they divide ``H`` and ``W``. A grid of one cell turns the whole image.
@@ -152,7 +152,7 @@ def patch_rotate(images: Tensor, turns: Tensor, grid: tuple[int, int] = (4, 4)) 
 
     Raises:
         ValueError: If the grid does not divide the image or a shape is wrong.
-        TypeError: If the images are neither floating point nor uint8.
+        TypeError: If the images are no tensor.
 
     Example:
         >>> image = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
@@ -212,7 +212,7 @@ def patch_infill(images: Tensor, rate: float = 0.25) -> Tensor:
     """Overwrite the centre of every image with cells from its upper and lower border.
 
     Args:
-        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, any dtype and range.
         rate: Share of the image that is overwritten: 0.25 (a 4x4 grid, 2x2 cells) or 0.375 (4x8, 2x6 cells).
 
     Returns:
@@ -220,7 +220,7 @@ def patch_infill(images: Tensor, rate: float = 0.25) -> Tensor:
 
     Raises:
         ValueError: If the rate is another one, or the grid does not divide the image.
-        TypeError: If the images are neither floating point nor uint8.
+        TypeError: If the images are no tensor.
 
     Example:
         >>> image = torch.arange(16.0).view(1, 1, 4, 4)

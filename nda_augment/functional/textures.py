@@ -17,7 +17,7 @@ def patch_tile(images: Tensor, side: Tensor, windows: Tensor) -> Tensor:
     """Tile every image with square windows of itself.
 
     Args:
-        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, floating point or uint8, any range.
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, any dtype and range.
         side: int64 ``(B,)``, the side of the tiles in pixels.
         windows: int64 ``(B, rows, cols, 2)``, the upper left corner ``(x, y)`` of the window that each tile shows;
             the windows lie inside the image, and there are enough rows and columns to cover it.
@@ -27,7 +27,7 @@ def patch_tile(images: Tensor, side: Tensor, windows: Tensor) -> Tensor:
 
     Raises:
         ValueError: If a shape is wrong.
-        TypeError: If the images are neither floating point nor uint8.
+        TypeError: If the images are no tensor.
 
     Example:
         >>> image = torch.tensor([[[[1.0, 2.0, 3.0]]]])

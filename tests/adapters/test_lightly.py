@@ -492,6 +492,7 @@ def test_batch_norm_is_restored_after_an_error() -> None:
 # The package around it
 
 
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated:FutureWarning")  # Lightly's DINO head
 def test_snippets_of_the_page_run() -> None:
     result = doctest.testfile(str(PAGE), module_relative=False, raise_on_error=False)
     assert result.attempted > 10

@@ -76,5 +76,5 @@ def test_errors() -> None:
     ):
         with pytest.raises(ValueError, match=r"must be \(B, C, H, W\)"):
             kernel(images[0])
-        with pytest.raises(TypeError, match="floating point or uint8"):
-            kernel(images.long())
+        with pytest.raises(TypeError, match=r"must be a torch\.Tensor, got list"):
+            kernel([images])

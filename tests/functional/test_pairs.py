@@ -128,6 +128,24 @@ def test_mixup_of_the_limits_is_one_image_or_the_other() -> None:
     assert torch.equal(functional.mixup(images, partners, torch.zeros(3)), images[partners])
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.bool, torch.complex64])
+@pytest.mark.parametrize("name", KERNELS)
+def test_halves_and_boxes_are_moved_in_any_dtype_and_blends_are_refused(name: str, dtype: torch.dtype) -> None:
+    kernel, by_hand, params_of = KERNELS[name]
+    images, partners, params = (
+        torch.arange(4 * 3 * 16).view(4, 3, 4, 4).to(dtype),
+        torch.arange(4).roll(1),
+        params_of(4, (4, 4)),
+    )
+    if name == "mixup":
+        with pytest.raises(TypeError, match=rf"floating point or uint8, got {dtype}.*\.float\(\)"):
+            kernel(images, partners, *params.values())
+    else:
+        assert torch.equal(kernel(images, partners, *params.values()), by_hand(images, images, partners, **params))
+        with pytest.raises(TypeError, match=rf"floating point or uint8, got {dtype}"):
+            kernel(images, partners, *params.values(), feather=0.5)
+
+
 def test_mixup_stays_between_the_two() -> None:
     images = distinct((8, 1, 6, 6), dtype=torch.float64) * 200 - 100
     partners, weights = sampling.partners(8), torch.rand(8)
@@ -146,11 +164,6 @@ class TestErrors:
         with pytest.raises(ValueError, match=r"must be \(B, C, H, W\)") as caught:
             kernel(torch.rand(shape), *self.args(params_of))
         assert str(shape) in str(caught.value)
-
-    @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.bool, torch.complex64])
-    def test_dtype(self, kernel, by_hand, params_of, dtype: torch.dtype) -> None:
-        with pytest.raises(TypeError, match=rf"floating point or uint8, got {dtype}.*\.float\(\)"):
-            kernel(torch.zeros(4, 3, 4, 4, dtype=dtype), *self.args(params_of))
 
     def test_no_tensor(self, kernel, by_hand, params_of) -> None:
         with pytest.raises(TypeError, match=r"images must be a torch.Tensor, got list"):

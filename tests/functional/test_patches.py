@@ -151,4 +151,4 @@ class TestJigsawErrors:
 
     def test_dtype(self) -> None:
         with pytest.raises(TypeError, match=r"floating point or uint8, got torch\.int64"):
-            functional.jigsaw(torch.zeros(1, 3, 4, 4, dtype=torch.long), torch.arange(4).unsqueeze(0))
+            functional.jigsaw(torch.zeros(1, 3, 4, 4, dtype=torch.long), torch.arange(4).unsqueeze(0), feather=0.5)

@@ -80,5 +80,5 @@ def test_errors() -> None:
         windows = torch.zeros(2, *layers, 3, 3, 2).long()
         with pytest.raises(ValueError, match=r"must be \(B, C, H, W\)"):
             kernel(images[0], side, windows)
-        with pytest.raises(TypeError, match="floating point or uint8"):
-            kernel(images.long(), side, windows)
+    with pytest.raises(TypeError, match="floating point or uint8"):
+        functional.texture_resample(images.long(), side, torch.zeros(2, 4, 3, 3, 2).long())
