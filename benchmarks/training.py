@@ -63,6 +63,7 @@ def _run(network: str, policy: str, images: Images, device: torch.device, words:
     width = WIDTH[device.type]
     sizes = [f"DATA.img_size={SIDE}", f"MODEL.g_conv_dim={width}", f"MODEL.d_conv_dim={width}"]
     accelerator = "gpu" if device.type == "cuda" else "cpu"
-    named = [f"MODEL.backbone={NETWORKS[network]}", f"AUG.nda_policy={policy}", f"RUN.accelerator={accelerator}"]
-    settings = config.load(None, [*sizes, *named, f"OPTIMIZATION.batch_size={BATCH}", *words])
+    named = [f"MODEL.backbone={NETWORKS[network]}", f"RUN.accelerator={accelerator}"]
+    negatives = ["AUG.apply_nda=true", f"AUG.nda_policy={policy}"]
+    settings = config.load(None, [*sizes, *named, *negatives, f"OPTIMIZATION.batch_size={BATCH}", *words])
     return Training(settings, images)

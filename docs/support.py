@@ -58,7 +58,7 @@ def _cell(cls: type[NegativeTransform], attempt: Callable[[NegativeTransform], N
 
 
 def _images(module: NegativeTransform, size: tuple[int, int] = (16, 16), channels: int = 3, batch: int = 4) -> Tensor:
-    frames = (4,) if module.needs_clips else ()
+    frames = (6,) if module.needs_clips else ()
     return torch.rand(batch, *frames, channels, *size)
 
 

@@ -23,7 +23,7 @@ SIZES = [
 LARGE = [(224, 224), (512, 300)]
 CHANNELS = [3, 1, 4, 13]
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.uint8]
-FRAMES = 4
+FRAMES = 6
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from benchmarks import cuda, peers, run, training, transforms
 from benchmarks.memory import freed_memory_is, peak_bytes
 from benchmarks.timing import interleaved, median_ms, ratio
 from benchmarks.traffic import on_fake_gpu
+from nda_augment.losses import FAKE_WEIGHT
 from tests.cases import REGISTERED
 
 IMAGES = torch.rand(8, 3, 224, 224)
@@ -119,7 +120,7 @@ def test_a_row_per_network_and_policy(small, monkeypatch):
 
     monkeypatch.setattr(training, "_run", noted)
     rows = list(training.rows(torch.device("cpu"), rounds=1))
-    assert modes == [(1.0, "separate"), (0.25, "separate"), (0.25, "replace")] * len(rows)
+    assert modes == [(1.0, "separate"), (FAKE_WEIGHT, "separate"), (FAKE_WEIGHT, "replace")] * len(rows)
     named = [(row["network"], row["negatives"]) for row in rows]
     assert named == [(network, policy) for network in training.NETWORKS for policy in training.POLICIES]
     for row in rows:

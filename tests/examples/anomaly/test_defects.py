@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from examples.anomaly import defects
@@ -28,6 +29,7 @@ def test_damage_is_where_the_mask_is() -> None:
     assert 0 <= damaged.min() <= damaged.max() <= 1
 
 
+@pytest.mark.filterwarnings("ignore:.*it has learned nothing:UserWarning")  # nor should it, in seven steps
 def test_it_runs_and_draws(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(defects, "SIDE", 32)
     rows = defects.run(1, 0, tmp_path / "heat.png")
