@@ -1,6 +1,4 @@
-import doctest
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +11,6 @@ from nda_augment.adapters.functional import NDA
 from nda_augment.registry import NEGATIVES
 from tests.adapters.pictures import SIZE, distinct
 
-PAGE = Path(__file__).parents[2] / "docs" / "adapters" / "functional.md"
 WORDS = [negative.word for negative in NEGATIVES if not negative.needs_clips]
 
 
@@ -116,9 +113,3 @@ def test_bad_input_is_refused_by_name() -> None:
         NDA(images, "stitch", labels=torch.zeros(4, dtype=torch.long))
     with pytest.raises(TypeError, match="float"):
         NDA(images.long(), policy="cutout")
-
-
-def test_the_page_runs() -> None:
-    result = doctest.testfile(str(PAGE), module_relative=False)
-    assert result.attempted > 5
-    assert result.failed == 0

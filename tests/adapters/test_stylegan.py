@@ -1,6 +1,5 @@
 # ruff: noqa: N806 - the names are StyleGAN's
 import copy
-import doctest
 import os
 import pickle
 import pkgutil
@@ -394,12 +393,3 @@ class TestErrors:
         doubled.step(loss, "Dmain")
         with pytest.warns(UserWarning, match="for 2 steps"):
             doubled.step(loss, "Dmain")
-
-
-def test_the_page_runs(importable: pytest.MonkeyPatch) -> None:
-    install(importable, "stylegan3", real=False)
-    lab = Lab("stylegan3", real=False)
-    page = ROOT / "docs" / "adapters" / "stylegan.md"
-    result = doctest.testfile(str(page), module_relative=False, globs={"networks": {"G": lab.G, "D": lab.D}})
-    assert result.attempted > 4
-    assert result.failed == 0
