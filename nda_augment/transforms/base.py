@@ -1,6 +1,7 @@
 """What all negative transforms share: one draw per image, a kernel, and kornia's calling conventions."""
 
 import inspect
+import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -38,6 +39,8 @@ _FROM_VIDEO = "video_batch_size"
 # A last or a second axis no longer than this, beside two long ones, is rather that of the channels.
 _MOST_CHANNELS = 4
 _LEAST_SIDE = 16
+# A line so many times as long as there are lines is rather an image of a batch that was flattened.
+_FLATTENED = 3
 
 
 class LayoutWarning(UserWarning):
@@ -307,9 +310,8 @@ class NegativeTransform(IntensityAugmentationBase2D):
                 "images must be (H, W), (C, H, W), (B, C, H, W) or clips (B, T, C, H, W), "
                 f"got shape {tuple(input.shape)}"
             )
-        images = input if ndim >= 4 else input.reshape((1,) * (4 - ndim) + input.shape)
-        self._warn_of_another_layout(images.shape)
-        return images
+        self._warn_of_another_layout(input.shape)
+        return input if ndim >= 4 else input.reshape((1,) * (4 - ndim) + input.shape)
 
     @property
     def transform_matrix(self) -> Tensor | None:
@@ -390,20 +392,35 @@ class NegativeTransform(IntensityAugmentationBase2D):
             check_parameter(pool_labels, "pool_labels", (len(pool),))
 
     def _warn_of_another_layout(self, shape: torch.Size) -> None:
-        """Warn where a shape looks like that of images whose axes are in another order."""
-        if shape[-1] <= _MOST_CHANNELS and shape[-3] > _LEAST_SIDE and shape[-2] > _LEAST_SIDE:
+        """Warn where a shape looks like that of images whose axes are in another order, or have become one."""
+        if torch.compiler.is_compiling():
+            return
+        if len(shape) == 2:
+            channels, side = _unflattened(shape[1])
+            if shape[1] < _FLATTENED * shape[0] or side <= _LEAST_SIDE:
+                return
+            order, fix = "one image (H, W)", f"images.view(-1, {channels}, {side}, {side})"
+        elif shape[-1] <= _MOST_CHANNELS and shape[-3] > _LEAST_SIDE and shape[-2] > _LEAST_SIDE:
             order, fix = "(..., C, H, W)", "images.movedim(-1, -3)"
         elif self.needs_clips and len(shape) == 5 and shape[1] <= _MOST_CHANNELS < shape[2]:
             order, fix = "(B, T, C, H, W)", "clips.transpose(1, 2)"
         else:
             return
-        if not torch.compiler.is_compiling():
-            warnings.warn(
-                f"{type(self).__name__} reads {tuple(shape)} as {order}; if the axes are in another order, pass {fix}, "
-                'and if not, silence this with warnings.simplefilter("ignore", nda_augment.transforms.LayoutWarning)',
-                LayoutWarning,
-                stacklevel=6,
-            )
+        warnings.warn(
+            f"{type(self).__name__} reads {tuple(shape)} as {order}; if the axes are in another order, pass {fix}, "
+            'and if not, silence this with warnings.simplefilter("ignore", nda_augment.transforms.LayoutWarning)',
+            LayoutWarning,
+            stacklevel=6,
+        )
+
+
+def _unflattened(length: int) -> tuple[int, int]:
+    """Return the channels and the side of a square image of so many values, or sides of 0."""
+    for channels in (1, 3):
+        side = math.isqrt(length // channels)
+        if channels * side * side == length:
+            return channels, side
+    return 0, 0
 
 
 def check_replay(params: Any, options: tuple[Any, ...]) -> None:

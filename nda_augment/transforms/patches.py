@@ -125,7 +125,7 @@ class PatchShuffle(Jigsaw):
 
     Args:
         grid: Rows and columns, or one number for both; they divide the image's height and width.
-        **seams: ``offset``, ``feather``, ``p``, ``same_on_batch``, ``keepdim`` of :class:`Jigsaw`.
+        **common: ``offset``, ``feather``, ``p``, ``same_on_batch``, ``keepdim`` of :class:`Jigsaw`.
 
     Raises:
         ValueError: If the grid has fewer than two cells, or does not divide the images.
@@ -148,8 +148,8 @@ class PatchShuffle(Jigsaw):
         source="Qin et al., 2021",
     )
 
-    def __init__(self, grid: Grid = (8, 8), **seams: Unpack[_Seams]) -> None:
-        super().__init__(grid, **seams)
+    def __init__(self, grid: Grid = (8, 8), **common: Unpack[_Seams]) -> None:
+        super().__init__(grid, **common)
 
 
 class CutPerm(Jigsaw):
@@ -158,7 +158,7 @@ class CutPerm(Jigsaw):
     Three of the 23 jigsaws of a 2x2 grid, each with the same probability.
 
     Args:
-        **seams: ``offset``, ``feather``, ``p``, ``same_on_batch``, ``keepdim`` of :class:`Jigsaw`.
+        **common: ``offset``, ``feather``, ``p``, ``same_on_batch``, ``keepdim`` of :class:`Jigsaw`.
 
     Raises:
         ValueError: If the image's height or width is odd.
@@ -181,8 +181,8 @@ class CutPerm(Jigsaw):
         source="Tack et al., CSI, 2020",
     )
 
-    def __init__(self, **seams: Unpack[_Seams]) -> None:
-        super().__init__((2, 2), **seams)
+    def __init__(self, **common: Unpack[_Seams]) -> None:
+        super().__init__((2, 2), **common)
 
     @classmethod
     def defaults(cls) -> dict[str, object]:

@@ -183,7 +183,22 @@ class TestShapes:
                 module(clips)
             module(clips.transpose(1, 2))
 
-    @pytest.mark.parametrize("shape", [(4, 3, 24, 24), (4, 24, 24, 24), (4, 64, 4, 4), (4, 13, 64, 5), (2, 3, 3, 8, 8)])
+    @pytest.mark.parametrize(
+        ("shape", "view"), [((4, 784), (-1, 1, 28, 28)), ((128, 784), (-1, 1, 28, 28)), ((64, 3072), (-1, 3, 32, 32))]
+    )
+    def test_a_flattened_batch(self, shape: tuple[int, int], view: tuple[int, ...]) -> None:
+        images = torch.rand(shape)
+        with pytest.warns(
+            LayoutWarning,
+            match=re.escape(f"one image (H, W); if the axes are in another order, pass images.view{view}"),
+        ):
+            nda.Flip()(images)
+        nda.Flip()(images.view(view))
+
+    @pytest.mark.parametrize(
+        "shape",
+        [(4, 3, 24, 24), (4, 24, 24, 24), (4, 64, 4, 4), (4, 13, 64, 5), (2, 3, 3, 8, 8), (64, 64), (4, 9), (480, 784)],
+    )
     def test_others_are_taken_without_a_word(self, shape: tuple[int, ...]) -> None:
         nda.Flip()(torch.rand(shape))
 
