@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from nda_augment.anomaly import Detector
+from nda_augment.anomaly import Detector, _training
 from nda_augment.registry import NEGATIVES
 
 ROOT = Path(__file__).parents[1]
@@ -53,7 +53,8 @@ def test_the_contrastive_loss_has_a_gradient():
 
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")  # of Lightning, about this machine
-def test_the_detector_scores():
+def test_the_detector_scores(monkeypatch):
+    monkeypatch.setattr(_training, "STEPS", 3)
     names = run(ANOMALY, loader=[torch.rand(4, 3, 32, 32)], images=torch.rand(4, 3, 32, 32))
     assert isinstance(names["detector"], Detector)
     assert names["scores"].shape == (4,)

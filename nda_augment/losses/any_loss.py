@@ -46,7 +46,7 @@ def with_negatives(
         ...     return F.softplus(fake - real).mean()
         >>> real, fake, negative = torch.tensor([2.0, 4.0]), torch.tensor([1.0, 0.0]), torch.tensor([-3.0, 1.0])
         >>> with_negatives(relativistic, real, fake, negative, fake_weight=0.75)
-        tensor(0.1311)
+        tensor(0.1312)
 
     Source: Sinha et al., "Negative Data Augmentation", ICLR 2021, for the objective.
     """

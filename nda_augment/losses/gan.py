@@ -202,7 +202,7 @@ def discriminator_loss(
         >>> import torch
         >>> real, fake, negative = torch.tensor([3.0, 1.0]), torch.tensor([0.0, -2.0]), torch.tensor([1.0, -3.0])
         >>> discriminator_loss(real, fake, negative, kind="hinge")
-        tensor(0.8750)
+        tensor(0.6250)
         >>> discriminator_loss(real, fake, kind="hinge", fake_weight=1)
         tensor(0.5000)
     """
@@ -238,7 +238,7 @@ def generator_loss(fake: Tensor, *, kind: GANKind = "softplus", prior: float = 1
         >>> generator_loss(torch.tensor([1.0, 3.0]), kind="hinge")
         tensor(-2.)
         >>> generator_loss(torch.tensor([1.0, 3.0]), prior=0.75)
-        tensor(0.2337)
+        tensor(0.2317)
     """
     check_kind(kind)
     _check_prior(prior, kind)

@@ -279,7 +279,8 @@ def test_a_positive_that_undoes_a_negative_is_a_warning(quick):
 def test_augself_is_asked_of_real_and_generated_images(quick):
     run = _run(quick("a", *MODES["AugSelf"]))
     loss, verdict = run.discriminator_loss(0)
-    others = sum(verdict.terms[name] * w for name, w in (("real", 1), ("fake", 0.25), ("negative", 0.75)))
+    weights = {"real": 1, "fake": nda.losses.FAKE_WEIGHT, "negative": 1 - nda.losses.FAKE_WEIGHT}
+    others = sum(verdict.terms[name] * weight for name, weight in weights.items())
     assert verdict.terms["augself"].item() == pytest.approx((loss - others).item(), rel=1e-4)
     assert verdict.terms["augself"] > 0
 
