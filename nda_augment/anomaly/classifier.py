@@ -25,8 +25,8 @@ class ClassifierDetector(DensityDetector):
     the density is that of normal windows, the heat map spreads the score of every window over it with a Gaussian, and
     the score of an image is the highest of its map. Windows must be large enough for the backbone and the negatives.
 
-    On real defects it lost to its own network untrained when it was trained for 60 steps, and it has not been measured
-    again since; compare it with :class:`PatchDetector` and :class:`SegmentationDetector` on your images.
+    On cracks in roads the preset ``defect`` loses to its own network untrained, 69.9 ± 9.8 against 78.3 ± 0.3 % of
+    image AUROC (docs/results/anomaly.md); compare :class:`PatchDetector` and :class:`SegmentationDetector`.
 
     Source: Li et al., "CutPaste: Self-Supervised Learning for Anomaly Detection and Localization", CVPR 2021. There
     windows of 64 pixels are learned from, and windows of 32 are scored.
