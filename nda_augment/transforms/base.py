@@ -100,7 +100,7 @@ class NegativeTransform(IntensityAugmentationBase2D):
           input is never written to.
         - ``module(images)`` draws again, ``module(images, generator=g)`` draws from ``g`` alone, and
           ``module(images, params=module._params)`` repeats a draw exactly. ``_params`` holds the last draw: one entry
-          per image in every tensor, and the pool if one was given.
+          per image in every tensor, and the pool if one was given: detached, its memory is kept until the next call.
         - a clip has one draw, the same on all of its frames. Clips go to the transform directly: of kornia's
           VideoSequential, transforms that borrow are an error.
         - transforms that need a second image take it from the batch, never from the image itself, or from
