@@ -29,6 +29,14 @@ from examples.common.randomness import generator, seeded
 from nda_augment.adapters.lightly import NDANTXentLoss, NegativesOnDevice, frozen_batch_norm_stats
 
 
+class CosineSchedule(CosineWarmupScheduler):  # type: ignore[misc]  # Lightly ships no types
+    """Lightly's, as long as this run: the state of a shorter one that goes on must not bring its own length."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        own = ("warmup_epochs", "max_epochs")
+        super().load_state_dict({name: value for name, value in state_dict.items() if name not in own})
+
+
 class Parts(NamedTuple):
     """What differs between images and clips.
 
@@ -109,7 +117,7 @@ class Contrastive(NegativesOnDevice, TwoViews):  # type: ignore[misc]  # mypy se
             weight_decay=settings.weight_decay,
         )
         steps = len(self.data) // settings.batch_size
-        schedule = CosineWarmupScheduler(optimizer, settings.warmup_epochs * steps, settings.epochs * steps)
+        schedule = CosineSchedule(optimizer, settings.warmup_epochs * steps, settings.epochs * steps)
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
     def criterion_for(self, memory_bank_size: tuple[int, int] | int) -> NDANTXentLoss:

@@ -136,7 +136,10 @@ def test_a_finished_run_can_be_lengthened_and_not_shortened(tiny: Tiny) -> None:
     train.train(tiny("run", "OPTIMIZATION.epochs=1"))
     longer = tiny("run", "OPTIMIZATION.epochs=2")
     assert train.train(longer)["epochs"] == 2
-    assert state_of(longer)["epoch"] == 1
+    state = state_of(longer)
+    assert state["epoch"] == 1
+    # The learning rate falls over the whole of the longer run.
+    assert state["lr_schedulers"][0]["max_epochs"] == state["global_step"]
     with pytest.raises(ConfigError, match=r"has 2 epochs already, more than OPTIMIZATION\.epochs=1"):
         train.train(tiny("run", "OPTIMIZATION.epochs=1"))
 
