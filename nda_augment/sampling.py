@@ -475,6 +475,38 @@ def area_boxes(
     return _placed(height, width, size, generator)
 
 
+def scaled_boxes(
+    batch: int,
+    size: tuple[int, int],
+    *,
+    side: tuple[float, float],
+    generator: torch.Generator | None = None,
+    device: Device = None,
+) -> Tensor:
+    """Draw one box per image, of the image's own aspect, anywhere inside it.
+
+    Args:
+        batch: Number of images.
+        size: Height and width of the images.
+        side: Smallest and largest height and width as a fraction of the image's, drawn uniformly, once for both.
+        generator: Source of randomness.
+        device: Device of the result.
+
+    Returns:
+        int64 tensor ``(batch, 4)`` of ``(x0, y0, x1, y1)`` in pixels, half-open as array slices; sides are rounded
+        to the nearest pixel, at least one, and below 1 to less than the image's.
+
+    Example:
+        >>> scaled_boxes(1, (8, 4), side=(1.0, 1.0)).tolist()
+        [[0, 0, 4, 8]]
+    """
+    fraction = uniform(batch, low=side[0], high=side[1], generator=generator, device=device)
+    height, width = (
+        (fraction * length).round().long().clamp(1, length if side[1] == 1.0 else max(length - 1, 1)) for length in size
+    )
+    return _placed(height, width, size, generator)
+
+
 def other_places(boxes: Tensor, size: tuple[int, int], *, generator: torch.Generator | None = None) -> Tensor:
     """Draw for every box another place inside the image, uniform over all places but its own.
 

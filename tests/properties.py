@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from nda_augment.transforms import NegativeTransform
+from nda_augment.transforms import Mixture, NegativeTransform
 from nda_augment.transforms.base import Params, select
 from tests.cases import apply, distinct, draw, generator, labels_for, pool_for
 
@@ -226,6 +226,31 @@ def marks_the_region_it_changed(module: NegativeTransform, images: Tensor, seed:
         mask = mask.unsqueeze(1) if images.ndim == 5 else mask
         assert torch.equal(negatives.masked_fill(mask, 0), images.masked_fill(mask, 0)), "it changed more than it says"
         assert torch.equal(negatives, apply(sometimes, images, params=sometimes._params))
+
+
+@guarantee
+def says_what_share_it_kept(module: NegativeTransform, images: Tensor, seed: int) -> None:
+    if not module.keeps_share:
+        with pytest.raises(ValueError, match="keeps no share"):
+            module(images, **labels_for(module, images), return_weight=True)
+        return
+    # Of nothing but zeros, with ones to borrow, what is not zero is not its own.
+    nothing, pool = as_double(images) * 0, pool_for(module, as_double(images))
+    pool = None if pool is None else torch.ones_like(pool)
+    for p in (1.0, 0.5):
+        sometimes = copy.deepcopy(module)
+        sometimes.p = p
+        options = {"generator": generator(seed), "pool": pool, **labels_for(module, images, pool)}
+        if not module.changes_region:
+            negatives, weights = sometimes(nothing, **options, return_weight=True)
+        else:
+            negatives, mask, weights = sometimes(nothing, **options, return_mask=True, return_weight=True)
+            assert (weights + mask.double().mean(dim=(1, 2, 3)) > 1 - 1e-6).all(), "less is left than was not touched"
+        assert (weights.shape, weights.dtype) == ((len(images),), torch.float32)
+        if module.uses_partners and not isinstance(module, Mixture):
+            assert_close(1 - negatives.flatten(1).mean(dim=1), weights.double(), rtol=0, atol=1e-6)
+        applied = sometimes._params.get("batch_prob", torch.ones_like(weights)) > 0.5
+        assert torch.equal(weights < 1, applied), "all is kept of what is a negative, or a part of what is not"
 
 
 @guarantee

@@ -4,14 +4,17 @@ import torch
 from torch import Tensor
 
 from nda_augment._checks import as_pool, as_share, check_boxes, check_dtype, check_images, check_index, check_share
+from nda_augment.functional import masks
 from nda_augment.functional._layout import (
     as_images,
     as_planes,
     blend,
     by_chunks,
     fading,
+    gather,
     matching_planes,
     mix,
+    overlay,
     paste,
     size_of,
     take,
@@ -20,7 +23,7 @@ from nda_augment.functional._precision import to_dtype
 from nda_augment.functional.patches import cross_patch_shuffle
 from nda_augment.functional.seams import soft_half
 
-__all__ = ["cutmix", "mixup", "stitch"]
+__all__ = ["cutmix", "mixup", "resize_mix", "stitch"]
 
 
 def stitch(
@@ -104,6 +107,41 @@ def cutmix(
     return as_images(paste(planes, boxes, donors, partners, changes=changes), images)
 
 
+def resize_mix(images: Tensor, partners: Tensor, boxes: Tensor, *, pool: Tensor | None = None) -> Tensor:
+    """Fill a box of every image with the whole of its partner, made small.
+
+    A pixel of the box is the partner's nearest one, so that values are moved and not computed.
+
+    Args:
+        images: Images ``(B, C, H, W)`` or clips ``(B, T, C, H, W)``, any dtype and range.
+        partners: int64 ``(B,)``, indices into the pool.
+        boxes: int64 ``(B, 4)`` of ``(x0, y0, x1, y1)`` in pixels, half-open.
+        pool: Images ``(N, C, H, W)`` that partners are taken from; the batch itself by default.
+
+    Returns:
+        Tensor like ``images``: same shape, dtype, device and memory format.
+
+    Raises:
+        ValueError: If a shape is wrong, or the pool does not match the images.
+        TypeError: If the images are no tensor.
+
+    Example:
+        >>> images = torch.stack([torch.zeros(1, 1, 4), torch.tensor([[[1.0, 2.0, 3.0, 4.0]]])])
+        >>> resize_mix(images, torch.tensor([1, 0]), torch.tensor([[0, 0, 2, 1]]).expand(2, 4))[0]
+        tensor([[[2., 4., 0., 0.]]])
+
+    Source: Qin et al., ResizeMix, 2020, with nearest-neighbour resizing as in its authors' code.
+    """
+    planes, donors = _planes_of_both(images, partners, pool)
+    size = size_of(planes)
+    check_boxes(boxes, len(images), size)
+    x0, y0, x1, y1 = boxes.unsqueeze(-1).unbind(dim=1)
+    row, col = (_shrunk(low, high, length) for low, high, length in zip((y0, x0), (y1, x1), size, strict=True))
+    rows = gather(donors, partners.unsqueeze(1), row)
+    small = rows.gather(3, col[:, None, None, :, None].expand_as(rows))
+    return as_images(overlay(small, planes, masks.box(boxes, size).unsqueeze(-1)), images)
+
+
 def mixup(images: Tensor, partners: Tensor, weights: Tensor, *, pool: Tensor | None = None) -> Tensor:
     """Blend every image with its partner: ``weight * image + (1 - weight) * partner``.
 
@@ -157,6 +195,15 @@ def _stitch_quarters(images: Tensor, partners: Tensor, axis: Tensor, keep: Tenso
     own = torch.arange(len(images), device=images.device).unsqueeze(1)
     sources = torch.where(half == keep.unsqueeze(1), own, partners.unsqueeze(1))
     return cross_patch_shuffle(images, sources, quarter.expand(len(images), -1), grid=(2, 2))
+
+
+def _shrunk(low: Tensor, high: Tensor, length: int) -> Tensor:
+    """Return the lines ``(B, length)`` of an image of which a smaller one, from ``low`` to ``high``, is made.
+
+    Outside of it any line will do.
+    """
+    place = torch.arange(length, device=low.device) - low
+    return ((2 * place + 1) * length // (2 * (high - low)).clamp(min=1)).clamp(0, length - 1)
 
 
 def _foreign_halves(axis: Tensor, keep: Tensor, size: tuple[int, int]) -> Tensor:

@@ -4,8 +4,8 @@
 your own, ``gap_watch`` watches the logits, ``rumi`` is an alternative to ``gan``. ``contrastive`` has the losses on
 embeddings, with the ``options`` that they share; ``repulsion`` is for methods whose loss has no denominator,
 ``hard_negatives`` mixes further negatives in feature space. ``one_class`` learns a single class, ``classification`` has
-the terms for a classifier. Each loss is a function, with an ``nn.Module`` of the same settings. None knows where the
-negatives come from: augmentation, another data set, a memory.
+the terms for a classifier, ``mixed`` one for mixed images as positives. Each loss is a function, with an ``nn.Module``
+of the same settings. None knows where the negatives come from: augmentation, another data set, a memory.
 """
 
 from nda_augment.losses.any_loss import with_negatives
@@ -47,6 +47,7 @@ from nda_augment.losses.gan import (
 )
 from nda_augment.losses.gap_watch import GapWatch
 from nda_augment.losses.hard_negatives import HardNegativeMixing, mix_hard_negatives
+from nda_augment.losses.mixed import DecoupledMixupLoss, decoupled_mixup
 from nda_augment.losses.one_class import CSILoss, UniCLRLoss, csi, uniclr
 from nda_augment.losses.options import ContrastiveOptions, NegativeOptions, Scope
 from nda_augment.losses.repulsion import RepulsionLoss, repulsion
@@ -65,6 +66,7 @@ __all__ = [
     "ClassificationLoss",
     "ContrastiveOptions",
     "DCLLoss",
+    "DecoupledMixupLoss",
     "DiscriminatorLoss",
     "DiscriminatorTerms",
     "GANKind",
@@ -86,6 +88,7 @@ __all__ = [
     "classification_loss",
     "csi",
     "dcl",
+    "decoupled_mixup",
     "denoising_loss",
     "denoising_target",
     "discriminator_loss",

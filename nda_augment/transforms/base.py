@@ -117,6 +117,7 @@ class NegativeTransform(IntensityAugmentationBase2D):
         uses_partners: Whether it borrows from other images.
         needs_labels: Whether it must be called with ``labels=``.
         changes_region: Whether it changes a region and can return it as a mask.
+        keeps_share: Whether it keeps a share of the image and can return that as a weight.
         moves_values: Whether it only puts values elsewhere, so that images of any dtype will do.
         needs_clips: Whether it works on clips only.
         channels: The number of channels that it needs, if it does.
@@ -127,6 +128,7 @@ class NegativeTransform(IntensityAugmentationBase2D):
     uses_partners = False
     needs_labels = False
     changes_region = False
+    keeps_share = False
     moves_values = False
     needs_clips = False
     channels: int | None = None
@@ -155,6 +157,12 @@ class NegativeTransform(IntensityAugmentationBase2D):
         """Return the changed region of a batch of ``shape`` as bool ``(B, 1, H, W)``."""
         raise ValueError(f"{type(self).__name__} changes no region of the image; call it without return_mask")
 
+    def own_share(self, shape: tuple[int, ...], params: Params) -> Tensor:
+        """Return the share of each image of a batch of ``shape`` that is its own, float32 ``(B,)``."""
+        if not self.keeps_share:
+            raise ValueError(f"{type(self).__name__} keeps no share of the image; call it without return_weight")
+        return 1.0 - self.region(shape, params).float().mean(dim=(1, 2, 3))
+
     def forward(  # type: ignore[override]  # kornia drops unknown keywords in silence; here they are errors
         self,
         input: Tensor,
@@ -165,8 +173,9 @@ class NegativeTransform(IntensityAugmentationBase2D):
         labels: Tensor | None = None,
         pool_labels: Tensor | None = None,
         return_mask: bool = False,
+        return_weight: bool = False,
         data_keys: Any = None,
-    ) -> Tensor | tuple[Tensor, Tensor]:
+    ) -> Tensor | tuple[Tensor, ...]:
         """Return the negatives of a batch.
 
         Args:
@@ -178,10 +187,13 @@ class NegativeTransform(IntensityAugmentationBase2D):
             pool_labels: int64 ``(N,)`` classes of the pool, likewise.
             return_mask: Whether to return the changed region as well, bool ``(B, 1, H, W)``, for transforms that change
                 one.
+            return_weight: Whether to return the share of each image that is its own as well, float32 ``(B,)`` in
+                [0, 1], for transforms that keep one; the rest is the partner's, if there is one, ``partners`` of
+                ``_params``. Of a single image it is a scalar.
             data_keys: Passed by kornia's containers; not used.
 
         Returns:
-            Tensor like ``input``; with ``return_mask`` a pair of it and the mask.
+            Tensor like ``input``; with ``return_mask`` or ``return_weight`` a tuple of it, the mask and the weight.
 
         Raises:
             ValueError: If the input has a wrong rank, a grid does not divide it, a batch of one has no pool, or an
@@ -211,10 +223,16 @@ class NegativeTransform(IntensityAugmentationBase2D):
             object.__setattr__(self, "_last_batch", (len(images), images.dtype, images.device))
         negatives = negatives if values is images else negatives.view(images.dtype)
         unbatched = self.keepdim and images is not input
-        if not return_mask:
-            return negatives.reshape(input.shape) if unbatched else negatives
-        mask = self._gated(self.region(images.shape, drawn), None, drawn)
-        return (negatives.reshape(input.shape), mask[0]) if unbatched else (negatives, mask)
+        negatives = negatives.reshape(input.shape) if unbatched else negatives
+        if not (return_mask or return_weight):
+            return negatives
+        told = []
+        if return_mask:
+            told.append(self._gated(self.region(images.shape, drawn), None, drawn))
+        if return_weight:
+            share = self.own_share(images.shape, drawn)
+            told.append(self._gated(share, torch.ones_like(share), drawn))
+        return (negatives, *(each[0] if unbatched else each for each in told))
 
     def draw(
         self,

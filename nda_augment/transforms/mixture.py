@@ -61,6 +61,7 @@ class Mixture(NegativeTransform):
         self.needs_labels = any(member.needs_labels for member in self.members)
         self.needs_clips = any(member.needs_clips for member in self.members)
         self.changes_region = all(member.changes_region for member in self.members)
+        self.keeps_share = all(member.keeps_share for member in self.members)
         self.moves_values = all(member.moves_values for member in self.members)
         self.channels = next((member.channels for member in self.members if member.channels), None)
 
@@ -144,6 +145,14 @@ class Mixture(NegativeTransform):
         regions = [member.region(shape, _member_params(params, number)) for number, member in enumerate(self.members)]
         choice = params["choice"].view(-1, 1, 1, 1)
         return torch.stack([region & (choice == number) for number, region in enumerate(regions)]).any(0)
+
+    def own_share(self, shape: tuple[int, ...], params: Params) -> Tensor:
+        """Return the share of each image that its own transform left."""
+        if not self.keeps_share:
+            whole = [type(member).__name__ for member in self.members if not member.keeps_share]
+            raise ValueError(f"{', '.join(whole)} keeps no share of the image; call the mixture without return_weight")
+        shares = [member.own_share(shape, _member_params(params, number)) for number, member in enumerate(self.members)]
+        return torch.stack(shares, dim=1).gather(1, params["choice"].unsqueeze(1)).squeeze(1)
 
     def _groups(self, choice: Tensor, drawn_for: int, shared: bool) -> list[tuple[Tensor, Tensor | None]]:
         """Return, per transform, the images that chose it, and behind them those that chose none.

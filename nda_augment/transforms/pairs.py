@@ -7,12 +7,13 @@ from torch import Tensor
 from nda_augment import functional, sampling
 from nda_augment._checks import as_fractions, as_one_of, as_positive, as_share
 from nda_augment.functional import masks
+from nda_augment.functional.seams import soft_half
 from nda_augment.sampling import Source
 from nda_augment.transforms.base import Params
 from nda_augment.transforms.card import Card
 from nda_augment.transforms.partners import PairCommon, PairTransform
 
-__all__ = ["CutMix", "Mixup", "Stitch"]
+__all__ = ["CutMix", "Mixup", "ResizeMix", "Stitch"]
 
 Axis = Literal["random", "horizontal", "vertical"]
 Keep = Literal["random", "first", "second"]
@@ -58,6 +59,8 @@ class Stitch(PairTransform):
         source="Sinha et al., 2021",
     )
 
+    keeps_share = True
+
     def __init__(
         self, axis: Axis = "random", keep: Keep = "random", feather: float = 0.0, **common: Unpack[PairCommon]
     ) -> None:
@@ -85,6 +88,10 @@ class Stitch(PairTransform):
         """Apply :func:`nda_augment.functional.stitch`."""
         partners, axis, keep = (params[name] for name in ("partners", "axis", "keep"))
         return functional.stitch(images, partners, axis, keep, feather=self.feather, pool=params.get("pool"))
+
+    def own_share(self, shape: tuple[int, ...], params: Params) -> Tensor:
+        """Return the area of the half that is kept."""
+        return 1.0 - soft_half(params["axis"], params["keep"], (shape[-2], shape[-1]), self.feather).mean((1, 2, 3))
 
 
 class CutMix(PairTransform):
@@ -123,6 +130,7 @@ class CutMix(PairTransform):
     )
 
     changes_region = True
+    keeps_share = True
 
     def __init__(
         self, side: tuple[float, float] | float = (1 / 3, 1 / 2), feather: float = 0.0, **common: Unpack[PairCommon]
@@ -147,6 +155,69 @@ class CutMix(PairTransform):
         """Apply :func:`nda_augment.functional.cutmix`."""
         partners, boxes = params["partners"], params["boxes"]
         return functional.cutmix(images, partners, boxes, feather=self.feather, pool=params.get("pool"))
+
+    def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
+        """Return the inside of the boxes."""
+        return masks.box(params["boxes"], (shape[-2], shape[-1]))
+
+    def own_share(self, shape: tuple[int, ...], params: Params) -> Tensor:
+        """Return the area outside of the boxes, and what shows through them."""
+        return 1.0 - masks.soft_box(params["boxes"], (shape[-2], shape[-1]), self.feather).mean((1, 2, 3))
+
+
+class ResizeMix(PairTransform):
+    """Paste the whole of another image, made small, into an image: a picture within a picture.
+
+    Unlike the box of :class:`CutMix` it always shows the other image's object. Pixels are picked, not blended, so that
+    label maps can follow.
+
+    Args:
+        side: Smallest and largest height and width of the small image as a fraction of the image's, one draw for both;
+            or one number. The paper's 0.1 to 0.8 by default. Below 1: an image of full size would be the partner.
+        **common: ``partner``, ``p``, ``same_on_batch``, ``keepdim`` of :class:`PairTransform`.
+
+    Raises:
+        ValueError: If the range is not within (0, 1), or a single image comes without a pool.
+
+    Shape:
+        ``(B, C, H, W)`` or ``(B, T, C, H, W)`` to the same. Parameters: ``partners``, int64 ``(B,)``; ``boxes``,
+        int64 ``(B, 4)`` of ``(x0, y0, x1, y1)``, inside the image.
+
+    Example:
+        >>> import torch
+        >>> negatives, weights = ResizeMix(side=0.5)(torch.rand(8, 3, 32, 32), return_weight=True)
+        >>> weights[0]
+        tensor(0.7500)
+
+    Source: Qin et al., ResizeMix, 2020, where the small image is centred anywhere and cut off at the border; as a
+    negative it is this package's.
+    """
+
+    card = Card(
+        family="pair",
+        breaks="one scene at one scale",
+        keeps="the surroundings, and all of the other image",
+        guarantee="the partner is another image, the box is not empty",
+        source="after Qin et al., ResizeMix, 2020",
+    )
+
+    changes_region = True
+    keeps_share = True
+    moves_values = True
+
+    def __init__(self, side: tuple[float, float] | float = (0.1, 0.8), **common: Unpack[PairCommon]) -> None:
+        super().__init__(**common)
+        self.side = as_fractions(side, "side")
+        if self.side[1] == 1.0:
+            raise ValueError(f"side must stay below 1, got {side}: an image of full size is the partner, untouched")
+
+    def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
+        """Draw one box per image."""
+        return {"boxes": sampling.scaled_boxes(shape[0], (shape[-2], shape[-1]), side=self.side, **source)}
+
+    def transform(self, images: Tensor, params: Params) -> Tensor:
+        """Apply :func:`nda_augment.functional.resize_mix`."""
+        return functional.resize_mix(images, params["partners"], params["boxes"], pool=params.get("pool"))
 
     def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the inside of the boxes."""
@@ -187,6 +258,8 @@ class Mixup(PairTransform):
         source="Sinha et al., 2021",
     )
 
+    keeps_share = True
+
     def __init__(self, alpha: float = 25.0, strength: float = 1.0, **common: Unpack[PairCommon]) -> None:
         super().__init__(**common)
         self.alpha = as_positive(alpha, "alpha")
@@ -200,3 +273,7 @@ class Mixup(PairTransform):
     def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.mixup`."""
         return functional.mixup(images, params["partners"], params["weights"], pool=params.get("pool"))
+
+    def own_share(self, shape: tuple[int, ...], params: Params) -> Tensor:
+        """Return the weights."""
+        return params["weights"].float()

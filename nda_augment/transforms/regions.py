@@ -63,6 +63,7 @@ class Cutout(NegativeTransform):
     )
 
     changes_region = True
+    keeps_share = True
 
     def __init__(
         self, side: Range = (1 / 3, 1 / 2), fill: Fill = "patch_mean", square: bool = False, **common: Unpack[Common]
@@ -134,6 +135,7 @@ class CutPaste(NegativeTransform):
     )
 
     changes_region = True
+    keeps_share = True
 
     def __init__(
         self,
@@ -203,6 +205,7 @@ class CutPasteScar(NegativeTransform):
     )
 
     changes_region = True
+    keeps_share = True
 
     def __init__(
         self,
@@ -288,6 +291,7 @@ class CutPasteForeign(PairTransform):
     )
 
     changes_region = True
+    keeps_share = True
 
     def __init__(
         self,
@@ -321,6 +325,11 @@ class CutPasteForeign(PairTransform):
     def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the inside of the boxes."""
         return masks.box(params["boxes"], (shape[-2], shape[-1]))
+
+    def own_share(self, shape: tuple[int, ...], params: Params) -> Tensor:
+        """Return the area outside of the boxes, and what shows through them."""
+        soft = masks.soft_box(params["boxes"], (shape[-2], shape[-1]), self.feather)
+        return 1.0 - params["weights"] * soft.mean((1, 2, 3))
 
 
 class PerlinBlend(PairTransform):
@@ -359,6 +368,7 @@ class PerlinBlend(PairTransform):
     )
 
     changes_region = True
+    keeps_share = True
 
     def __init__(
         self,
@@ -399,6 +409,10 @@ class PerlinBlend(PairTransform):
         """Return the islands."""
         angles, frequencies, rotations = (params[name] for name in ("angles", "frequencies", "rotations"))
         return masks.perlin(angles, frequencies, rotations, (shape[-2], shape[-1]), threshold=self.threshold)
+
+    def own_share(self, shape: tuple[int, ...], params: Params) -> Tensor:
+        """Return the area outside of the islands, and what shows through them."""
+        return 1.0 - params["weights"] * self.region(shape, params).float().mean((1, 2, 3))
 
 
 def _as_area(area: Range) -> tuple[float, float]:

@@ -1,8 +1,10 @@
 """Pair kernels against loops over every pixel."""
 
+import math
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.testing import assert_close
 
 from nda_augment import functional, sampling
@@ -38,6 +40,18 @@ def mixup_by_hand(images: Tensor, pool: Tensor, partners: Tensor, weights: Tenso
     return result
 
 
+def resize_mix_by_hand(images: Tensor, pool: Tensor, partners: Tensor, boxes: Tensor) -> Tensor:
+    result = images.clone()
+    for b, (x0, y0, x1, y1) in enumerate(boxes.tolist()):
+        whole = pool[partners[b]]
+        for y in range(y0, y1):
+            for x in range(x0, x1):
+                row = math.floor((y - y0 + 0.5) / (y1 - y0) * images.shape[-2])
+                col = math.floor((x - x0 + 0.5) / (x1 - x0) * images.shape[-1])
+                result[b, ..., y, x] = whole[..., row, col]
+    return result
+
+
 def stitch_params(batch: int, size: tuple[int, int]) -> dict[str, Tensor]:
     g = generator(1)
     return {
@@ -57,6 +71,7 @@ def mixup_params(batch: int, size: tuple[int, int]) -> dict[str, Tensor]:
 KERNELS = {
     "stitch": (functional.stitch, stitch_by_hand, stitch_params),
     "cutmix": (functional.cutmix, cutmix_by_hand, cutmix_params),
+    "resize_mix": (functional.resize_mix, resize_mix_by_hand, cutmix_params),
     "mixup": (functional.mixup, mixup_by_hand, mixup_params),
 }
 each_kernel = pytest.mark.parametrize(("kernel", "by_hand", "params_of"), KERNELS.values(), ids=KERNELS)
@@ -142,6 +157,7 @@ def test_halves_and_boxes_are_moved_in_any_dtype_and_blends_are_refused(name: st
             kernel(images, partners, *params.values())
     else:
         assert torch.equal(kernel(images, partners, *params.values()), by_hand(images, images, partners, **params))
+    if name in ("stitch", "cutmix"):
         with pytest.raises(TypeError, match=rf"floating point or uint8, got {dtype}"):
             kernel(images, partners, *params.values(), feather=0.5)
 
@@ -191,3 +207,12 @@ class TestErrors:
             kernel(torch.rand(4, 3, 4, 4), *self.args(params_of), pool=pool)
         assert str(tuple(pool.shape[1:])) in str(e.value)
         assert str(pool.dtype) in str(e.value)
+
+
+def test_resize_mix_shows_the_whole_partner_as_torch_resizes_it() -> None:
+    images = distinct((2, 3, 8, 12))
+    boxes = torch.tensor([[1, 2, 7, 6], [0, 0, 12, 8]])
+    small = functional.resize_mix(images, torch.tensor([1, 0]), boxes)
+    expected = nn.functional.interpolate(images[1:], (4, 6), mode="nearest-exact")
+    assert torch.equal(small[0, :, 2:6, 1:7], expected[0])
+    assert torch.equal(small[1], images[0])

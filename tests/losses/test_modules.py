@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nda_augment import losses
-from nda_augment.losses import RumiLabels, classification, contrastive, gan, hard_negatives, one_class, rumi
+from nda_augment.losses import RumiLabels, classification, contrastive, gan, hard_negatives, mixed, one_class, rumi
 from nda_augment.losses.options import complete
 
 SEEDED = torch.Generator().manual_seed(0)
@@ -49,6 +49,7 @@ TWINS = [
           {"kind": "contrastive", "negative_weight": 1.5, "temperature": 0.3}),
     Twins(losses.DiscriminatorLoss, gan, "discriminator_loss", 3, {"kind": "hinge", "fake_weight": 0.5}),
     Twins(losses.GeneratorLoss, gan, "generator_loss", 1, {"kind": "hinge"}),
+    Twins(losses.DecoupledMixupLoss, mixed, "decoupled_mixup", 4, {"decoupled_weight": 0.3, "power": 2.0}),
     Twins(losses.CSILoss, one_class, "csi", 3, {"temperature": 0.3, "shift_weight": 0.5}),
     Twins(losses.UniCLRLoss, one_class, "uniclr", 2, {"temperature": 0.3, "aggregation_temperature": 0.4}),
     Twins(losses.RumiDiscriminatorLoss, rumi, "rumi_discriminator_loss", 3,
