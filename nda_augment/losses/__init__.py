@@ -2,10 +2,11 @@
 
 ``gan`` has the discriminator's and the generator's losses, ``any_loss`` puts negatives into a discriminator loss of
 your own, ``gap_watch`` watches the logits, ``rumi`` is an alternative to ``gan``. ``contrastive`` has the losses on
-embeddings, with the ``options`` that they share; ``repulsion`` is for methods whose loss has no denominator,
-``hard_negatives`` mixes further negatives in feature space. ``one_class`` learns a single class, ``classification`` has
-the terms for a classifier, ``mixed`` one for mixed images as positives. Each loss is a function, with an ``nn.Module``
-of the same settings. None knows where the negatives come from: augmentation, another data set, a memory.
+embeddings, ``dense`` that on feature maps, with the ``options`` that they share; ``repulsion`` is for methods whose
+loss has no denominator, ``hard_negatives`` mixes further negatives in feature space. ``one_class`` learns a single
+class, ``classification`` has the terms for a classifier, ``mixed`` one for mixed images as positives. Each loss is a
+function, with an ``nn.Module`` of the same settings. None knows where the negatives come from: augmentation, another
+data set, a memory.
 """
 
 from nda_augment.losses.any_loss import with_negatives
@@ -28,6 +29,7 @@ from nda_augment.losses.contrastive import (
     nt_xent,
     sup_con,
 )
+from nda_augment.losses.dense import DenseInfoNCELoss, DenseProbabilities, dense_info_nce, dense_probabilities
 from nda_augment.losses.diffusion import (
     denoising_loss,
     denoising_target,
@@ -67,6 +69,8 @@ __all__ = [
     "ContrastiveOptions",
     "DCLLoss",
     "DecoupledMixupLoss",
+    "DenseInfoNCELoss",
+    "DenseProbabilities",
     "DiscriminatorLoss",
     "DiscriminatorTerms",
     "GANKind",
@@ -91,6 +95,8 @@ __all__ = [
     "decoupled_mixup",
     "denoising_loss",
     "denoising_target",
+    "dense_info_nce",
+    "dense_probabilities",
     "discriminator_loss",
     "discriminator_terms",
     "edm_loss",

@@ -23,20 +23,23 @@ def unit(embeddings: Tensor, name: str, features: int | None = None) -> Tensor:
         TypeError: If the embeddings are not floating point.
         ValueError: If they are empty, of another feature size, not finite, or so long that their length is not.
     """
-    values = as_full_precision(embeddings, name)
-    if features is not None and embeddings.shape[-1] != features:
-        hint = "; transpose it, the features come last" if embeddings.shape[-2:-1] == (features,) else ""
-        raise ValueError(f"{name} must have {features} features, got shape {tuple(embeddings.shape)}{hint}")
+    values = _sized(embeddings, name, features)
     lengths: Tensor = torch.linalg.vector_norm(values, dim=-1, keepdim=True)
     if may_look(embeddings) and not bool(lengths.isfinite().all()):
-        broken = int((~embeddings.isfinite()).sum())
-        if broken:
-            raise ValueError(f"{name} has {broken} values that are not finite")
+        _refuse_broken(embeddings, name)
         raise ValueError(
             f"{name} has rows so long that their length overflows {values.dtype}, the largest value is "
             f"{float(embeddings.abs().max()):.2g}: their direction would be lost, and their gradient is"
         )
     return values / lengths.clamp(min=1e-12)
+
+
+def of_any_length(embeddings: Tensor, name: str, features: int | None = None) -> Tensor:
+    """Check embeddings as :func:`unit` does and leave their lengths as they are, in float32 or wider."""
+    values = _sized(embeddings, name, features)
+    if may_look(embeddings):
+        _refuse_broken(embeddings, name)
+    return values
 
 
 def check_rank(embeddings: Tensor, name: str, ranks: tuple[int, ...]) -> None:
@@ -49,7 +52,7 @@ def check_rank(embeddings: Tensor, name: str, ranks: tuple[int, ...]) -> None:
     if not isinstance(embeddings, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(embeddings).__name__}")
     if embeddings.ndim not in ranks:
-        wanted = " or ".join({2: "(N, D)", 3: "(B, M, D)"}[ndim] for ndim in ranks)
+        wanted = " or ".join({2: "(N, D)", 3: "(B, M, D)", 4: "(B, S, P, D)"}[ndim] for ndim in ranks)
         raise ValueError(f"{name} must have shape {wanted}, got {tuple(embeddings.shape)}")
 
 
@@ -69,3 +72,17 @@ def may_look(embeddings: Tensor) -> bool:
     if torch.compiler.is_compiling():
         return False
     return embeddings.device.type == "cpu" or torch.is_anomaly_enabled()
+
+
+def _sized(embeddings: Tensor, name: str, features: int | None) -> Tensor:
+    values = as_full_precision(embeddings, name)
+    if features is not None and embeddings.shape[-1] != features:
+        hint = "; transpose it, the features come last" if embeddings.shape[-2:-1] == (features,) else ""
+        raise ValueError(f"{name} must have {features} features, got shape {tuple(embeddings.shape)}{hint}")
+    return values
+
+
+def _refuse_broken(embeddings: Tensor, name: str) -> None:
+    broken = int((~embeddings.isfinite()).sum())
+    if broken:
+        raise ValueError(f"{name} has {broken} values that are not finite")

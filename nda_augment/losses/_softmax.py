@@ -5,7 +5,7 @@ similarities is 256 MB, and the copies are what such a loss costs.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -52,22 +52,27 @@ def surprise(positive: Tensor, parts: Sequence[Part], options: ContrastiveOption
 
 
 def negative_parts(
-    anchors: Tensor, negatives: Tensor | None, mask: Tensor | None, options: ContrastiveOptions
+    anchors: Tensor,
+    negatives: Tensor | None,
+    mask: Tensor | None,
+    options: ContrastiveOptions,
+    prepare: Callable[..., Tensor] = unit,
 ) -> list[Part]:
     """Return the part that negatives are of the candidates, if there are any.
 
     Args:
-        anchors: Embeddings of length one, ``(B, V, D)``, ``V`` views of each image.
+        anchors: Prepared embeddings, ``(B, V, D)``, ``V`` views of each image.
         negatives: Embeddings of negatives, as the public functions take them.
         mask: Mask of the negatives that count, as the public functions take it.
         options: Complete options.
+        prepare: Checks embeddings, and scales them as the anchors are.
     """
     if negatives is None:
         if mask is not None:
             raise ValueError("negative_mask says which negatives count, but there are none: pass negatives too")
         return []
     check_rank(negatives, "negatives", (2, 3))
-    negatives = unit(negatives, "negatives", features=anchors.shape[-1])
+    negatives = prepare(negatives, "negatives", features=anchors.shape[-1])
     if not options["negative_gradient"]:
         negatives = negatives.detach()
     anchors = anchors * (options["negative_scale"] / options["temperature"])
@@ -96,6 +101,17 @@ def hide(logits: Tensor, hidden: Tensor) -> None:
     """
     with torch.no_grad():
         logits.masked_fill_(hidden, -math.inf)
+
+
+def hide_diagonal(matrix: Tensor, offset: int, value: float = -math.inf) -> None:
+    """Take what each anchor has at its own place out, as :func:`hide` does."""
+    with torch.no_grad():
+        matrix.diagonal(offset).fill_(value)
+
+
+def offset_of(rows: Tensor, options: ContrastiveOptions) -> int:
+    """Where this rank's rows begin among those of all ranks."""
+    return distributed.rank() * len(rows) if options["gather_distributed"] else 0
 
 
 def check_mask(mask: Tensor, name: str, shape: tuple[int, ...]) -> None:

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from nda_augment.losses import _distributed as distributed
 from nda_augment.losses._embeddings import check_rank, similarity, unit
-from nda_augment.losses._softmax import Part, check_mask, hide, negative_parts, surprise
+from nda_augment.losses._softmax import Part, check_mask, hide, hide_diagonal, negative_parts, offset_of, surprise
 from nda_augment.losses.options import ContrastiveOptions, KeepsOptions, Scope, complete
 
 INFO_NCE: ContrastiveOptions = {"temperature": 0.2, "negative_gradient": False}
@@ -197,7 +197,7 @@ def info_nce(
     if in_batch:
         keys = distributed.gather(key) if settings["gather_distributed"] else key
         others.append(similarity(scaled, keys))
-        _hide_diagonal(others[0], _offset(query, settings))
+        hide_diagonal(others[0], offset_of(query, settings))
     if queue is not None:
         check_rank(queue, "queue", (2,))
         if not len(queue):
@@ -359,7 +359,7 @@ def sup_con(
     other_class = labels[:, None] != joined
     per_image = views.shape[1]
     alike = ~other_class.repeat_interleave(per_image, 0).repeat_interleave(per_image, 1)
-    _hide_diagonal(alike, _offset(logits, settings), value=False)
+    hide_diagonal(alike, offset_of(logits, settings), value=False)
     count = alike.sum(dim=1)
     positives = logits.masked_fill(~alike, -math.inf)
     positive = torch.where(alike, logits, 0.0).sum(dim=1) / count.clamp(min=1)
@@ -373,7 +373,7 @@ def sup_con(
     return torch.where(count > 0, surprise(positive, parts, settings), 0.0).mean()
 
 
-class _ContrastiveLoss(KeepsOptions, nn.Module):
+class ContrastiveLoss(KeepsOptions, nn.Module):
     """The options of a contrastive loss, checked once; plain attributes, which a schedule may set during training."""
 
     defaults: ClassVar[ContrastiveOptions]
@@ -383,7 +383,7 @@ class _ContrastiveLoss(KeepsOptions, nn.Module):
         self.keep(self.defaults, **options)
 
 
-class InfoNCELoss(_ContrastiveLoss):
+class InfoNCELoss(ContrastiveLoss):
     """Module twin of :func:`info_nce`, with the same settings.
 
     Args:
@@ -433,7 +433,7 @@ class InfoNCELoss(_ContrastiveLoss):
         return f"in_batch={self.in_batch}, decoupled={self.decoupled}, {super().extra_repr()}"
 
 
-class NTXentLoss(_ContrastiveLoss):
+class NTXentLoss(ContrastiveLoss):
     """Module twin of :func:`nt_xent`, with the same options.
 
     Example:
@@ -457,7 +457,7 @@ class NTXentLoss(_ContrastiveLoss):
         return nt_xent(z0, z1, negatives=negatives, **masks, **self.options)
 
 
-class DCLLoss(_ContrastiveLoss):
+class DCLLoss(ContrastiveLoss):
     """Module twin of :func:`dcl`, with the same options.
 
     Example:
@@ -481,7 +481,7 @@ class DCLLoss(_ContrastiveLoss):
         return dcl(z0, z1, negatives=negatives, **masks, **self.options)
 
 
-class SupConLoss(_ContrastiveLoss):
+class SupConLoss(ContrastiveLoss):
     """Module twin of :func:`sup_con`, with the same options.
 
     Example:
@@ -529,7 +529,7 @@ def contrast_images(
     logits, others = _similarities(views, options)
     if decoupled:
         _check_company(others, count, negatives)
-    own = logits.view(images, count, -1, count).diagonal(_offset(views, options), dim1=0, dim2=2)
+    own = logits.view(images, count, -1, count).diagonal(offset_of(views, options), dim1=0, dim2=2)
     with torch.no_grad():
         own.fill_(-math.inf)
     if candidate_mask is not None:
@@ -573,16 +573,6 @@ def _hide_images(logits: Tensor, counted: Tensor, views: Tensor) -> None:
     blocks = logits.view(images, count, -1, count)
     check_mask(counted, "candidate_mask", (images, blocks.shape[2]))
     hide(blocks, ~counted[:, None, :, None])
-
-
-def _hide_diagonal(matrix: Tensor, offset: int, value: float = -math.inf) -> None:
-    with torch.no_grad():
-        matrix.diagonal(offset).fill_(value)
-
-
-def _offset(rows: Tensor, options: ContrastiveOptions) -> int:
-    """Where this rank's rows begin among those of all ranks."""
-    return distributed.rank() * len(rows) if options["gather_distributed"] else 0
 
 
 def _check_company(others: int, own: int, negatives: Tensor | None) -> None:

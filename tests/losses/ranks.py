@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from nda_augment.losses import dcl, info_nce, nt_xent, repulsion, sup_con
+from nda_augment.losses import dcl, dense_info_nce, info_nce, nt_xent, repulsion, sup_con
 
 WORLD_SIZE = 2
 IMAGES = 6
@@ -96,9 +96,17 @@ def forms(gather: bool) -> dict[str, Callable[[Batch], Tensor]]:
     found["info_nce, in the batch and a queue"] = partial(with_queue, in_batch=True, gather_distributed=gather)
     found["info_nce, decoupled"] = partial(pairs(info_nce), decoupled=True, gather_distributed=gather)
     found["nt_xent of three views"] = partial(three_views, gather_distributed=gather)
+    found["dense_info_nce"] = partial(dense, gather_distributed=gather)
+    found["dense_info_nce, negatives"] = partial(dense, negatives="negatives", scope="batch", gather_distributed=gather)
     for scope, mask in (("own", "own_mask"), ("batch", "shared_mask")):
         found[f"repulsion, {scope}"] = partial(repelled, mask, scope=scope, gather_distributed=gather)
     return found
+
+
+def dense(batch: Batch, negatives: str = "", **settings: Any) -> Tensor:
+    features = batch["many"][:, :, None]
+    given = batch[negatives][:, None, None] if negatives else None
+    return dense_info_nce(features.flip(1), features, negatives=given, **settings)
 
 
 def apply_masked(loss: Callable[..., Tensor], gather: bool, batch: Batch) -> Tensor:

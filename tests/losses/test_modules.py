@@ -9,7 +9,17 @@ import torch
 from torch import nn
 
 from nda_augment import losses
-from nda_augment.losses import RumiLabels, classification, contrastive, gan, hard_negatives, mixed, one_class, rumi
+from nda_augment.losses import (
+    RumiLabels,
+    classification,
+    contrastive,
+    dense,
+    gan,
+    hard_negatives,
+    mixed,
+    one_class,
+    rumi,
+)
 from nda_augment.losses.options import complete
 
 SEEDED = torch.Generator().manual_seed(0)
@@ -43,6 +53,8 @@ TWINS = [
     Twins(losses.NTXentLoss, contrastive, "nt_xent", 2, CONTRASTIVE | {"negative_gradient": False}),
     Twins(losses.DCLLoss, contrastive, "dcl", 2, CONTRASTIVE | {"negative_gradient": False}),
     Twins(losses.SupConLoss, contrastive, "sup_con", 2, CONTRASTIVE | {"scope": "own", "negative_gradient": False}),
+    Twins(losses.DenseInfoNCELoss, dense, "dense_info_nce", 2,
+          CONTRASTIVE | {"negative_gradient": False, "normalize": True}),
     Twins(losses.HardNegativeMixing, hard_negatives, "mix_hard_negatives", 2,
           COUNTS | {"detach": False}, required=COUNTS),
     Twins(losses.ClassificationLoss, classification, "classification_loss", 2,
