@@ -10,7 +10,7 @@ from typing import Self, cast, get_args
 
 import nda_augment as nda
 from examples.common import data
-from examples.common.sections import Players, StepRun
+from examples.common.sections import FabricRun, Players
 from examples.common.settings import ConfigError, Section, Settings, at_least, one_of, positive, share
 from examples.gan.positives import AdaptiveAugment, DiffAugment
 from nda_augment._negatives import check_negative
@@ -130,15 +130,13 @@ class Augmentation(Section):
 
 
 @dataclass
-class Run(StepRun):
+class Run(FabricRun):
     """Where and how."""
 
     save_dir: str = "runs/gan/digits"
     init_from: str = ""  # folder of an earlier run whose players this one, a new run, begins with
-    devices: int = at_least(1, 1)
     synchronized_bn: bool = False  # batch statistics of all devices together; needs GPUs
     channels_last: bool = True  # convolutions run faster with it, on CPUs as well
-    nan_patience: int = at_least(0, 0)  # 16-mixed: steps in a row whose loss is no number, which the scaler leaves out
 
 
 @dataclass
@@ -179,11 +177,7 @@ class Config(Settings):
         _check_model(self)
         _check_losses(self)
         _check_augmentation(self)
-        batch, devices = self.OPTIMIZATION.batch_size, self.RUN.devices
-        if batch % devices:
-            raise ConfigError(f"OPTIMIZATION.batch_size={batch} cannot be divided by RUN.devices={devices}")
-        if self.RUN.nan_patience and self.RUN.precision != "16-mixed":
-            raise ConfigError("RUN.nan_patience is for RUN.precision=16-mixed; else such a loss spoils the weights")
+        self.RUN.check_batch(self.OPTIMIZATION.batch_size)
 
 
 load = Config.load

@@ -7,19 +7,19 @@ from torch import Tensor
 
 from examples.common.networks.generator import Generator
 from examples.common.randomness import generator
+from examples.common.training import CHECKPOINT, STATE
 from examples.gan import config
 from examples.gan.models import build_generator
 from nda_augment._files import load_checkpoint, restoring
 
-CHECKPOINT = "checkpoint.pt"
-# What every checkpoint of a run holds.
-STATE = {"config": dict, "images": str, "channels": int, "classes": int, "step": int, "history": list, "average": dict}
+# What of a checkpoint makes a generator.
+NETWORK = {"channels": int, "classes": int, "average": dict}
 
 
 def load_generator(folder: Path, device: torch.device | str = "cpu") -> Generator:
     """Return the averaged generator of a run, in eval mode."""
     settings = config.load(folder / "config.yaml")
-    state = load_checkpoint(folder / CHECKPOINT, STATE)
+    state = load_checkpoint(folder / CHECKPOINT, STATE | NETWORK)
     network = build_generator(settings.MODEL, settings.DATA.img_size, state["channels"], state["classes"])
     with restoring(folder / CHECKPOINT):
         network.load_state_dict(state["average"])

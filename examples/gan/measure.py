@@ -28,15 +28,13 @@ from torch import Tensor
 
 from examples.common import data, pictures
 from examples.common.data import Images
-from examples.common.randomness import Share
+from examples.common.judging import HELD_OUT, NEGATIVES, REFERENCE, train_artefact_classifier
 from examples.common.runs import command
 from examples.common.settings import ConfigError
 from examples.common.tables import markdown, spread
+from examples.common.training import CHECKPOINT, STATE
 from examples.gan import config, evaluate, train
 from examples.gan.config import Config
-from examples.gan.evaluate import HELD_OUT, NEGATIVES, REFERENCE, Judge
-from examples.gan.generation import CHECKPOINT, STATE
-from examples.gan.negatives import Negatives
 from nda_augment._files import load_checkpoint, save_checkpoint, write_text
 
 CONFIG = Path(__file__).parent / "configs" / "cifar10-small.yaml"
@@ -119,14 +117,13 @@ def score(runs: Mapping[tuple[str, int], Config], training: Images, policies: Se
     """
     first = next(iter(runs.values()))
     jigsaw = replace(first, AUG=replace(first.AUG, nda_policy="jigsaw"))
-    judge = Judge(jigsaw, classifier_epochs=epochs)
+    judge = evaluate.judge_of(jigsaw, classifier_epochs=epochs)
     detectors = {"jigsaw": judge.artefacts}
     for policy in policies:
         if policy not in detectors:
-            # With a seed of their own, so that every run is judged by the same.
-            common = replace(first, AUG=replace(first.AUG, nda_policy=policy), RUN=replace(first.RUN, seed=0))
-            negatives = Negatives(common, training.images.shape[1], Share())
-            detectors[policy] = evaluate.train_artefact_classifier(training, negatives, epochs=epochs)
+            changed = replace(first, AUG=replace(first.AUG, nda_policy=policy))
+            negatives = evaluate.common_negatives(changed, training.images.shape[1])
+            detectors[policy] = train_artefact_classifier(training, negatives, epochs=epochs)
 
     def shares(images: Tensor) -> dict[str, float]:
         return {policy: detector.predict(images).double().mean().item() for policy, detector in detectors.items()}

@@ -5,14 +5,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-import nda_augment as nda
-from examples.common import data
+from examples.common import data, negatives
 from examples.common.data import Images
 from examples.common.randomness import Share, generator
 from examples.common.settings import ConfigError
 from examples.gan import config
 from examples.gan.config import Config
-from nda_augment.transforms.base import select
 
 
 def load_undesired(settings: Config, channels: int) -> Images:
@@ -26,7 +24,7 @@ def load_undesired(settings: Config, channels: int) -> Images:
     return replace(undesired, images=undesired.images.expand(-1, channels, -1, -1))
 
 
-class Negatives:
+class Negatives(negatives.Negatives):
     """The negatives of a run; those of a batch are a function of the seed and the number of the batch.
 
     Args:
@@ -36,43 +34,30 @@ class Negatives:
     """
 
     def __init__(self, settings: Config, channels: int, share: Share) -> None:
-        self.settings, self.share = settings, share
-        self.transform = nda.from_policy(settings.AUG.nda_policy)
+        super().__init__(settings.AUG.nda_policy, settings.RUN.seed, share)
+        self.settings = settings
         self.undesired = load_undesired(settings, channels) if settings.AUG.nda_source == "images" else None
+
+    def __str__(self) -> str:
+        return super().__str__() if self.undesired is None else f"images of {self.settings.AUG.nda_path}"
 
     def set_strength(self, step: int) -> None:
         """Let the transform be as strong as the schedule has it at a step of the run."""
         if self.settings.AUG.nda_strength_schedule != "W/O":
             config.strength_schedule(self.settings.AUG).apply(self.transform, step)
 
-    @torch.no_grad()
     def of(self, batch: Images, number: int) -> Tensor:
-        """Return this process's share of the negatives of a batch.
-
-        Args:
-            batch: The real images of all processes, float ``(B, C, H, W)`` in [-1, 1].
-            number: Of the batch.
-        """
+        """Return this process's share of the negatives of a batch, or as many undesired images."""
+        if self.undesired is None:
+            return super().of(batch, number)
         images = batch.images
-        source = generator(self.settings.RUN.seed, "negatives", number, device=images.device)
-        if self.undesired is not None:
-            chosen = torch.randint(len(self.undesired), (len(images),), generator=source, device=images.device)
-            return data.normalize(self.undesired.images[self.share.of(chosen).cpu()].to(images.device))
-        labels = batch.labels if self.transform.needs_labels else None
-        if self.share.processes == 1:
-            negatives: Tensor = self.transform(images, generator=source, labels=labels)
-            return negatives
-        # Drawn for the whole batch, made for the own share: partners may be images of other processes.
-        drawn = self.transform.draw(images.shape, generator=source, device=images.device, labels=labels)
-        own = select(drawn, self.share.of(torch.arange(len(images), device=images.device)))
-        if self.transform.uses_partners:
-            own["pool"] = images
-        of_own: Tensor = self.transform(self.share.of(images), params=own)
-        return of_own
+        source = generator(self.seed, "negatives", number, device=images.device)
+        chosen = torch.randint(len(self.undesired), (len(images),), generator=source, device=images.device)
+        return data.normalize(self.undesired.images[self.share.of(chosen).cpu()].to(images.device))
 
     def replace(self, fake: Tensor, labels: Tensor | None, batch: Images, number: int, fake_weight: float) -> "Mixed":
         """Let each generated image give way to a negative with probability 1 - λ, and its label to that one's."""
-        source = generator(self.settings.RUN.seed, "replaced", number)
+        source = generator(self.seed, "replaced", number)
         # Drawn and counted on the host, so that no device is asked how many there are.
         chosen = torch.rand(len(batch), generator=source) >= fake_weight
         gone = self.share.of(chosen).to(fake.device, non_blocking=True)

@@ -9,7 +9,8 @@ import typer
 from examples.common import pictures
 from examples.common.runs import command
 from examples.common.settings import ConfigError
-from examples.gan.generation import CHECKPOINT, labels_of, load_generator, sample
+from examples.common.training import CHECKPOINT
+from examples.gan.generation import labels_of, load_generator, sample
 
 
 @command

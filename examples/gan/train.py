@@ -7,54 +7,42 @@ stopped (on a GPU, as far as its kernels are deterministic).
 
 import copy
 import warnings
-from contextlib import nullcontext
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
-from lightning.fabric import Fabric
-from lightning.fabric.loggers.tensorboard import TensorBoardLogger
-from lightning.fabric.plugins import MixedPrecision
 from lightning.fabric.utilities import rank_zero_only
 from lightning.fabric.wrappers import _FabricModule
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Column
 from torch import Tensor, nn
 
-from examples.common import data, pictures
+from examples.common import data, training
 from examples.common.data import Images
-from examples.common.networks.generator import update_average
-from examples.common.randomness import Share, batch_indices, generator
+from examples.common.randomness import batch_indices, generator
 from examples.common.regularizers import consistency, gradient_penalty, r1_penalty
-from examples.common.runs import Watch, check_finite, check_same_images, check_same_run, command, hold
-from examples.common.settings import ConfigError, flatten
+from examples.common.runs import command
+from examples.common.settings import ConfigError
+from examples.common.training import CHECKPOINT, STATE, Row, console, update_average
 from examples.gan import augself, config
 from examples.gan.conditioning import Judgement, class_loss
 from examples.gan.config import DIGITS, Config
-from examples.gan.generation import CHECKPOINT, STATE, sample
+from examples.gan.generation import NETWORK, sample
 from examples.gan.models import build_discriminator, build_generator
 from examples.gan.negatives import Negatives
 from examples.gan.objective import Verdict, objective_of
 from examples.gan.positives import AdaptiveAugment, DiffAugment, undone_negatives
-from nda_augment._files import State, load_checkpoint, restoring, save_checkpoint
+from nda_augment._files import State, load_checkpoint, restoring
 from nda_augment.losses import GapWatch
 
-# What may change between the parts of a run, and what of it may not; all else would make it another run.
-FREE = ("OPTIMIZATION.total_steps", "DATA.path", "AUG.nda_path", "RUN.")
-BOUND = ("RUN.seed", "RUN.precision", "RUN.init_from")
-console = Console()
-Row = dict[str, float]
 
-
-def train(settings: Config, training: Images | None = None) -> Path:
+def train(settings: Config, images: Images | None = None) -> Path:
     """Train to ``OPTIMIZATION.total_steps``, from the run's checkpoint if it has one.
 
     Args:
         settings: A checked config, see :func:`examples.gan.config.load`.
-        training: The training images that ``DATA`` names, where they are at hand already.
+        images: The training images that ``DATA`` names, where they are at hand already.
 
     Returns:
         The run's folder.
@@ -63,42 +51,7 @@ def train(settings: Config, training: Images | None = None) -> Path:
         ConfigError: If the folder holds a run with other settings, or one that is already further.
         ValueError: If the data cannot be read, do not fill one batch, or lack labels that the run needs.
     """
-    folder = Path(settings.RUN.save_dir)
-    if settings.RUN.threads:
-        torch.set_num_threads(settings.RUN.threads)
-    run = Training(settings, data.load(settings.DATA)[0] if training is None else training)
-    with hold(folder / CHECKPOINT) if run.fabric.is_global_zero else nullcontext():
-        _train(run, folder)
-    return folder
-
-
-def _train(run: "Training", folder: Path) -> None:
-    run.go_on_from(folder)
-    settings, every = run.settings, run.settings.RUN
-    logger = TensorBoardLogger(folder, name="", version="", purge_step=run.step + 1)
-    watch = Watch(every.nan_patience, every=1 if run.device.type == "cpu" else every.print_freq)
-    bar, task = _progress(settings, run.step, run.fabric.is_global_zero)
-    with bar:
-        while run.step < settings.OPTIMIZATION.total_steps:
-            verdict = run.discriminator_steps()
-            generator_loss = run.generator_step()
-            run.step += 1
-            watch.see(run.step, verdict.terms | {"generator": generator_loss})
-
-            last = run.step == settings.OPTIMIZATION.total_steps
-            if last or run.step % every.print_freq == 0:
-                row = run.log(verdict, generator_loss)
-                logger.log_metrics({name: value for name, value in row.items() if name != "step"}, run.step)
-                bar.update(task, losses=_describe(row))
-            if run.fabric.is_global_zero and (last or run.step % every.sample_freq == 0):
-                picture = pictures.grid(run.samples(100))
-                pictures.save_png(picture, folder / "samples" / f"{run.step:06}.png")
-                logger.experiment.add_image("samples", picture, run.step)
-            if last or run.step % every.save_freq == 0:
-                watch.look()
-                run.save(folder)
-            bar.advance(task)
-    logger.finalize("success")
+    return training.train(Training(settings, data.load(settings.DATA)[0] if images is None else images))
 
 
 @dataclass
@@ -114,28 +67,29 @@ class Player:
         return judgement
 
 
-class Training:
+class Training(training.Training):
     """The state of a run and the steps that change it.
 
     Args:
         settings: Of the run.
-        training: The images it is trained on.
+        images: The images it is trained on.
     """
 
-    def __init__(self, settings: Config, training: Images) -> None:
-        self.settings, self.training = settings, training
-        _check_images(settings, training)
-        self.scaler, self.fabric = _fabric(settings)
-        self.device = self.fabric.device
-        self.share = Share(self.fabric.global_rank, self.fabric.world_size)
-        self.step = 0
-        self.history: list[Row] = []
+    free = ("OPTIMIZATION.total_steps", "DATA.path", "AUG.nda_path", "RUN.")
+    bound = ("RUN.seed", "RUN.precision", "RUN.init_from")
 
-        size, channels, classes = settings.DATA.img_size, training.images.shape[1], training.classes
+    def __init__(self, settings: Config, images: Images) -> None:
+        _check_images(settings, images)
+        super().__init__(settings)
+        if settings.RUN.synchronized_bn and self.device.type != "cuda":
+            raise ConfigError(f"RUN.synchronized_bn needs GPUs, this run is on {self.device.type}")
+        self.images = images
+
+        size, channels, classes = settings.DATA.img_size, images.images.shape[1], images.classes
         self.channels, self.classes = channels, classes if settings.conditional else 0
         self.objective = objective_of(settings)
         self.negatives = Negatives(settings, channels, self.share)
-        self.fingerprint = _fingerprint(training, self.negatives.undesired)
+        self.fingerprint = _fingerprint(images, self.negatives.undesired)
         self.weight_schedule = config.weight_schedule(settings.LOSS)
         self.adaptive_weight = config.adaptive_weight(settings.LOSS) if settings.LOSS.nda_adaptive else None
         self.gap_watch = GapWatch()
@@ -158,6 +112,11 @@ class Training:
             return 1.0
         return self.weight_schedule(self.step) if self.adaptive_weight is None else self.adaptive_weight.fake_weight
 
+    def advance(self) -> dict[str, Tensor]:
+        """Take a step of each player; returns what the last batch's losses are made of."""
+        self.verdict = self.discriminator_steps()
+        return self.verdict.terms | {"generator": self.generator_step()}
+
     def discriminator_steps(self) -> Verdict:
         """Update the discriminator ``d_updates_per_step`` times; returns the verdict of the last batch."""
         optimization = self.settings.OPTIMIZATION
@@ -174,7 +133,7 @@ class Training:
             if verdict.gap is not None:
                 self.gap_watch.update(verdict.gap)
             if self.adaptive_weight is not None and verdict.gap is not None:
-                self.adaptive_weight.update(self._mean(verdict.gap))
+                self.adaptive_weight.update(self.mean(verdict.gap))
         return verdict
 
     def discriminator_loss(self, number: int) -> tuple[Tensor, Verdict]:
@@ -202,7 +161,7 @@ class Training:
         if mixed:
             verdict = verdict._replace(gap=mixed.gap(on_real.realness, on_fake.realness))
         if isinstance(self.positives, AdaptiveAugment):
-            self.positives.update(self._joined(on_real.realness))
+            self.positives.update(self.joined(on_real.realness))
 
         more = {"class": self._class_loss(on_real, labels)}
         if loss.apply_r1_reg:
@@ -248,17 +207,14 @@ class Training:
             loss = loss + self.settings.LOSS.augself_lambda * augself.generator_loss(judgement.told, draw)
         return loss
 
-    def log(self, verdict: Verdict, generator_loss: Tensor) -> Row:
-        """Add a row to the history: the terms of the last batch, unweighted, and the real-negative logit gap."""
-        gap = self._measure_gap() if verdict.gap is None else verdict.gap
-        row: Row = {"step": self.step}
-        terms = verdict.terms | {"generator": generator_loss, "gap": gap}
-        row |= {name: self._mean(value).item() for name, value in terms.items()}
+    def log(self, terms: Mapping[str, Tensor]) -> Row:
+        """Add a row to the history: the terms of the last batch, and the gap between real and negative logits."""
+        gap = self._measure_gap() if self.verdict.gap is None else self.verdict.gap
+        row = super().log({**terms, "gap": gap})
         if self.adaptive_weight is not None or self.settings.LOSS.scheduled:
-            row["fake_weight"] = verdict.fake_weight
+            row["fake_weight"] = self.verdict.fake_weight
         if isinstance(self.positives, AdaptiveAugment):
             row["augment_p"] = self.positives.p
-        self.history.append(row)
         return row
 
     def samples(self, count: int) -> Tensor:
@@ -266,22 +222,16 @@ class Training:
         return sample(self.average, count, self.settings.RUN.seed, "samples")
 
     def go_on_from(self, folder: Path) -> None:
-        """Go on from the checkpoint in a folder if there is one, and make the folder ready for the run."""
-        self.fabric.barrier()  # the first process makes the folder
+        """Go on from the checkpoint in a folder, or else begin, with the players of another run if so asked."""
         if self.settings.RUN.init_from:
             self.begin_with(Path(self.settings.RUN.init_from) / CHECKPOINT)
-        if (folder / CHECKPOINT).exists():
-            self.load_state_dict(load_checkpoint(folder / CHECKPOINT, STATE))
-            rank_zero_only(console.print)(f"{folder}: going on from step {self.step}", soft_wrap=True)
-        self.fabric.barrier()
-        if self.fabric.is_global_zero:
-            self.settings.save(folder / "config.yaml")
+        super().go_on_from(folder)
 
     def begin_with(self, path: Path) -> None:
         """Take over the players of another run, and what their optimizers know; learning rates are this run's."""
         if not path.exists():
             raise ConfigError(f"RUN.init_from={path.parent} has no {path.name}")
-        state = load_checkpoint(path, STATE)
+        state = load_checkpoint(path, STATE | NETWORK)
         with restoring(path):
             self.average.load_state_dict(state["average"])
             for name, player in (("generator", self.generator), ("discriminator", self.discriminator)):
@@ -301,40 +251,12 @@ class Training:
                 for group in player.optimizer.param_groups:
                     group["lr"] = share * rate
 
-    def save(self, folder: Path) -> None:
-        """Write the checkpoint; with several processes the first one does, and the others wait."""
-        if self.fabric.is_global_zero:
-            state = self.state_dict()
-            check_finite(state, self.step)
-            save_checkpoint(state, folder / CHECKPOINT)
-        self.fabric.barrier()
+    def facts(self) -> State:
+        """What the run is about."""
+        return {"images": self.fingerprint, "channels": self.channels, "classes": self.classes}
 
-    def state_dict(self) -> State:
-        """All that a run needs to go on: tensors, numbers and words."""
-        return {
-            "config": self.settings.to_dict(),
-            "images": self.fingerprint,
-            "channels": self.channels,
-            "classes": self.classes,
-            "step": self.step,
-            "history": self.history,
-            **{name: part.state_dict() for name, part in self._stateful().items()},
-        }
-
-    def load_state_dict(self, state: State) -> None:
-        """Go on from a saved state; it must come from the same settings and images, and not from further on."""
-        folder, last = Path(self.settings.RUN.save_dir), self.settings.OPTIMIZATION.total_steps
-        check_same_run(folder, flatten(state["config"]), flatten(self.settings.to_dict()), FREE, BOUND)
-        check_same_images(folder, state["images"], self.fingerprint)
-        if state["step"] > last:
-            raise ConfigError(f"{folder} is already at step {state['step']}, beyond OPTIMIZATION.total_steps={last}")
-        self.step = state["step"]
-        self.history = state["history"]
-        with restoring(folder / CHECKPOINT):
-            for name, part in self._stateful().items():
-                part.load_state_dict(state[name])
-
-    def _stateful(self) -> dict[str, Any]:
+    def stateful(self) -> dict[str, Any]:
+        """The players and what steers them."""
         parts = {
             "average": self.average,
             "generator": self.generator.network,
@@ -359,8 +281,8 @@ class Training:
     def _batch(self, number: int) -> Images:
         """The real images of all processes, in [-1, 1]; they have labels if somebody asks for them."""
         optimization = self.settings.OPTIMIZATION
-        indices = batch_indices(len(self.training), optimization.batch_size, self.settings.RUN.seed, number)
-        chosen = self.training[indices]
+        indices = batch_indices(len(self.images), optimization.batch_size, self.settings.RUN.seed, number)
+        chosen = self.images[indices]
         asked = chosen.labels is not None and (self.settings.conditional or self.negatives.transform.needs_labels)
         labels = chosen.labels.to(self.device, non_blocking=True) if asked and chosen.labels is not None else None
         return Images(data.normalize(chosen.images.to(self.device, non_blocking=True)), labels)
@@ -421,48 +343,14 @@ class Training:
         network.train()
         return on_real.realness.mean() - on_negative.realness.mean()
 
-    def _joined(self, values: Tensor) -> Tensor:
-        """The values of all processes, without gradient, ``(N,)``."""
-        own = values.detach().flatten()
-        if self.share.processes == 1:
-            return own
-        parts = [torch.empty_like(own) for _ in range(self.share.processes)]
-        torch.distributed.all_gather(parts, own)
-        return torch.cat(parts)
 
-    def _mean(self, value: Tensor) -> Tensor:
-        """The mean of a number over the processes."""
-        return self._joined(value).mean()
-
-
-def _check_images(settings: Config, training: Images) -> None:
-    data.check_batch(training, settings.OPTIMIZATION.batch_size)
-    if settings.conditional and training.labels is None:
+def _check_images(settings: Config, images: Images) -> None:
+    data.check_batch(images, settings.OPTIMIZATION.batch_size)
+    if settings.conditional and images.labels is None:
         raise ConfigError(
             f"MODEL.d_cond_mtd={settings.MODEL.d_cond_mtd} needs labels: sub-folders named after the classes, or an "
             "array 'labels' in the .npz"
         )
-
-
-def _fabric(settings: Config) -> tuple[torch.amp.GradScaler | None, Fabric]:
-    """The launched Fabric of a run, and the scaler of its gradients if they are float16."""
-    run = settings.RUN
-    where: dict[str, Any] = {"accelerator": run.accelerator, "devices": run.devices}
-    if run.devices > 1:
-        where["strategy"] = "ddp"
-    scaler = None
-    if run.precision == "16-mixed":
-        # Given as a plugin, since Fabric turns the word into bfloat16 on CPUs.
-        device = Fabric(accelerator=run.accelerator, devices=1).device.type
-        scaler = torch.amp.GradScaler(device)
-        where["plugins"] = MixedPrecision("16-mixed", device, scaler)
-    else:
-        where["precision"] = run.precision
-    fabric = Fabric(**where)
-    fabric.launch()
-    if run.synchronized_bn and fabric.device.type != "cuda":
-        raise ConfigError(f"RUN.synchronized_bn needs GPUs, this run is on {fabric.device.type}")
-    return scaler, fabric
 
 
 def _positives(settings: Config, negatives: Negatives) -> DiffAugment | None:
@@ -483,26 +371,8 @@ def _positives(settings: Config, negatives: Negatives) -> DiffAugment | None:
     return positives
 
 
-def _fingerprint(training: Images, undesired: Images | None) -> str:
-    return training.fingerprint() + ("" if undesired is None else f" {undesired.fingerprint()}")
-
-
-def _progress(settings: Config, step: int, shown: bool) -> tuple[Progress, TaskID]:
-    columns = (
-        TextColumn("[bold]{task.description}"),
-        BarColumn(bar_width=12),
-        TaskProgressColumn(),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[losses]}", table_column=Column(no_wrap=True)),
-    )
-    bar = Progress(*columns, console=console, disable=not shown)
-    name, total = Path(settings.RUN.save_dir).name, settings.OPTIMIZATION.total_steps
-    return bar, bar.add_task(name, total=total, completed=step, losses="")
-
-
-def _describe(row: Row) -> str:
-    short = {"negative": "neg", "generator": "gen"}
-    return " ".join(f"{short.get(name, name)} {value:.2f}" for name, value in row.items() if name != "step")
+def _fingerprint(images: Images, undesired: Images | None) -> str:
+    return images.fingerprint() + ("" if undesired is None else f" {undesired.fingerprint()}")
 
 
 @command

@@ -1,8 +1,7 @@
-"""A generator, whatever it is built of, and the average of its weights."""
+"""A generator, whatever it is built of."""
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from examples.common.networks.layers import START, Condition
@@ -35,12 +34,3 @@ class Generator(nn.Module):
             features = block(features, condition)
         images: Tensor = self.end(features).tanh()
         return images
-
-
-@torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """Move an exponential moving average of a model one step: parameters by ``1 - decay``, buffers all the way."""
-    for mean, parameter in zip(average.parameters(), model.parameters(), strict=True):
-        mean.lerp_(parameter, 1 - decay)
-    for kept, buffer in zip(average.buffers(), model.buffers(), strict=True):
-        kept.copy_(buffer)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from examples.common.judging import near_copies
 from examples.gan.study.data import Split
 from nda_augment.metrics import precision_recall_density_coverage
 
@@ -45,19 +46,16 @@ class Judge:
         """Compare generated images with held-out ones, and with those that their generator learned from.
 
         Returns:
-            ``frechet``, ``coverage``, ``recall``; ``copies``, the share of generated images that are nearer to a
-            training image than to any of as many held-out images, as pixels: 0.5 is no copying at all.
+            ``frechet``, ``coverage``, ``recall``; ``copies``, see :func:`examples.common.judging.near_copies`.
         """
         features = self.features(images)
         count = min(1000, len(images), len(self._held_out))
         shares = precision_recall_density_coverage(self._features[:count], features[:count])
-        few = min(len(training), len(self._held_out))
-        own, other = (_nearest(images, pool[:few]) for pool in (training, self._held_out))
         return {
             "frechet": frechet_distance(features, self._features),
             "coverage": shares.coverage.item(),
             "recall": shares.recall.item(),
-            "copies": (own < other).double().mean().item(),
+            "copies": near_copies(images, training, self._held_out),
         }
 
 
@@ -73,10 +71,6 @@ def frechet_distance(first: Tensor, second: Tensor) -> float:
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
     return features.mean(0), features.T.cov()
-
-
-def _nearest(images: Tensor, pool: Tensor) -> Tensor:
-    return torch.cdist(images.flatten(1), pool.flatten(1)).amin(1)
 
 
 class Classifier(nn.Module):

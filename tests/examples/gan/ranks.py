@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from examples.common.networks import layers, sngan
+from examples.common.training import CHECKPOINT
 from examples.gan import config, train
-from examples.gan.generation import CHECKPOINT
 from nda_augment._files import load_checkpoint
 
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from examples.common.networks import biggan, sngan
-from examples.common.networks.generator import update_average
 from examples.common.networks.layers import Condition, DownBlock, Norm, SelfAttention, initialise
+from examples.common.training import update_average
 from examples.gan import config
 from examples.gan.config import DIGITS, Model
 from examples.gan.models import build_discriminator, build_generator

@@ -17,9 +17,10 @@ import nda_augment as nda
 from examples.common import data
 from examples.common.randomness import generator
 from examples.common.regularizers import consistency, gradient_penalty, r1_penalty
+from examples.common.training import CHECKPOINT
 from examples.gan import augself, config, train
 from examples.gan.conditioning import Judgement, class_loss
-from examples.gan.generation import CHECKPOINT, labels_of, load_generator, sample
+from examples.gan.generation import labels_of, load_generator, sample
 from examples.gan.positives import DiffAugment
 from examples.gan.train import Training
 from nda_augment._files import load_checkpoint
@@ -144,7 +145,7 @@ def test_control_a_state_that_is_not_restored_does_show(tiny, monkeypatch):
 
 def _load_without(part, run, state):
     run.step, run.history = state["step"], state["history"]
-    for name, each in run._stateful().items():
+    for name, each in run.stateful().items():
         if name != part:
             each.load_state_dict(state[name])
 

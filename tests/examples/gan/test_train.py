@@ -10,12 +10,11 @@ from torch.nn import functional as F
 from typer.testing import CliRunner
 
 from examples.common import data
-from examples.common.networks.generator import update_average
 from examples.common.randomness import batch_indices, generator
 from examples.common.runs import DivergedError, hold
 from examples.common.settings import ConfigError
+from examples.common.training import CHECKPOINT, update_average
 from examples.gan import config, train
-from examples.gan.generation import CHECKPOINT
 from examples.gan.train import Training
 from nda_augment._files import CheckpointError, InUseError, load_checkpoint
 from nda_augment.losses import GapWatch
