@@ -101,6 +101,7 @@ class TestAdaptiveWeight:
         for gap in gaps[:stop]:
             first.update(gap)
         second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+        assert second.state_dict() == first.state_dict()
         assert [second.update(gap) for gap in gaps[stop:]] == expected[stop:]
         assert second.state_dict() == unbroken.state_dict()
 

@@ -20,8 +20,6 @@ def ledoit_wolf(features: Tensor) -> tuple[Tensor, float]:
 
     Written here because scikit-learn, which has it, is not needed otherwise; the tests compare the two.
 
-    Written here because scikit-learn, which has it, is not needed otherwise; the tests compare the two.
-
     Source: Ledoit and Wolf, "A Well-Conditioned Estimator for Large-Dimensional Covariance Matrices", Journal of
     Multivariate Analysis, 2004.
 

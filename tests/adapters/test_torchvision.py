@@ -209,11 +209,12 @@ class TestKinds:
         NegativeTransform(nda.Jigsaw())(image).sum().backward()
         assert torch.equal(image.grad, torch.ones(3, 8, 8))
 
-    def test_an_array_does_not_pass_for_its_own_negative(self) -> None:
-        array = np.zeros((8, 8, 3), dtype=np.uint8)
+    @pytest.mark.parametrize(("shape", "channels"), [((8, 8, 3), 3), ((8, 8), 1)])
+    def test_an_array_does_not_pass_for_its_own_negative(self, shape: tuple[int, ...], channels: int) -> None:
+        array = np.zeros(shape, dtype=np.uint8)
         with pytest.raises(TypeError, match=r"of an array; put v2.ToImage\(\) before"):
             NegativeTransform(nda.Jigsaw())((array, 3))
-        assert v2.Compose([v2.ToImage(), NegativeTransform(nda.Jigsaw())])(array).shape == (3, 8, 8)
+        assert v2.Compose([v2.ToImage(), NegativeTransform(nda.Jigsaw())])(array).shape == (channels, 8, 8)
         assert NegativeTransform(nda.Jigsaw())({"image": constant(0), "mask": array})["mask"] is array
 
     def test_what_is_no_image_for_the_core_is_its_error(self) -> None:
@@ -585,6 +586,10 @@ class TestNegativeDataset:
         image = distinct(3, 8, 8)
         dataset = NegativeDataset([image] * 40, nda.Jigsaw(grid=4), seed=0)
         assert len({tuple(dataset[index][0].flatten().tolist()) for index in range(40, 80)}) == 40
+
+    def test_neighbouring_seeds_and_items_do_not_share_their_draws(self) -> None:
+        first, second = (NegativeDataset([distinct(3, 8, 8)] * 40, nda.Jigsaw(grid=4), seed=seed) for seed in (0, 1))
+        assert not any(torch.equal(first[index + 1][0], second[index][0]) for index in range(40, 79))
 
     def test_a_seed_leaves_the_global_generator_alone(self) -> None:
         dataset = NegativeDataset(self.photos, nda.Stitch(), seed=0)
