@@ -25,6 +25,8 @@ and albumentations 2.0.8: it passes. What does not work there and does with newe
 
 kornia 0.8 is refused at import: it hands a transform only a part of the batch.
 
+`torch.export` of a negative needs `strict=True`; the size of the batch may then be dynamic, with 2 images at least.
+
 ## The negatives
 
 Each cell was tried: the negative was called on four images of 3 channels and 16x16 pixels, changed in one respect. A

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 from torch.testing import assert_close
+from torch.torch_version import TorchVersion
 from torch.utils.data import DataLoader, Dataset
 
 from nda_augment.transforms import Mixture
@@ -271,6 +272,20 @@ def test_one_compilation_serves_batches_of_any_size(case: Case) -> None:
     assert counter.frame_count <= 2
     images = case.images(5, size=case.sizes[-1])
     assert compiled(images, **labels_for(module, images)).shape == images.shape
+
+
+@pytest.mark.skipif(torch.__version__ < TorchVersion("2.12"), reason="kornia takes a compilation for an export there")
+@pytest.mark.parametrize("case", {case.module.card.family: case for case in REGISTERED}.values(), ids=str)
+def test_one_export_serves_batches_of_any_size(case: Case) -> None:
+    labels = labels_for(case.module, case.images(4))
+    batch = {0: torch.export.Dim("batch", min=2, max=64)}
+    dynamic = {"input": batch, **{name: batch for name in labels}}  # the first is called as in kornia
+    exported = torch.export.export(case.make(), (case.images(4),), labels, dynamic_shapes=dynamic, strict=True).module()
+    for count in (2, 7):
+        images = case.images(count)
+        negatives = exported(images, **labels_for(case.module, images))
+        assert negatives.shape == images.shape
+        assert not (negatives == images).flatten(1).all(dim=1).any()
 
 
 @pytest.mark.slow
