@@ -33,7 +33,7 @@ from nda_augment._files import load_checkpoint, save_checkpoint, write_text
 
 CHECKPOINT = "checkpoint.ckpt"
 RESULTS = "results.json"
-STATE = {"state_dict": dict, "optimizer_states": list, "epoch": int, "global_step": int}
+STATE = {"state_dict": dict, "optimizer_states": list, "epoch": int, "global_step": int, "images": str}
 # What may change between the parts of a run; everything else would make it another run.
 FREE = (
     "EVAL.",
@@ -86,8 +86,8 @@ def learn(settings: Config, load: Callable[[], tuple[Images, Images]], parts: Ca
         processes only the first evaluates.
 
     Raises:
-        ConfigError: If the folder holds a run with other settings, the data cannot be read, or they do not fill a
-            batch.
+        ConfigError: If the folder holds a run with other settings or on other images, the data cannot be read, or they
+            do not fill a batch.
     """
     with prepared(settings) as finished:
         if finished:

@@ -3,6 +3,7 @@
 import copy
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -26,6 +27,7 @@ from examples.common.contrastive.sections import Config
 from examples.common.contrastive.views import undone_by_flips
 from examples.common.data import Epoch, Images
 from examples.common.randomness import generator, seeded
+from examples.common.runs import check_same_images
 from nda_augment.adapters.lightly import NDANTXentLoss, NegativesOnDevice, frozen_batch_norm_stats
 
 
@@ -75,7 +77,7 @@ class Contrastive(NegativesOnDevice, TwoViews):  # type: ignore[misc]  # mypy se
 
     def __init__(self, settings: Config, data: Images, parts: Parts) -> None:
         super().__init__(settings, parts.views)
-        self.data = data
+        self.data, self.fingerprint = data, data.fingerprint()
         self.nda_transform = nda.from_policy(settings.AUG.nda_policy) if settings.AUG.apply_nda else None
         for undone in undone_by_flips(self.nda_transform) if self.nda_transform and settings.AUG.flip else ():
             warnings.warn(
@@ -100,6 +102,12 @@ class Contrastive(NegativesOnDevice, TwoViews):  # type: ignore[misc]  # mypy se
 
     def loss(self, x0: Tensor, x1: Tensor, negatives: Tensor | None, number: int) -> Tensor:
         raise NotImplementedError
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["images"] = self.fingerprint
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        check_same_images(Path(self.settings.RUN.save_dir), checkpoint["images"], self.fingerprint)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """The batches of the current epoch; the Trainer asks anew for each."""
@@ -182,9 +190,11 @@ class MoCo(Contrastive):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lightly leaves the memory bank out of the state; without it a run would not resume as it was."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["memory_bank"] = dict(self.criterion.memory_bank.named_buffers())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
         for name, buffer in self.criterion.memory_bank.named_buffers():
             buffer.copy_(checkpoint["memory_bank"][name])
 

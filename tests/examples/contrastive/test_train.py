@@ -150,6 +150,15 @@ def test_a_folder_with_another_run_is_refused(tiny: Tiny) -> None:
         train.train(tiny("run", "OPTIMIZATION.epochs=1", "MODEL.queue=16"))
 
 
+def test_a_run_does_not_go_on_with_other_images(tiny: Tiny, tmp_path: Path) -> None:
+    train.train(tiny("run", "OPTIMIZATION.epochs=1"))
+    with np.load(tmp_path / "images.npz") as file:
+        images, labels = file["images"], file["labels"]
+    np.savez(tmp_path / "images.npz", images=255 - images, labels=labels)
+    with pytest.raises(ConfigError, match="holds a run on other images than those that DATA now names"):
+        train.train(tiny("run", "OPTIMIZATION.epochs=2"))
+
+
 def test_images_without_labels_are_learnt_from_and_nothing_is_evaluated(tiny: Tiny, tmp_path: Path) -> None:
     settings = tiny("run", "OPTIMIZATION.epochs=1", "DATA.name=folder", f"DATA.path={tmp_path / 'photos'}")
     (tmp_path / "photos").mkdir()
