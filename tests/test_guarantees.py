@@ -279,7 +279,7 @@ def test_one_compilation_serves_batches_of_any_size(case: Case) -> None:
 def test_one_export_serves_batches_of_any_size(case: Case) -> None:
     labels = labels_for(case.module, case.images(4))
     batch = {0: torch.export.Dim("batch", min=2, max=64)}
-    dynamic = {"input": batch, **{name: batch for name in labels}}  # the first is called as in kornia
+    dynamic = {"input": batch, **dict.fromkeys(labels, batch)}  # the first is called as in kornia
     exported = torch.export.export(case.make(), (case.images(4),), labels, dynamic_shapes=dynamic, strict=True).module()
     for count in (2, 7):
         images = case.images(count)
