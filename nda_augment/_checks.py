@@ -52,10 +52,10 @@ def as_whole_range(value: Any, name: str) -> tuple[int, int]:
     return int(value[0]), int(value[1])
 
 
-def as_whole(value: Any, name: str) -> int:
-    """Return a whole number from 0."""
-    if not _is_whole(value) or value < 0:
-        raise ValueError(f"{name} must be a whole number from 0 on, got {value!r}")
+def as_whole(value: Any, name: str, least: int = 0) -> int:
+    """Return a whole number from 0, or from another on."""
+    if not _is_whole(value) or value < least:
+        raise ValueError(f"{name} must be a whole number from {least} on, got {value!r}")
     return int(value)
 
 

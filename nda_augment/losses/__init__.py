@@ -1,12 +1,12 @@
 """Losses that use negatives: logits or embeddings in, a scalar out.
 
-``gan`` has the discriminator's and the generator's losses, ``any_loss`` puts negatives into a discriminator loss of
-your own, ``gap_watch`` watches the logits, ``rumi`` is an alternative to ``gan``. ``contrastive`` has the losses on
-embeddings, ``dense`` that on feature maps, with the ``options`` that they share; ``repulsion`` is for methods whose
-loss has no denominator, ``hard_negatives`` mixes further negatives in feature space. ``one_class`` learns a single
-class, ``classification`` has the terms for a classifier, ``mixed`` one for mixed images as positives. Each loss is a
-function, with an ``nn.Module`` of the same settings. None knows where the negatives come from: augmentation, another
-data set, a memory.
+``gan`` has the discriminator's and the generator's losses, ``kinds`` weighs several kinds of negatives in them,
+``any_loss`` puts negatives into a discriminator loss of your own, ``gap_watch`` watches the logits, ``rumi`` is an
+alternative to ``gan``. ``contrastive`` has the losses on embeddings, ``dense`` that on feature maps, with the
+``options`` that they share; ``repulsion`` is for methods whose loss has no denominator, ``hard_negatives`` mixes
+further negatives in feature space. ``one_class`` learns a single class, ``classification`` has the terms for a
+classifier, ``mixed`` one for mixed images as positives. Each loss is a function, with an ``nn.Module`` of the same
+settings. None knows where the negatives come from: augmentation, another data set, a memory.
 """
 
 from nda_augment.losses.any_loss import with_negatives
@@ -49,6 +49,7 @@ from nda_augment.losses.gan import (
 )
 from nda_augment.losses.gap_watch import GapWatch
 from nda_augment.losses.hard_negatives import HardNegativeMixing, mix_hard_negatives
+from nda_augment.losses.kinds import TermsOfKinds
 from nda_augment.losses.mixed import DecoupledMixupLoss, decoupled_mixup
 from nda_augment.losses.one_class import CSILoss, UniCLRLoss, csi, uniclr
 from nda_augment.losses.options import ContrastiveOptions, NegativeOptions, Scope
@@ -88,6 +89,7 @@ __all__ = [
     "RumiLabels",
     "Scope",
     "SupConLoss",
+    "TermsOfKinds",
     "UniCLRLoss",
     "classification_loss",
     "csi",

@@ -1,11 +1,12 @@
 """Negatives with any discriminator loss, whatever its form."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
 
 from nda_augment.losses.gan import FAKE_WEIGHT, check_fake_weight, weigh
+from nda_augment.losses.kinds import FAKE, Weights, check_weights, weigh_kinds
 
 
 def with_negatives(
@@ -13,7 +14,9 @@ def with_negatives(
     real: Any,
     fake: Any,
     negative: Any | Callable[[], Any],
-    fake_weight: float = FAKE_WEIGHT,
+    fake_weight: float | None = None,
+    *,
+    weights: Weights | None = None,
 ) -> Tensor:
     """Give a discriminator loss of your own a third kind of sample: ``λ·L(real, fake) + (1 − λ)·L(real, negative)``.
 
@@ -29,15 +32,20 @@ def with_negatives(
         real: Output of the discriminator for real images, in whatever structure the loss takes.
         fake: Its output for generated images.
         negative: Its output for negatives; or a function without arguments that returns it, which is called
-            if λ is below 1 only. Relativistic losses need as many negatives as real images.
-        fake_weight: λ, in (0, 1]. At 1 the result is ``loss(real, fake)``, bit for bit and with no other call.
+            if λ is below 1 only. Relativistic losses need as many negatives as real images. With ``weights`` a
+            mapping from kinds of negatives to such outputs or functions; ``None`` is a kind that is absent.
+        fake_weight: λ, in (0, 1]; 3/4 unless given. At 1 the result is ``loss(real, fake)``, bit for bit and with no
+            other call.
+        weights: Share of generated images (``"fake"``) and of each kind of negatives, in the place of λ; they sum
+            to 1, and the share of an absent kind goes to generated images.
 
     Returns:
         The weighted loss, a scalar.
 
     Raises:
-        TypeError: If the loss returns anything but a tensor.
-        ValueError: If ``fake_weight`` is outside (0, 1], or below 1 while ``negative`` is ``None``.
+        TypeError: If the loss returns anything but a tensor, or ``weights`` or their negatives are no mapping.
+        ValueError: If ``fake_weight`` is outside (0, 1], or below 1 while ``negative`` is ``None``; if weights do not
+            sum to 1 or do not name exactly the kinds that there are, or come with ``fake_weight``.
 
     Example:
         >>> import torch
@@ -50,13 +58,11 @@ def with_negatives(
 
     Source: Sinha et al., "Negative Data Augmentation", ICLR 2021, for the objective.
     """
+    if weights is not None:
+        return _with_kinds(loss, real, fake, negative, fake_weight, weights)
+    fake_weight = FAKE_WEIGHT if fake_weight is None else fake_weight
     check_fake_weight(fake_weight)
-    plain = loss(real, fake)
-    if not isinstance(plain, Tensor):
-        raise TypeError(
-            f"loss must return one tensor, got {type(plain).__name__}; of several terms return their sum, "
-            "such as lambda real, fake: sum(loss(real, fake))"
-        )
+    plain = _cost(loss, real, fake)
     if fake_weight == 1:
         return plain
     if negative is None:
@@ -65,3 +71,35 @@ def with_negatives(
             "pass what the discriminator returned for them, or fake_weight=1 for the plain loss"
         )
     return weigh(plain, loss(real, negative() if callable(negative) else negative), fake_weight)
+
+
+def _with_kinds(
+    loss: Callable[[Any, Any], Tensor], real: Any, fake: Any, negative: Any, fake_weight: float | None, weights: Weights
+) -> Tensor:
+    if fake_weight is not None:
+        raise ValueError(
+            f'weights say what generated images weigh, under "{FAKE}"; leave fake_weight={fake_weight} out'
+        )
+    if not isinstance(negative, Mapping):
+        raise TypeError(
+            f"with weights, negative must be a mapping from kinds to the discriminator's output, got "
+            f"{type(negative).__name__}"
+        )
+    check_weights(weights, negative)
+    plain = _cost(loss, real, fake)
+    costs: dict[str, Tensor | None] = {}
+    for kind, output in negative.items():
+        if weights[kind]:
+            output = output() if callable(output) else output
+            costs[kind] = None if output is None else loss(real, output)
+    return weigh_kinds(plain, costs, weights)
+
+
+def _cost(loss: Callable[[Any, Any], Tensor], real: Any, fake: Any) -> Tensor:
+    cost = loss(real, fake)
+    if not isinstance(cost, Tensor):
+        raise TypeError(
+            f"loss must return one tensor, got {type(cost).__name__}; of several terms return their sum, "
+            "such as lambda real, fake: sum(loss(real, fake))"
+        )
+    return cost

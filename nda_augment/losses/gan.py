@@ -13,8 +13,8 @@ loss.
 """
 
 import math
-from collections.abc import Callable
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple, get_args, overload
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from nda_augment._checks import check_word
 from nda_augment.losses._logits import SigmoidWatch, as_logits
+from nda_augment.losses.kinds import TermsOfKinds
 
 GANKind = Literal["softplus", "hinge", "least_squares", "wasserstein"]
 _KINDS = get_args(GANKind)
@@ -109,20 +110,33 @@ class DiscriminatorTerms(NamedTuple):
         return self.real + weigh(self.fake, self.negative, fake_weight)
 
 
+@overload
 def discriminator_terms(
     real: Tensor, fake: Tensor, negative: Tensor | None = None, *, kind: GANKind = "softplus"
-) -> DiscriminatorTerms:
+) -> DiscriminatorTerms: ...
+@overload
+def discriminator_terms(
+    real: Tensor, fake: Tensor, negative: Mapping[str, Tensor | None], *, kind: GANKind = "softplus"
+) -> TermsOfKinds: ...
+def discriminator_terms(
+    real: Tensor,
+    fake: Tensor,
+    negative: Tensor | Mapping[str, Tensor | None] | None = None,
+    *,
+    kind: GANKind = "softplus",
+) -> DiscriminatorTerms | TermsOfKinds:
     """The discriminator's loss in parts, for logging or for weights of one's own.
 
     Args:
         real: Logits of real images, ``(B, ...)``.
         fake: Logits of generated images, ``(B', ...)``. Every term is a mean, so batch sizes may differ; the trailing
             shapes may not.
-        negative: Logits of negatives, ``(B'', ...)``.
+        negative: Logits of negatives, ``(B'', ...)``; or of several kinds of negatives, by name, with ``None`` for a
+            kind that is absent.
         kind: Kind of loss, see :func:`discriminator_loss`.
 
     Returns:
-        The terms; ``terms.total(fake_weight)`` is the loss.
+        The terms; ``terms.total(fake_weight)`` is the loss, with several kinds ``terms.total(weights)``.
 
     Raises:
         TypeError: If logits are not floating point.
@@ -135,19 +149,11 @@ def discriminator_terms(
         >>> terms.real.item(), terms.fake.item(), terms.negative.item(), terms.logit_gap.item()
         (0.0, 0.0, 0.0, 6.0)
         >>> loss = terms.total(fake_weight=0.25)
+        >>> kinds = {"jigsaw": negative, "history": torch.tensor([1.0, 3.0])}
+        >>> discriminator_terms(real, fake, kinds, kind="hinge").total({"fake": 0.5, "jigsaw": 0.25, "history": 0.25})
+        tensor(0.7500)
     """
-    check_kind(kind)
-    real = as_logits(real, "real")
-    fake = as_logits(fake, "fake", like=real)
-    penalties = _PENALTIES[kind]
-    on_real, on_fake = penalties.real(real).mean(), penalties.fake(fake).mean()
-    if negative is None:
-        _watch(kind, real, fake)
-        return DiscriminatorTerms(on_real, on_fake, None)
-    negative = as_logits(negative, "negative", like=real)
-    _watch(kind, real, fake, negative)
-    hardness = negative.detach() - real.detach().mean()
-    return DiscriminatorTerms(on_real, on_fake, penalties.fake(negative).mean(), -hardness.mean(), hardness)
+    return _of_kinds(real, fake, negative, kind) if isinstance(negative, Mapping) else _of(real, fake, negative, kind)
 
 
 def discriminator_loss(
@@ -207,7 +213,7 @@ def discriminator_loss(
         tensor(0.5000)
     """
     check_fake_weight(fake_weight)
-    return discriminator_terms(real, fake, negative, kind=kind).total(fake_weight)
+    return _of(real, fake, negative, kind).total(fake_weight)
 
 
 def generator_loss(fake: Tensor, *, kind: GANKind = "softplus", prior: float = 1.0) -> Tensor:
@@ -346,6 +352,40 @@ def _check_prior(prior: float, kind: str) -> None:
     check_fake_weight(prior, "prior")
     if prior != 1 and kind != "softplus":
         raise ValueError(f"prior={prior} shifts log-odds, which the logits of kind={kind!r} are not; leave it at 1")
+
+
+def _of(real: Tensor, fake: Tensor, negative: Tensor | None, kind: GANKind) -> DiscriminatorTerms:
+    """Return the terms with negatives of one kind, or none."""
+    real, fake, penalties = _read(real, fake, kind)
+    on_real, on_fake = penalties.real(real).mean(), penalties.fake(fake).mean()
+    if negative is None:
+        _watch(kind, real, fake)
+        return DiscriminatorTerms(on_real, on_fake, None)
+    negative = as_logits(negative, "negative", like=real)
+    _watch(kind, real, fake, negative)
+    hardness = _hardness(negative, real)
+    return DiscriminatorTerms(on_real, on_fake, penalties.fake(negative).mean(), -hardness.mean(), hardness)
+
+
+def _of_kinds(real: Tensor, fake: Tensor, negatives: Mapping[str, Tensor | None], kind: GANKind) -> TermsOfKinds:
+    """Return the terms with several kinds of negatives."""
+    real, fake, penalties = _read(real, fake, kind)
+    present = {name: as_logits(each, name, like=real) for name, each in negatives.items() if each is not None}
+    _watch(kind, real, fake, *present.values())
+    costs = {name: penalties.fake(present[name]).mean() if name in present else None for name in negatives}
+    hardness = {name: _hardness(each, real) for name, each in present.items()}
+    gaps = {name: -each.mean() for name, each in hardness.items()}
+    return TermsOfKinds(penalties.real(real).mean(), penalties.fake(fake).mean(), costs, gaps, hardness)
+
+
+def _read(real: Tensor, fake: Tensor, kind: GANKind) -> tuple[Tensor, Tensor, _Penalties]:
+    check_kind(kind)
+    real = as_logits(real, "real")
+    return real, as_logits(fake, "fake", like=real), _PENALTIES[kind]
+
+
+def _hardness(negative: Tensor, real: Tensor) -> Tensor:
+    return negative.detach() - real.detach().mean()
 
 
 def _watch(kind: str, *logits: Tensor) -> None:

@@ -7,7 +7,9 @@ from nda_augment.transforms.base import *
 from nda_augment.transforms.card import *
 from nda_augment.transforms.clips import *
 from nda_augment.transforms.filters import *
+from nda_augment.transforms.generated import *
 from nda_augment.transforms.geometry import *
+from nda_augment.transforms.history import *
 from nda_augment.transforms.labels import *
 from nda_augment.transforms.mixture import *
 from nda_augment.transforms.pairs import *

@@ -36,6 +36,50 @@ def test_one_class_has_no_other():
         nda.OtherClass(1)
 
 
+class TestOtherLabel:
+    NUMBERS = torch.rand(500, generator=torch.Generator().manual_seed(0))
+
+    def test_every_draw_is_beyond_the_quantile_of_the_differences(self):
+        other = nda.OtherLabel(self.NUMBERS, quantile=0.8)
+        for label in (0.0, 0.31, 0.5, 0.97):
+            labels = torch.full((4000,), label)
+            wrong = other(labels, generator=torch.Generator().manual_seed(1))
+            differences = (self.NUMBERS - label).abs()
+            assert ((wrong - label).abs() >= differences.quantile(0.8)).all()
+            counts = torch.stack([(wrong == number).sum() for number in self.NUMBERS[differences.argsort()[-100:]]])
+            assert counts.sum() == 4000
+            # 100 cells: 99 degrees of freedom, P(> 161.3) = 1e-4.
+            assert ((counts - 40) ** 2 / 40).sum() < 161.3
+
+    def test_no_label_is_its_own_even_where_many_are_alike(self):
+        labels = torch.tensor([0.0] * 5 + [1.0] * 5)
+        wrong = nda.OtherLabel(labels, quantile=0.5)(labels)
+        assert torch.equal(wrong, 1 - labels)
+
+    def test_a_draw_repeats(self):
+        other = nda.OtherLabel(self.NUMBERS)
+        assert torch.equal(other(self.NUMBERS), other(self.NUMBERS, params=other._params))
+
+    @pytest.mark.parametrize(
+        ("labels", "quantile", "message"),
+        [
+            (torch.arange(5), 0.5, "classes are for OtherClass"),
+            (torch.rand(5, 1), 0.5, r"\(5, 1\)"),
+            (torch.tensor([0.0, torch.nan]), 0.5, "1 of the labels are not finite"),
+            (torch.rand(5), 1.0, "leaves 0 of 5 labels"),
+            (torch.rand(5), 1.5, r"quantile must be in \[0, 1\), got 1.5"),
+            (torch.tensor([1.0] * 8 + [2.0] * 2), 0.5, "leaves 5 of 10 .* 8 have one value: .* from 1 to 2"),
+        ],
+    )
+    def test_bad_input_is_named(self, labels, quantile, message):
+        with pytest.raises(ValueError, match=message):
+            nda.OtherLabel(labels, quantile)
+
+    def test_classes_are_for_the_other(self):
+        with pytest.raises(ValueError, match="classes are for OtherClass"):
+            nda.OtherLabel(self.NUMBERS)(LABELS)
+
+
 PAIRS = [nda.Stitch, nda.CutMix, nda.Mixup, nda.CutPasteForeign, nda.PerlinBlend]
 
 
