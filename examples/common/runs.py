@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -147,6 +147,21 @@ def once(file: Path, given: Mapping[str, Any], run: Callable[[], Any]) -> Any:
     results = run()
     write_text(json.dumps({"config": given, "results": results}, indent=1) + "\n", file)
     return results
+
+
+def parse_arms(words: Sequence[str], arms: Collection[str]) -> dict[str, int]:
+    """How many seeds for each arm of a comparison: three for ``name=3``, one for ``name``.
+
+    Raises:
+        ConfigError: If a word is none of these, or names an arm that there is not.
+    """
+    seeds_of = {}
+    for word in words:
+        name, _, seeds = word.partition("=")
+        if name not in arms or not (seeds or "1").isdecimal() or seeds == "0":
+            raise ConfigError(f"an arm is NAME or NAME=SEEDS with one of {', '.join(arms)}, got {word!r}")
+        seeds_of[name] = int(seeds or 1)
+    return seeds_of
 
 
 def command(function: Callable[P, None]) -> Callable[P, None]:

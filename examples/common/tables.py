@@ -1,7 +1,10 @@
 """Numbers of several runs, side by side in Markdown."""
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
+
+from scipy import stats
 
 
 def spread(values: Sequence[float], digits: int = 2, sign: str = "") -> str:
@@ -10,6 +13,14 @@ def spread(values: Sequence[float], digits: int = 2, sign: str = "") -> str:
         return ""
     mean = f"{statistics.mean(values):{sign}.{digits}f}"
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
+def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Student's interval of the mean of a few values; infinite of a single one."""
+    if len(values) < 2:
+        return -math.inf, math.inf
+    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    return statistics.mean(values) - half, statistics.mean(values) + half
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

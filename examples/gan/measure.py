@@ -29,8 +29,7 @@ from torch import Tensor
 from examples.common import data, pictures
 from examples.common.data import Images
 from examples.common.judging import HELD_OUT, NEGATIVES, REFERENCE, train_artefact_classifier
-from examples.common.runs import command
-from examples.common.settings import ConfigError
+from examples.common.runs import command, parse_arms
 from examples.common.tables import markdown, spread
 from examples.common.training import CHECKPOINT, STATE
 from examples.gan import config, evaluate, train
@@ -278,17 +277,6 @@ def _settings(path: Path, overrides: Sequence[str], arm: str, seed: int) -> Conf
     return config.load(path, [*overrides, *ARMS[arm], f"RUN.seed={seed}", f"RUN.save_dir={folder}"])
 
 
-def parse_arms(words: Sequence[str]) -> dict[str, int]:
-    """How many seeds for each arm: three for ``name=3``, one for ``name``."""
-    arms = {}
-    for word in words:
-        name, _, seeds = word.partition("=")
-        if name not in ARMS or not (seeds or "1").isdecimal() or seeds == "0":
-            raise ConfigError(f"an arm is NAME or NAME=SEEDS with one of {', '.join(ARMS)}, got {word!r}")
-        arms[name] = int(seeds or 1)
-    return arms
-
-
 def _folder(settings: Config) -> Path:
     return Path(settings.RUN.save_dir)
 
@@ -302,7 +290,7 @@ def main(
     epochs: Annotated[int, typer.Option(help="How long the classifiers train")] = 4,
 ) -> None:
     """Compare training with several negatives, and without."""
-    folder = measure(path, overrides or (), parse_arms(arm or ["plain", "jigsaw"]), stages, epochs)
+    folder = measure(path, overrides or (), parse_arms(arm or ["plain", "jigsaw"], ARMS), stages, epochs)
     print((folder / "report.md").read_text())
 
 

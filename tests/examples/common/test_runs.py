@@ -130,3 +130,11 @@ def test_a_mistake_of_ours_keeps_its_traceback():
 
     with pytest.raises(ZeroDivisionError):
         main()
+
+
+def test_arms_are_read_with_their_seeds():
+    arms = {"plain": [], "jigsaw": []}
+    assert runs.parse_arms(["plain=3", "jigsaw"], arms) == {"plain": 3, "jigsaw": 1}
+    for word in ("jigsav", "plain=0", "plain=x", ""):
+        with pytest.raises(ConfigError, match="an arm is NAME or NAME=SEEDS with one of plain, jigsaw"):
+            runs.parse_arms([word], arms)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from examples.common.settings import ConfigError
 from examples.gan import config, measure
 
 
@@ -111,13 +110,6 @@ def test_the_time_of_a_stage_that_was_stopped_is_not_known(measured):
     line = (folder / "report.md").read_text().splitlines()[2]
     alone = json.loads((folder / "plain-0" / "result.json").read_text())["stages"]
     assert line.endswith(f"| {sum(stage['seconds']['cpu'] for stage in alone):.0f} |")
-
-
-def test_arms_are_read_with_their_seeds():
-    assert measure.parse_arms(["plain=3", "jigsaw"]) == {"plain": 3, "jigsaw": 1}
-    for word in ("jigsav", "plain=0", "plain=x", ""):
-        with pytest.raises(ConfigError, match="an arm is NAME or NAME=SEEDS with one of plain, jigsaw"):
-            measure.parse_arms([word])
 
 
 @pytest.mark.parametrize("arm", measure.ARMS)
