@@ -1,8 +1,8 @@
 """Sections of settings that several trainings have."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from examples.common.settings import ConfigError, Section, at_least, one_of, positive, share
+from examples.common.settings import ConfigError, Section, Settings, at_least, one_of, positive, share
 
 
 @dataclass
@@ -41,6 +41,48 @@ class FabricRun(StepRun):
         """Refuse a batch that cannot be shared between the devices."""
         if batch_size % self.devices:
             raise ConfigError(f"OPTIMIZATION.batch_size={batch_size} cannot be divided by RUN.devices={self.devices}")
+
+
+@dataclass
+class EpochRun(Run):
+    """Where and how, of a training by a Lightning Trainer, which is counted in epochs."""
+
+    devices: int = at_least(1, 1)
+    precision: str = one_of("32-true", ("32-true", "bf16-mixed", "16-mixed"))
+    print_freq: int = at_least(10, 1)  # steps between two logged losses
+    progress: bool = True
+
+
+@dataclass
+class Optimization(Section):
+    """SGD or Adam, with a cosine schedule."""
+
+    optimizer: str = one_of("sgd", ("sgd", "adam"))
+    batch_size: int = at_least(128, 2)  # of all devices together
+    lr: float = positive(0.1)
+    momentum: float = share(0.9)  # sgd
+    weight_decay: float = at_least(5e-4, 0)
+    epochs: int = at_least(30, 1)
+    warmup_epochs: int = at_least(0, 0)
+
+
+@dataclass
+class EpochSettings(Settings):
+    """What every training that is counted in epochs has."""
+
+    OPTIMIZATION: Optimization = field(default_factory=Optimization)
+    RUN: EpochRun = field(default_factory=EpochRun)
+
+    def check(self) -> None:
+        """Refuse a batch that cannot be divided."""
+        self.check_batch({"RUN.devices": self.RUN.devices})
+
+    def check_batch(self, divisors: dict[str, int]) -> None:
+        """Refuse a batch that cannot be divided by numbers, given by the keys that they come from."""
+        batch = self.OPTIMIZATION.batch_size
+        for key, divisor in divisors.items():
+            if batch % divisor:
+                raise ConfigError(f"OPTIMIZATION.batch_size={batch} cannot be divided by {key}={divisor}")
 
 
 @dataclass

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from examples.common.contrastive import sections
 from examples.common.data import Data
+from examples.common.sections import EpochRun
 from examples.common.settings import ConfigError, at_least, nearest, one_of, positive, share
 
 RESNETS = ("resnet-9", "resnet-18", "resnet-34", "resnet-50")
@@ -52,7 +53,7 @@ class Augmentation(sections.Views):
 
 
 @dataclass
-class Run(sections.Run):
+class Run(EpochRun):
     """Where and how."""
 
     save_dir: str = "runs/contrastive/digits"

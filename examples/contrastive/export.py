@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from examples.common.contrastive.learning import CHECKPOINT, STATE
+from examples.common.fitting import CHECKPOINT, STATE
 from examples.common.runs import command
 from examples.common.settings import ConfigError
 from examples.contrastive import config

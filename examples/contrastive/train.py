@@ -1,6 +1,6 @@
 """Learn features of images: ``python -m examples.contrastive.train --config FILE [KEY=VALUE ...]``.
 
-What a run writes, and how it goes on, is said in ``examples/common/contrastive/learning.py``.
+What a run writes, and how it goes on, is said in ``examples/common/fitting.py``.
 """
 
 from pathlib import Path
@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from examples.common import data
-from examples.common.contrastive.learning import Results, learn, say
+from examples.common.contrastive.learning import learn, say
 from examples.common.contrastive.methods import Parts
+from examples.common.fitting import Results
 from examples.common.runs import command
 from examples.contrastive import config
 from examples.contrastive.backbone import make_backbone

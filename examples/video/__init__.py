@@ -1,1 +1,1 @@
-"""Contrastive learning of clips, with negatives in space and in time: ``python -m examples.video.train``."""
+"""Learning from clips with negatives in space and in time: ``python -m examples.video.train``."""

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
-from examples.common.contrastive.learning import Results
 from examples.common.contrastive.sections import Config
+from examples.common.fitting import Results
 from examples.common.settings import ConfigError
 from examples.common.tables import markdown, spread
 from nda_augment._files import write_text

@@ -2,8 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -14,10 +13,8 @@ from lightly.models.modules.heads import (
     SimCLRProjectionHead,
 )
 from lightly.models.utils import batch_shuffle, batch_unshuffle, update_momentum
-from lightly.utils.scheduler import CosineWarmupScheduler
 
 # Lightly's evaluation is built on the package of this name, and a Trainer of the package "lightning" refuses it.
-from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -26,24 +23,18 @@ import nda_augment as nda
 from examples.common.contrastive.sections import Config
 from examples.common.contrastive.views import undone_by_flips
 from examples.common.data import Epoch, Images
+from examples.common.fitting import OnOwnImages
+from examples.common.optimizers import make_optimizer
 from examples.common.randomness import generator, seeded
-from examples.common.runs import check_same_images
 from nda_augment.adapters.lightly import NDANTXentLoss, NegativesOnDevice, frozen_batch_norm_stats
-
-
-class CosineSchedule(CosineWarmupScheduler):  # type: ignore[misc]  # Lightly ships no types
-    """Lightly's, as long as this run: the state of a shorter one that goes on must not bring its own length."""
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        own = ("warmup_epochs", "max_epochs")
-        super().load_state_dict({name: value for name, value in state_dict.items() if name not in own})
 
 
 class Parts(NamedTuple):
     """What differs between images and clips.
 
     Attributes:
-        views: From a batch of uint8 images to two random views, floats; drawn with torch's global generators.
+        views: From a batch of uint8 images to random views, floats, of which most methods need two; drawn with torch's
+            global generators.
         backbone: From views to features ``(B, features)``.
         features: How many they are.
     """
@@ -53,8 +44,10 @@ class Parts(NamedTuple):
     features: int
 
 
-class TwoViews(LightningModule):
+class ViewsOnDevice(OnOwnImages):
     """Batches ``[images, labels, number]`` become ``[[x0, x1], labels, number]`` on the device, in training."""
+
+    settings: Config
 
     def __init__(self, settings: Config, views: nn.Module) -> None:
         super().__init__()
@@ -67,7 +60,7 @@ class TwoViews(LightningModule):
         return [views, labels, number]
 
 
-class Contrastive(NegativesOnDevice, TwoViews):  # type: ignore[misc]  # mypy sees adapters/ elsewhere
+class Contrastive(NegativesOnDevice, ViewsOnDevice):  # type: ignore[misc]  # mypy sees adapters/ elsewhere
     """What the methods share: data, negatives, optimizer; a method says how views become a loss.
 
     Attributes:
@@ -95,19 +88,14 @@ class Contrastive(NegativesOnDevice, TwoViews):  # type: ignore[misc]  # mypy se
         return negatives
 
     def training_step(self, batch: list[Any], batch_idx: int) -> Tensor:
-        (x0, x1, *negatives), _, number = batch
-        loss = self.loss(x0, x1, negatives[0] if negatives else None, number)
-        self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=True, sync_dist=True, batch_size=len(x0))
+        views, _, number = batch
+        loss = self.loss(*views, *(() if self.nda_transform else (None,)), number)
+        self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=True, sync_dist=True, batch_size=len(views[0]))
         return loss
 
-    def loss(self, x0: Tensor, x1: Tensor, negatives: Tensor | None, number: int) -> Tensor:
+    def loss(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Of the views, the negatives of the first or ``None``, and the number of the batch in the run."""
         raise NotImplementedError
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["images"] = self.fingerprint
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        check_same_images(Path(self.settings.RUN.save_dir), checkpoint["images"], self.fingerprint)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """The batches of the current epoch; the Trainer asks anew for each."""
@@ -117,16 +105,7 @@ class Contrastive(NegativesOnDevice, TwoViews):  # type: ignore[misc]  # mypy se
         return DataLoader(epoch, batch_size=None)
 
     def configure_optimizers(self) -> Any:
-        settings = self.settings.OPTIMIZATION
-        optimizer = torch.optim.SGD(
-            [parameter for parameter in self.parameters() if parameter.requires_grad],
-            lr=settings.lr,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-        )
-        steps = len(self.data) // settings.batch_size
-        schedule = CosineSchedule(optimizer, settings.warmup_epochs * steps, settings.epochs * steps)
-        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+        return make_optimizer(self, self.settings.OPTIMIZATION, len(self.data))
 
     def criterion_for(self, memory_bank_size: tuple[int, int] | int) -> NDANTXentLoss:
         settings = self.settings.LOSS
@@ -224,13 +203,15 @@ class BYOL(Contrastive):
         return loss + weight * nda.losses.repulsion(views, target_negative, floor=floor)
 
 
-METHODS: dict[str, type[MoCo] | type[SimCLR] | type[BYOL]] = {"moco": MoCo, "simclr": SimCLR, "byol": BYOL}
+METHODS: dict[str, type[Contrastive]] = {"moco": MoCo, "simclr": SimCLR, "byol": BYOL}
 
 
-def make(settings: Config, data: Images, parts: Callable[[], Parts]) -> MoCo | SimCLR | BYOL:
+def make(
+    settings: Config, data: Images, parts: Callable[[], Parts], known: Mapping[str, type[Contrastive]] = METHODS
+) -> Contrastive:
     """Build the method with weights and queue that depend on the seed only."""
     with seeded(settings.RUN.seed, "weights"):
-        return METHODS[settings.MODEL.method](settings, data, parts())
+        return known[settings.MODEL.method](settings, data, parts())
 
 
 def full_precision(criterion: nn.Module, *embeddings: Tensor | None) -> Tensor:

@@ -5,7 +5,7 @@ from typing import cast
 
 import nda_augment as nda
 from examples.common import sections
-from examples.common.settings import ConfigError, Section, Settings, at_least, one_of, positive, share
+from examples.common.settings import ConfigError, Section, at_least, one_of, positive, share
 
 
 @dataclass
@@ -43,18 +43,6 @@ class Loss(Section):
 
 
 @dataclass
-class Optimization(Section):
-    """SGD with a cosine schedule."""
-
-    batch_size: int = at_least(128, 2)  # of all devices together
-    lr: float = positive(0.1)
-    momentum: float = share(0.9)
-    weight_decay: float = at_least(5e-4, 0)
-    epochs: int = at_least(30, 1)
-    warmup_epochs: int = at_least(0, 0)
-
-
-@dataclass
 class Views(Section):
     """The views, which teach what does not matter, and the negatives."""
 
@@ -86,29 +74,15 @@ class Evaluation(Section):
 
 
 @dataclass
-class Run(sections.Run):
-    """Where and how."""
-
-    devices: int = at_least(1, 1)
-    precision: str = one_of("32-true", ("32-true", "bf16-mixed", "16-mixed"))
-    print_freq: int = at_least(10, 1)  # steps between two logged losses
-    progress: bool = True
-
-
-@dataclass
-class Config(Settings):
+class Config(sections.EpochSettings):
     """A training run; what it learns from is said where it is."""
 
     MODEL: Method = field(default_factory=Method)
     LOSS: Loss = field(default_factory=Loss)
-    OPTIMIZATION: Optimization = field(default_factory=Optimization)
     AUG: Views = field(default_factory=Views)
     EVAL: Evaluation = field(default_factory=Evaluation)
-    RUN: Run = field(default_factory=Run)
 
     def check(self) -> None:
         """Refuse a batch that cannot be divided."""
-        batch, devices, parts = self.OPTIMIZATION.batch_size, self.RUN.devices, self.MODEL.parts
-        for key, divisor in {"RUN.devices": devices, "RUN.devices · MODEL.bn_splits": devices * parts}.items():
-            if batch % divisor:
-                raise ConfigError(f"OPTIMIZATION.batch_size={batch} cannot be divided by {key}={divisor}")
+        devices = self.RUN.devices
+        self.check_batch({"RUN.devices": devices, "RUN.devices · MODEL.bn_splits": devices * self.MODEL.parts})

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 import nda_augment as nda
 from examples.common import data
 from examples.common.contrastive import methods
-from examples.common.contrastive.learning import make_trainer, quiet
 from examples.common.contrastive.methods import Parts
+from examples.common.fitting import make_trainer, quiet
 from examples.contrastive import config
 from examples.contrastive.config import Config
 

@@ -9,6 +9,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
+from examples.common import fitting
 from examples.common.contrastive import compare, learning, methods
 from examples.common.runs import DivergedError
 from examples.common.settings import ConfigError, differences, flat
@@ -23,7 +24,7 @@ METHODS = ["moco", "simclr"]
 
 
 def state_of(settings: Config) -> dict[str, Any]:
-    state: dict[str, Any] = torch.load(Path(settings.RUN.save_dir) / learning.CHECKPOINT, weights_only=True)
+    state: dict[str, Any] = torch.load(Path(settings.RUN.save_dir) / fitting.CHECKPOINT, weights_only=True)
     return state
 
 
@@ -55,7 +56,7 @@ def test_a_run_trains_logs_and_evaluates(tiny: Tiny, method: str, negatives: boo
     settings = tiny("run", f"MODEL.method={method}", f"AUG.apply_nda={negatives}", "MODEL.bn_splits=2")
     results = train.train(settings)
     folder = Path(settings.RUN.save_dir)
-    assert json.loads((folder / learning.RESULTS).read_text()) == results
+    assert json.loads((folder / fitting.RESULTS).read_text()) == results
     assert results["epochs"] == 3
     # The classes differ in brightness, which any features show.
     assert results["knn"] > 0.7
@@ -188,7 +189,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tiny: Tiny, monkeypatch: pytest.
 def test_a_damaged_checkpoint_is_told(tiny: Tiny) -> None:
     settings = tiny("run", "OPTIMIZATION.epochs=1")
     train.train(settings)
-    path = Path(settings.RUN.save_dir) / learning.CHECKPOINT
+    path = Path(settings.RUN.save_dir) / fitting.CHECKPOINT
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="is cut off"):
         train.train(settings)

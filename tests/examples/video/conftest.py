@@ -24,6 +24,13 @@ TINY = [
     "RUN.progress=false",
 ]
 
+# What a method needs beside its name.
+METHODS = {
+    "simclr": ["MODEL.method=simclr"],
+    "moco": ["MODEL.method=moco"],
+    "dpc": ["MODEL.method=dpc", "MODEL.backbone=r2d3d", "DATA.frames=8", "MODEL.block_frames=2"],
+}
+
 Tiny = Callable[..., Config]
 
 

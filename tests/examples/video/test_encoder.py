@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from examples.video.config import Model
-from examples.video.encoder import make_encoder
+from examples.video.encoder import make_encoder, make_trunk
 
-BACKBONES = ["r3d", "r2plus1d"]
+BACKBONES = ["r3d", "r2plus1d", "r2d3d"]
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -50,3 +50,21 @@ def test_without_torchvision_the_error_names_the_fix(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=r'pip install "nda-augment\[torchvision\]"'):
         make_encoder(Model())
+
+
+def test_the_first_two_stages_of_r2d3d_see_frames_one_by_one() -> None:
+    torch.manual_seed(0)
+    trunk, _ = make_trunk(Model(backbone="r2d3d", width=2))
+    clips = torch.randn(2, 4, 3, 8, 8)
+    flat = trunk.eval()[:-1]
+    torch.testing.assert_close(flat(clips.flip(1)), flat(clips).flip(2))
+    assert not torch.allclose(trunk(clips.flip(1)), trunk(clips).flip(2), atol=1e-3)
+
+
+def test_a_large_stem_and_four_stages_have_the_sizes_of_the_paper() -> None:
+    """Eight blocks of five frames of 128 pixels: 4x4 places of 256 features."""
+    trunk, channels = make_trunk(Model(backbone="r2d3d", stem="large", stages=4, width=8), final_relu=False)
+    maps = trunk(torch.randn(1, 5, 3, 128, 128))
+    assert channels == 32
+    assert maps.shape == (1, 32, 2, 4, 4)
+    assert (maps < 0).any()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from examples.video import data, folder
+from examples.video import data, decoding, folder
 from examples.video.config import Data
 
 needs_av = pytest.mark.skipif(
@@ -40,7 +40,7 @@ def write(path: Path, frames: np.ndarray[Any, Any]) -> None:
 @needs_av
 def test_frames_are_taken_at_even_distances_from_the_central_square(tmp_path: Path) -> None:
     write(tmp_path / "clip.mkv", frames_of(9))
-    clip = folder.read_clip(tmp_path / "clip.mkv", 5, 8)
+    clip = decoding.read_clip(tmp_path / "clip.mkv", 5, 8)
     assert clip.shape == (5, 3, 8, 8)
     assert clip.dtype == torch.uint8
     for place, frame in enumerate(clip):
@@ -53,7 +53,7 @@ def test_channels_and_rows_are_where_they_were(tmp_path: Path) -> None:
     frames[:, :4, :, 0] = 200
     frames[:, :, 4:, 2] = 100
     write(tmp_path / "clip.mkv", frames)
-    clip = folder.read_clip(tmp_path / "clip.mkv", 2, 8)
+    clip = decoding.read_clip(tmp_path / "clip.mkv", 2, 8)
     assert torch.equal(clip, torch.from_numpy(frames).permute(0, 3, 1, 2))
 
 
@@ -84,8 +84,8 @@ def test_without_test_clips_a_part_is_held_out(tmp_path: Path) -> None:
 @needs_av
 def test_a_clip_that_is_too_short_is_named(tmp_path: Path) -> None:
     write(tmp_path / "clip.mkv", frames_of(3))
-    with pytest.raises(ValueError, match=r"clip.mkv has 3 frames, DATA.frames=4 are asked for"):
-        folder.read_clip(tmp_path / "clip.mkv", 4, 8)
+    with pytest.raises(ValueError, match=r"clip.mkv has 3 frames, 4 are asked for"):
+        decoding.read_clip(tmp_path / "clip.mkv", 4, 8)
 
 
 @needs_av
@@ -93,7 +93,7 @@ def test_a_clip_that_is_too_short_is_named(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_decoded_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "clip.mp4").write_bytes(content)
     with pytest.raises(ValueError, match=r"clip.mp4 cannot be decoded"):
-        folder.read_clip(tmp_path / "clip.mp4", 2, 8)
+        decoding.read_clip(tmp_path / "clip.mp4", 2, 8)
 
 
 @needs_av
@@ -107,7 +107,7 @@ def test_a_file_without_pictures_is_named(tmp_path: Path) -> None:
         container.mux(stream.encode(sound))
         container.mux(stream.encode())
     with pytest.raises(ValueError, match=r"clip.mkv cannot be decoded"):
-        folder.read_clip(tmp_path / "clip.mkv", 2, 8)
+        decoding.read_clip(tmp_path / "clip.mkv", 2, 8)
 
 
 def test_without_the_decoder_the_error_names_the_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +120,7 @@ def test_without_the_decoder_the_error_names_the_fix(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=r'pip install "nda-augment\[video\]"'):
-        folder.read_clip(tmp_path / "clip.mp4", 2, 8)
+        decoding.read_clip(tmp_path / "clip.mp4", 2, 8)
 
 
 def test_folders_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     (tmp_path / "wave").mkdir()
     (tmp_path / "wave" / "a.mp4").touch()
     with pytest.raises(ValueError, match=r"sub-folders \['wave'\], which are no labels; those are \['run'\]"):
-        folder.read(str(tmp_path), 2, 8, ["run"])
+        folder.read(str(tmp_path), 2, 8, classes=["run"])
     (tmp_path / "loose.MP4").touch()
     with pytest.raises(ValueError, match=r"itself holds \['loose.MP4'\]"):
         folder.read(str(tmp_path), 2, 8)

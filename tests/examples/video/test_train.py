@@ -7,37 +7,35 @@ import torch
 from typer.testing import CliRunner
 
 from examples.common.contrastive import learning, methods
-from examples.common.contrastive.learning import RESULTS
+from examples.common.fitting import RESULTS
 from examples.common.settings import ConfigError, differences, flat
 from examples.video import compare, config, train
 from examples.video.config import Config
 from tests.examples.contrastive.conftest import LIGHTNING_WARNS
 from tests.examples.contrastive.test_train import _app, assert_same_run, state_of
-from tests.examples.video.conftest import TINY, Tiny
+from tests.examples.video.conftest import METHODS, TINY, Tiny
 
 pytestmark = pytest.mark.filterwarnings(LIGHTNING_WARNS)
-
-METHODS = ["simclr", "moco"]
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
     tiny: Tiny, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, killed = (tiny(name, f"MODEL.method={method}") for name in ("whole", "killed"))
+    whole, killed = (tiny(name, *METHODS[method]) for name in ("whole", "killed"))
     expected = train.train(whole)
     folder = Path(whole.RUN.save_dir)
     assert json.loads((folder / RESULTS).read_text()) == expected
     assert config.load(folder / "config.yaml") == whole
     assert expected["epochs"] == 3
 
-    cls = methods.METHODS[method]
+    cls = train.KNOWN[method]
     loss = cls.loss
 
-    def dies(self: Any, x0: Any, x1: Any, negatives: Any, number: int) -> Any:
-        if number == 4:  # in the middle of the second epoch
+    def dies(self: Any, *batch: Any) -> Any:
+        if batch[-1] == 4:  # in the middle of the second epoch
             raise SystemError("killed")
-        return loss(self, x0, x1, negatives, number)
+        return loss(self, *batch)
 
     monkeypatch.setattr(cls, "loss", dies)
     with pytest.raises(SystemError, match="killed"):

@@ -4,8 +4,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from examples.common.contrastive.evaluate import embed, knn_accuracy, linear_accuracy
-from examples.common.contrastive.learning import quiet
 from examples.common.contrastive.sections import Evaluation
+from examples.common.fitting import quiet
 from tests.examples.contrastive.conftest import LIGHTNING_WARNS
 
 
