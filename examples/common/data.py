@@ -33,6 +33,7 @@ class Data(Section):
     test_path: str = ""  # folder, npz, sheets: where the test images are; without it a part of the others is held out
     img_size: int = at_least(16, 8)
     holdout: float = share(0.25, whole=False)  # share of the images kept out of training, where no test images are
+    num_classes: int = at_least(0, 0)  # as many as the labels must name; 0 asks for none in particular
     limit: int = at_least(0, 0)  # learn from this many training images; 0 for all
     skip_unreadable: bool = False  # folder: leave files out that cannot be read, and say which; else they are an error
 
@@ -110,8 +111,15 @@ def load(settings: Data) -> tuple[Images, Images]:
 
 
 def read(settings: Data) -> Images:
-    """Return all images at ``path``, in the order in which they lie there."""
-    return _READERS[settings.name](settings)
+    """Return all images at ``path``, in the order in which they lie there.
+
+    Raises:
+        ConfigError: If they cannot be read, or their labels name another number of classes than was said.
+    """
+    images = _READERS[settings.name](settings)
+    if settings.num_classes not in (0, max(1, images.classes)):
+        raise ConfigError(f"DATA.num_classes={settings.num_classes}, but the images have {max(1, images.classes)}")
+    return images
 
 
 def load_rgb(settings: Data) -> tuple[Images, Images]:

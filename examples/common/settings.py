@@ -87,8 +87,9 @@ class Settings:
             changes = [OmegaConf.load(path)] if path else []
             changes += [_parse(word) for word in overrides]
             for change in changes:
-                _check_keys(OmegaConf.to_container(change), known)
-                merged = OmegaConf.merge(merged, change)
+                understood = cls.understood(_sections(OmegaConf.to_container(change), known), known)
+                _check_keys(understood, known)
+                merged = OmegaConf.merge(merged, OmegaConf.create(understood))
             config = cast(Self, OmegaConf.to_object(merged))
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path} is not a text file") from error
@@ -97,6 +98,11 @@ class Settings:
         _check_values(config)
         config.check()
         return config
+
+    @classmethod
+    def understood(cls, said: dict[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+        """Say in this config's words what a file says in those of another program; here, nothing is said in others."""
+        return said
 
     def check(self) -> None:
         """Refuse values of several sections that do not go together, with a :class:`ConfigError`."""
@@ -163,10 +169,14 @@ def _parse(word: str) -> Any:
     return OmegaConf.from_dotlist([word])
 
 
-def _check_keys(change: Any, known: Mapping[str, Any]) -> None:
+def _sections(change: Any, known: Mapping[str, Any]) -> dict[str, Any]:
     sections = list(dict.fromkeys(key.split(".")[0] for key in known))
     if not isinstance(change, dict) or not all(isinstance(v, dict) for k, v in change.items() if k in sections):
         raise ConfigError(f"a config is made of the sections {', '.join(sections)}, each with keys and values")
+    return change
+
+
+def _check_keys(change: dict[str, Any], known: Mapping[str, Any]) -> None:
     for key in _keys(change):
         if key not in known:
             raise ConfigError(f"unknown key {key!r}; the nearest known one is {nearest(key, known)!r}")

@@ -3,15 +3,16 @@
 Sections and keys are named as in PyTorch-StudioGAN where it has them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self, cast, get_args
+from typing import Any, Self, cast, get_args
 
 import nda_augment as nda
 from examples.common import data
 from examples.common.sections import FabricRun, Players
 from examples.common.settings import ConfigError, Section, Settings, at_least, one_of, positive, share
+from examples.gan import studiogan_file
 from examples.gan.positives import AdaptiveAugment, DiffAugment
 from nda_augment._negatives import check_negative
 
@@ -171,6 +172,11 @@ class Config(Settings):
         config = super().load(path, overrides)
         _check_used(config, overrides)
         return config
+
+    @classmethod
+    def understood(cls, said: dict[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+        """Read the words of StudioGAN's files."""
+        return studiogan_file.read(said, known)
 
     def check(self) -> None:
         """Refuse what does not go together."""
