@@ -207,10 +207,8 @@ class AdaptiveWeight:
 
 
 def _set_strength(transform: NegativeTransform, value: float) -> bool:
-    if isinstance(transform, Mixture):
-        reached = [_set_strength(member, value) for member in transform.members]
-        return any(reached)
-    if "strength" not in transform.defaults():
-        return False
-    setattr(transform, "strength", value)  # noqa: B010 - which transforms have one is known at run time only
-    return True
+    if "strength" in transform.defaults():
+        setattr(transform, "strength", value)  # noqa: B010 - which transforms have one is known at run time only
+        return True
+    reached = [_set_strength(member, value) for member in transform.members] if isinstance(transform, Mixture) else []
+    return any(reached)

@@ -12,7 +12,16 @@ from torch import Tensor
 
 from nda_augment import presets
 from nda_augment.registry import NEGATIVES
-from nda_augment.transforms import AsNegative, Jigsaw, Mixture, NegativeTransform, Stitch
+from nda_augment.transforms import (
+    AsNegative,
+    Flip,
+    Jigsaw,
+    Mixture,
+    NegativeTransform,
+    Random,
+    Roll,
+    Stitch,
+)
 from nda_augment.transforms.base import Params
 
 # Small first; odd and uneven ones, and those that a fine grid divides.
@@ -112,7 +121,11 @@ SOFT = [
     Case("jigsaw-soft", partial(Jigsaw, offset="random", feather=0.5)),
     Case("stitch-soft", partial(Stitch, feather=0.5)),
 ]
-CASES = [*REGISTERED, Case("mixture", _mixture), *_of_presets(), *SOFT]
+SEVERAL = [
+    Case("mixture", _mixture),
+    Case("random", lambda: Random(2, transforms=[Flip(), Roll(), Stitch()])),
+]
+CASES = [*REGISTERED, *SEVERAL, *_of_presets(), *SOFT]
 
 # It asks the images whether they changed and loops over them: its guarantees hold, but it neither compiles nor maps.
 WRAPPED = Case("asnegative", partial(AsNegative, shift_or_flip, min_change=1e-4, redraws=50))

@@ -11,10 +11,12 @@ from nda_augment.transforms.generated import *
 from nda_augment.transforms.geometry import *
 from nda_augment.transforms.history import *
 from nda_augment.transforms.labels import *
+from nda_augment.transforms.learned import *
 from nda_augment.transforms.mixture import *
 from nda_augment.transforms.pairs import *
 from nda_augment.transforms.partners import *
 from nda_augment.transforms.patches import *
+from nda_augment.transforms.random import *
 from nda_augment.transforms.regions import *
 from nda_augment.transforms.textures import *
 from nda_augment.transforms.warps import *

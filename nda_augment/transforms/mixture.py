@@ -81,7 +81,7 @@ class Mixture(NegativeTransform):
 
     def __str__(self) -> str:
         """Return the policy string of this mixture: its members and weights, without its own ``p``."""
-        members = (f"({member})" if isinstance(member, Mixture) else str(member) for member in self.members)
+        members = (f"({member})" if type(member) is Mixture else str(member) for member in self.members)
         weights = (
             "" if weight == 1.0 else f":{int(weight) if weight.is_integer() else weight}" for weight in self.weights
         )
@@ -166,10 +166,7 @@ class Mixture(NegativeTransform):
             return [(index, None) for index in torch.split(order, counts.tolist())]
         batch = len(choice)
         counts = (choice.unsqueeze(1) == torch.arange(len(self.members), device=choice.device)).sum(0)
-        # One more than systematic sampling gives: the borders between options are rounded. Of images that another
-        # mixture picked out, as many may share a choice as of all.
-        most = [math.ceil(drawn_for * probability) + 1 for probability in self.probabilities]
-        places = [batch if shared else min(batch, count) for count in most]
+        places = [min(batch, count) for count in self._most(choice, drawn_for, shared)]
         fits = torch.stack([count <= place for count, place in zip(counts.unbind(), places, strict=True)])
         torch._assert_async(fits.all(), "more images chose one transform than Mixture can have drawn")
         groups: list[tuple[Tensor, Tensor | None]] = []
@@ -178,6 +175,14 @@ class Mixture(NegativeTransform):
             index = order[first + torch.arange(places[number], device=choice.device)]
             groups.append((index, choice[index] == number))
         return groups
+
+    def _most(self, choice: Tensor, drawn_for: int, shared: bool) -> list[int]:
+        """Return how many images can have chosen each transform."""
+        if shared:
+            return [len(choice)] * len(self.members)
+        # One more than systematic sampling gives: the borders between options are rounded. Of images that another
+        # mixture picked out, as many may share a choice as of all.
+        return [math.ceil(drawn_for * probability) + 1 for probability in self.probabilities]
 
 
 def _may_count(choice: Tensor) -> bool:

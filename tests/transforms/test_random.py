@@ -1,0 +1,96 @@
+"""Negatives in a row: each place applies the member it drew, and the row never leads back to its source."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+import nda_augment as nda
+from nda_augment import Flip, Mixture, Random, from_policy
+from nda_augment.schedules import Schedule
+from nda_augment.transforms import NegativeTransform
+from tests.cases import distinct, generator
+from tests.properties import assert_same_pixels
+
+# Three that undo themselves, and each other: any even number of flips and half turns may lead back.
+UNDOING = [lambda: Flip("horizontal"), lambda: Flip("vertical"), lambda: nda.Turn(2)]
+
+
+def members() -> list[NegativeTransform]:
+    return [*(make() for make in UNDOING), nda.Stitch(), nda.Mixup()]
+
+
+def written_out(random: Random, images: Tensor) -> list[Tensor]:
+    """Each image's row, member by member on the whole batch; partners are the images as they came."""
+    params, results = random._params, []
+    for number, image in enumerate(images):
+        now, row = images, []
+        for place in range(random.n):
+            member = int(params[f"{place}.choice"][number])
+            prefix = f"{place}.{member}."
+            own = {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
+            now = random.members[member].transform(now, {"pool": images, **own})
+            row.append(now[number])
+        results.append(row[0] if torch.equal(row[-1], image) else row[-1])
+    return results
+
+
+@given(seed=st.integers(0, 2**31), n=st.integers(1, 4), batch=st.integers(2, 7))
+def test_a_row_is_its_members_one_after_the_other(seed: int, n: int, batch: int) -> None:
+    random, images = Random(n, transforms=members()), distinct((batch, 3, 6, 6), seed=seed)
+    negatives = random(images, generator=generator(seed))
+    for negative, expected in zip(negatives, written_out(random, images), strict=True):
+        assert_same_pixels(negative, expected)
+    assert torch.equal(random(images, params=random._params), negatives)
+
+
+@given(seed=st.integers(0, 2**31), n=st.integers(1, 5), dtype=st.sampled_from([torch.float32, torch.uint8]))
+def test_no_row_leads_back_to_its_source(seed: int, n: int, dtype: torch.dtype) -> None:
+    random, images = Random(n, transforms=[make() for make in UNDOING]), distinct((16, 1, 6, 6), dtype=dtype)
+    negatives = random(images, generator=generator(seed))
+    assert not (negatives == images).flatten(1).all(dim=1).any()
+
+
+def test_without_the_guarantee_rows_would_lead_back() -> None:
+    """Two flips are none: the first alone is what comes out."""
+    flip, images = Flip("horizontal"), distinct((4, 3, 6, 6))
+    for n in (1, 2, 3, 4):
+        assert torch.equal(Random(n, transforms=[flip])(images), flip(images))
+
+
+def test_members_have_the_common_strength_and_the_originals_keep_theirs() -> None:
+    given = [nda.Mixup(strength=0.9), nda.Jigsaw()]
+    random = Random(strength=0.25, transforms=given)
+    assert [getattr(member, "strength", None) for member in random.members] == [0.25, None]
+    assert given[0].strength == 0.9
+    Schedule("linear", 0.25, 1.0, steps=10).apply(Mixture([random]), 10)
+    assert random.strength == random.members[0].strength == 1.0
+
+
+def test_the_catalogue_takes_any_number_of_channels_and_is_a_policy() -> None:
+    for channels in (1, 3, 5):
+        images = distinct((8, channels, 16, 12))
+        assert not (Random()(images) == images).flatten(1).all(dim=1).any()
+    mixture = from_policy("random(n=3,strength=0.25):2,jigsaw")
+    assert str(mixture) == "random(n=3,strength=0.25):2,jigsaw"
+    assert str(from_policy(str(mixture))) == str(mixture)
+    assert str(Random()) == "random"
+    assert repr(eval(repr(Random(3, 1.0)), {"Random": Random})) == repr(Random(3, 1.0))
+
+
+def test_the_region_is_all_that_the_row_changed() -> None:
+    random, images = Random(3, transforms=[nda.CutPaste(), nda.Cutout()]), distinct((8, 3, 16, 16))
+    negatives, mask = random(images, return_mask=True)
+    assert torch.equal(negatives.masked_fill(mask, 0), images.masked_fill(mask, 0))
+    with pytest.raises(ValueError, match="Random keeps no share of the image"):
+        random(images, return_weight=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"n": 0}, "n must be 1 or more"), ({"n": 1.5}, "n must be a whole number"), ({"strength": 0.0}, "nothing would")],
+)
+def test_what_is_out_of_bounds_is_named(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Random(**arguments)
