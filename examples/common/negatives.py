@@ -6,7 +6,26 @@ from torch import Tensor
 import nda_augment as nda
 from examples.common.data import Images
 from examples.common.randomness import Share, generator
+from examples.common.settings import ConfigError
 from nda_augment.transforms.base import select
+
+
+def mixture_of(policy: str, learned: bool) -> nda.Mixture:
+    """Return the mixture of a policy; with weights that are learned, if they are to be.
+
+    Raises:
+        ConfigError: If weights are to be learned that the policy gives, or of a single negative.
+        ValueError: If the policy cannot be read.
+    """
+    mixture = nda.from_policy(policy)
+    if not learned:
+        return mixture
+    if len(mixture.members) == 1 or len(set(mixture.weights)) > 1:
+        raise ConfigError(
+            f"AUG.nda_learned finds the weights of several negatives; AUG.nda_policy={policy} must name two at least, "
+            "and no weights"
+        )
+    return nda.LearnedMixture(mixture.members)
 
 
 class Negatives:
@@ -16,10 +35,11 @@ class Negatives:
         policy: How they are made.
         seed: Of the run.
         share: Which part of every batch this process has.
+        learned: Whether the policy's weights follow how hard its negatives are.
     """
 
-    def __init__(self, policy: str, seed: int, share: Share) -> None:
-        self.transform = nda.from_policy(policy)
+    def __init__(self, policy: str, seed: int, share: Share, learned: bool = False) -> None:
+        self.transform = mixture_of(policy, learned)
         self.seed, self.share = seed, share
 
     def __str__(self) -> str:
@@ -46,3 +66,8 @@ class Negatives:
             own["pool"] = images
         of_own: Tensor = self.transform(self.share.of(images), params=own)
         return of_own
+
+    def learn(self, hardness: Tensor) -> None:
+        """Tell weights that are learned how hard this process's share of the last negatives was, ``(B,)``."""
+        if isinstance(self.transform, nda.LearnedMixture):
+            self.transform.update(hardness)

@@ -10,6 +10,7 @@ from typing import Any, Self, cast, get_args
 
 import nda_augment as nda
 from examples.common import data
+from examples.common.negatives import mixture_of
 from examples.common.sections import FabricRun, Players
 from examples.common.settings import ConfigError, Section, Settings, at_least, one_of, positive, share
 from examples.gan import studiogan_file
@@ -112,6 +113,7 @@ class Augmentation(Section):
 
     apply_nda: bool = False  # the plain GAN: see docs/results/gan.md
     nda_policy: str = "jigsaw"  # also without apply_nda it says which negatives the logged gap is measured on
+    nda_learned: bool = False  # let the policy's weights follow the logits of its negatives
     nda_source: str = one_of("transform", ("transform", "images"))  # images: the undesired ones at nda_path
     nda_path: str = ""  # a folder or an .npz
     nda_strength_schedule: str = one_of("W/O", ("W/O", *_SCHEDULES))  # how strength goes from _start to _end
@@ -280,7 +282,7 @@ def _check_rumi(config: Config) -> None:
 def _check_augmentation(config: Config) -> None:
     augmentation = config.AUG
     try:
-        policy = nda.from_policy(augmentation.nda_policy)
+        policy = mixture_of(augmentation.nda_policy, augmentation.nda_learned)
         check_negative(policy, labels=True)
         if augmentation.nda_strength_schedule != "W/O":
             strength_schedule(augmentation).apply(policy, 0)
@@ -292,6 +294,11 @@ def _check_augmentation(config: Config) -> None:
         adaptive_augment(augmentation)
     except ValueError as error:
         raise ConfigError(f"AUG.diffaug_type, AUG.cr_aug_type or AUG.ada_*: {error}") from error
+    if augmentation.nda_learned and (config.LOSS.nda_mode == "replace" or augmentation.nda_source == "images"):
+        raise ConfigError(
+            "AUG.nda_learned listens to the negatives of a policy, judged by themselves; it needs "
+            "AUG.nda_source=transform and LOSS.nda_mode=separate"
+        )
     if (augmentation.nda_source == "images") != bool(augmentation.nda_path):
         raise ConfigError("AUG.nda_source=images needs AUG.nda_path, the undesired images; nothing else uses it")
     if augmentation.apply_diffaug and augmentation.apply_ada:

@@ -34,7 +34,7 @@ class Negatives(negatives.Negatives):
     """
 
     def __init__(self, settings: Config, channels: int, share: Share) -> None:
-        super().__init__(settings.AUG.nda_policy, settings.RUN.seed, share)
+        super().__init__(settings.AUG.nda_policy, settings.RUN.seed, share, settings.AUG.nda_learned)
         self.settings = settings
         self.undesired = load_undesired(settings, channels) if settings.AUG.nda_source == "images" else None
 

@@ -156,6 +156,7 @@ class Training(training.Training):
         if settings.rumi or (weight < 1 and not replace):
             shown, _ = self._show(self.negatives.of(batch, number), "negative", number)
             on_negative = self.discriminator.judge(shown, labels)
+            self.negatives.learn(on_negative.realness)
 
         verdict = self.objective.discriminator(on_real, on_fake, on_negative, labels, 1.0 if replace else weight)
         if mixed:
@@ -266,6 +267,7 @@ class Training(training.Training):
             "scaler": self.scaler,
             "adaptive_weight": self.adaptive_weight,
             "positives": self.positives,
+            "negatives": self.negatives.transform if self.settings.AUG.nda_learned else None,
         }
         return {name: part for name, part in parts.items() if part is not None}
 

@@ -41,8 +41,8 @@ class LearnedMixture(Mixture):
         **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
 
     Convention:
-        - updates are added up on their device; each ``interval``-th reads the sums back, which waits for it once, and
-          in a process group adds up those of all ranks, so that all have the same weights. Every rank must update.
+        - updates are added up on their device, in a process group over all ranks, so that all have the same weights;
+          every rank must update. Each ``interval``-th update reads the sums back, which waits for the device once.
         - ``state_dict`` holds all that is learned; a run that loads it goes on exactly as it would have.
         - compiled code holds the weights as constants and is compiled again when they move; compile the model, and not
           the mixture.
@@ -131,14 +131,15 @@ class LearnedMixture(Mixture):
         # Not index_add, which adds up in any order on a device: a run that goes on would not be the same.
         own = choice == torch.arange(len(self.members), device=values.device).unsqueeze(1)
         heard = torch.stack([torch.where(own, values, 0.0).sum(dim=1), own.float().sum(dim=1)])
+        if dist.is_available() and dist.is_initialized():
+            # At each update, so that the state of any rank is that of all of them.
+            dist.all_reduce(heard)
         self._heard = self._heard.to(values.device, non_blocking=True) + heard
         self._updates += 1
         if self._updates % self.interval == 0:
             self._move()
 
     def _move(self) -> None:
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(self._heard)
         totals, counts = self._heard.tolist()
         if not all(map(math.isfinite, totals)):
             raise ValueError(f"the hardness of the last {self.interval} updates is not finite: training diverged")

@@ -128,17 +128,19 @@ def test_ranks_have_the_weights_of_all_that_they_heard(monkeypatch: pytest.Monke
     one = LearnedMixture(members(), interval=2)
     hear(one, heard)
     halves = [[(hardness[part], choice[part]) for hardness, choice in heard] for part in (slice(3), slice(3, 6))]
-    others = []
-    for half in halves:
-        silent = LearnedMixture(members(), interval=3)
-        hear(silent, half)
-        others.append(silent._heard)
+    steps = [[], []]
+    for rank, half in enumerate(halves):
+        for step in half:
+            silent = LearnedMixture(members(), interval=3)
+            hear(silent, [step])
+            steps[rank].append(silent._heard)
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
-    for half, other in zip(halves, reversed(others), strict=True):
-        monkeypatch.setattr(dist, "all_reduce", lambda sums, other=other: sums.add_(other))
-        rank = LearnedMixture(members(), interval=2)
-        hear(rank, half)
-        assert rank.weights == pytest.approx(one.weights, rel=1e-5)
+    for rank, half in enumerate(halves):
+        others = iter(steps[1 - rank])
+        monkeypatch.setattr(dist, "all_reduce", lambda sums, others=others: sums.add_(next(others)))
+        mixture = LearnedMixture(members(), interval=2)
+        hear(mixture, half)
+        assert mixture.weights == pytest.approx(one.weights, rel=1e-5)
 
 
 @pytest.mark.parametrize("compiling", [False, True])

@@ -24,6 +24,7 @@ from examples.common.contrastive.sections import Config
 from examples.common.contrastive.views import undone_by_flips
 from examples.common.data import Epoch, Images
 from examples.common.fitting import OnOwnImages
+from examples.common.negatives import mixture_of
 from examples.common.optimizers import make_optimizer
 from examples.common.randomness import generator, seeded
 from nda_augment.adapters.lightly import NDANTXentLoss, NegativesOnDevice, frozen_batch_norm_stats
@@ -71,7 +72,8 @@ class Contrastive(NegativesOnDevice, ViewsOnDevice):  # type: ignore[misc]  # my
     def __init__(self, settings: Config, data: Images, parts: Parts) -> None:
         super().__init__(settings, parts.views)
         self.data, self.fingerprint = data, data.fingerprint()
-        self.nda_transform = nda.from_policy(settings.AUG.nda_policy) if settings.AUG.apply_nda else None
+        aug = settings.AUG
+        self.nda_transform = mixture_of(aug.nda_policy, aug.nda_learned) if aug.apply_nda else None
         for undone in undone_by_flips(self.nda_transform) if self.nda_transform and settings.AUG.flip else ():
             warnings.warn(
                 f"{undone} is a view too, with AUG.flip={settings.AUG.flip}: an image would be pulled to what it is "
@@ -86,6 +88,12 @@ class Contrastive(NegativesOnDevice, ViewsOnDevice):  # type: ignore[misc]  # my
         )
         negatives: Tensor = cast(nda.NegativeTransform, self.nda_transform)(images, generator=source)
         return negatives
+
+    def learn(self, embeddings: Tensor, negatives: Tensor) -> None:
+        """Tell weights that are learned how near each negative came to its image, both ``(B, D)``."""
+        if isinstance(self.nda_transform, nda.LearnedMixture):
+            similarity = F.cosine_similarity(embeddings.detach().float(), negatives.detach().float())
+            self.nda_transform.update(similarity / self.settings.LOSS.temperature)
 
     def training_step(self, batch: list[Any], batch_idx: int) -> Tensor:
         views, _, number = batch
@@ -131,6 +139,7 @@ class SimCLR(Contrastive):
         if negatives is not None:
             with frozen_batch_norm_stats(self):
                 z_negative = self.embed(negatives)
+            self.learn(z0, z_negative)
         return full_precision(self.criterion, z0, z1, z_negative)
 
     def embed(self, images: Tensor) -> Tensor:
@@ -156,6 +165,7 @@ class MoCo(Contrastive):
         if negatives is not None:
             with frozen_batch_norm_stats(self.key_encoder):
                 key_negative = self.embed_keys(negatives, number)
+            self.learn(query, key_negative)
         return full_precision(self.criterion, query, key, key_negative)
 
     @torch.no_grad()
@@ -199,6 +209,7 @@ class BYOL(Contrastive):
             return loss
         with torch.no_grad(), frozen_batch_norm_stats(self.target):
             target_negative = self.target(negatives)
+        self.learn(predictions[0], target_negative)
         weight, floor = self.settings.LOSS.nda_repulsion, self.settings.LOSS.nda_floor
         return loss + weight * nda.losses.repulsion(views, target_negative, floor=floor)
 

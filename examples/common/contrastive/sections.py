@@ -5,6 +5,7 @@ from typing import cast
 
 import nda_augment as nda
 from examples.common import sections
+from examples.common.negatives import mixture_of
 from examples.common.settings import ConfigError, Section, at_least, one_of, positive, share
 
 
@@ -48,6 +49,7 @@ class Views(Section):
 
     apply_nda: bool = True
     nda_policy: str = "jigsaw"
+    nda_learned: bool = False  # let the policy's weights follow the similarities to its negatives
     min_scale: float = share(0.2, zero=False)  # smallest share of the image in a crop
     flip: float = share(0.5)  # probability of a mirror image
     jitter: float = at_least(1.0, 0)  # strength of colour changes; 1 is MoCo-v2's, 0 is none
@@ -56,7 +58,7 @@ class Views(Section):
     def check(self) -> None:
         """Refuse a policy that cannot be read."""
         try:
-            nda.from_policy(self.nda_policy)
+            mixture_of(self.nda_policy, self.nda_learned)
         except ValueError as error:
             raise ConfigError(f"AUG.nda_policy: {error}") from error
 

@@ -1,6 +1,7 @@
 """What is compared. Settings were fixed on plain runs, before any other arm was run; arms are not tuned."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from nda_augment.losses import FAKE_WEIGHT, GANKind
 
@@ -41,6 +42,8 @@ class Arm:
         stop: Share of the steps after which they go, and λ with them, to 1.
         prior: Whether the generator's loss undoes λ's shift of the logits.
         adaptive: Whether λ follows the gap between the logits of real images and of negatives.
+        learned: How the weights of the policy's members are learned: ``"hardness"`` lets them follow it, ``"target"``
+            keeps each at a gap of 2, as ``AdaptiveWeight`` does λ; ``None`` for equal ones.
         diffaugment: Positive augmentations of all that the discriminator sees.
     """
 
@@ -50,6 +53,7 @@ class Arm:
     stop: float = 1.0
     prior: bool = False
     adaptive: bool = False
+    learned: Literal["hardness", "target"] | None = None
     diffaugment: str | None = None
 
 
@@ -70,6 +74,8 @@ ARMS = {
     "rotate90": Arm("rotate90"),
     "stitch": Arm("stitch"),
     "mixture": Arm(MIXTURE),
+    "mixture-learned": Arm(MIXTURE, learned="hardness"),
+    "mixture-target": Arm(MIXTURE, learned="target"),
     "jigsaw-0.25": Arm("jigsaw", 0.25),
     "jigsaw-0.9": Arm("jigsaw", 0.9),
     "jigsaw-early": Arm("jigsaw", stop=0.25),

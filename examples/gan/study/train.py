@@ -38,7 +38,7 @@ class Runs:
             torch.optim.Adam(lanes.weights.values(), setting.rate, betas=(0.5, 0.999), fused=True)
             for lanes in (self.generators, self.discriminators)
         )
-        self.negatives = nda.from_policy(arm.policy) if arm.policy else None
+        self.negatives = [_negatives(arm.policy, arm.learned) for _ in seeds] if arm.policy else None
         self.positives = DiffAugment(arm.diffaugment) if arm.diffaugment else None
         self.adaptive = [nda.AdaptiveWeight(arm.fake_weight, rate=1e-3) for _ in seeds] if arm.adaptive else None
         self.step = 0
@@ -68,7 +68,7 @@ class Runs:
         sets = [real, self.generators(self._latents("d", turn), self.generators.frozen()).detach()]
         fake_weights = self.fake_weights
         if self.negatives is not None and min(fake_weights) < 1:
-            sets.append(self._each(self.negatives, real, "negatives", turn))
+            sets.append(self._negative(real, "negatives", turn))
         logits = self.discriminators(self._augmented(torch.cat(sets, dim=1), "d", turn))
         total = torch.zeros(())
         for lane, fake_weight in enumerate(fake_weights):
@@ -76,6 +76,8 @@ class Runs:
             total = total + terms.total(fake_weight)
             if self.adaptive is not None and terms.logit_gap is not None:
                 self.adaptive[lane].update(terms.logit_gap)
+            if self.arm.learned and terms.hardness is not None:
+                self.learned[lane].update(terms.hardness)
         self.d_optimizer.zero_grad()
         torch.autograd.backward(total)
         self.d_optimizer.step()
@@ -109,6 +111,21 @@ class Runs:
         sources = [source(seed, *purpose) for seed in self.seeds]  # type: ignore[arg-type]
         return torch.stack([transform(lane, generator=draws) for lane, draws in zip(images, sources, strict=True)])
 
+    @property
+    def learned(self) -> list[nda.LearnedMixture]:
+        """Each run's mixture whose weights are learned; none where they are not."""
+        return [mixture for mixture in self.negatives or () if isinstance(mixture, nda.LearnedMixture)]
+
+    def _negative(self, images: Tensor, *purpose: str | int) -> Tensor:
+        """Make negatives of each run's images, with draws and weights of its own."""
+        assert self.negatives is not None
+        return torch.stack(
+            [
+                mixture(lane, generator=source(seed, *purpose))  # type: ignore[arg-type]
+                for mixture, lane, seed in zip(self.negatives, images, self.seeds, strict=True)
+            ]
+        )
+
     @torch.no_grad()
     def samples(self) -> Tensor:
         """Images of the averaged generators, ``(lanes, count, C, 16, 16)``."""
@@ -126,7 +143,7 @@ class Runs:
         own = self.images[:, :1000]
         kinds = {"train": own, "held_out": held_out[:1000].expand(len(own), -1, -1, -1, -1), "fake": samples[:, :1000]}
         if self.negatives is not None:
-            kinds["negative"] = self._each(self.negatives, own, "judged", self.step)
+            kinds["negative"] = self._negative(own, "judged", self.step)
         logits = {name: self.discriminators(images) for name, images in kinds.items()}
         return [self._opinion({name: each[lane] for name, each in logits.items()}) for lane in range(len(own))]
 
@@ -159,7 +176,18 @@ def run(
         for lane, seed in enumerate(seeds):
             row = {"step": runs.step, "cpu": seconds / len(seeds), "fake_weight": runs.fake_weights[lane]}
             rows[seed].append(row | judge.score(samples[lane], runs.images[lane]) | opinions[lane])
+            if runs.learned:
+                mixture = runs.learned[lane]
+                words = [f"share_{member.word}" for member in mixture.members]
+                rows[seed][-1] |= dict(zip(words, mixture.probabilities, strict=True))
     return rows, samples
+
+
+def _negatives(policy: str, learned: str | None) -> nda.Mixture:
+    mixture = nda.from_policy(policy)
+    if learned is None:
+        return mixture
+    return nda.LearnedMixture(mixture.members, target=-2.0 if learned == "target" else None)
 
 
 def _networks(channels: int, seed: int) -> tuple[torch.nn.Module, torch.nn.Module]:

@@ -205,3 +205,21 @@ def test_the_loss_is_computed_in_full_precision_under_autocast(tiny: Tiny) -> No
     with torch.autocast("cpu", torch.bfloat16):
         methods.full_precision(criterion, torch.randn(2, 3).bfloat16(), torch.randn(2, 3).bfloat16(), None)
     assert seen == [torch.float32] * 3
+
+
+@pytest.mark.parametrize("name", ["moco", "simclr", "byol"])
+def test_learned_weights_hear_how_near_negatives_come_to_their_images(tiny: Tiny, name: str) -> None:
+    method = build(tiny("run", f"MODEL.method={name}", "AUG.nda_learned=true"))
+    method.trainer = SimpleNamespace(world_size=1, training=True, global_step=0, global_rank=0)
+    x0, x1, _ = views()
+    heard: list[Tensor] = []
+    method.nda_transform.update = heard.append
+    method.loss(x0, x1, method.make_negatives(x0), 0)
+    (hardness,) = heard
+    assert hardness.shape == (8,)
+    assert not hardness.requires_grad
+    assert (hardness.abs() <= 1 / method.settings.LOSS.temperature + 1e-4).all()
+    heard.clear()
+    method.loss(x0, x1, x0, 0)  # an image is as near to itself as can be
+    if name == "simclr":
+        assert (heard[0] > hardness.mean()).all()

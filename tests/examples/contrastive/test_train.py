@@ -71,7 +71,7 @@ def test_a_run_trains_logs_and_evaluates(tiny: Tiny, method: str, negatives: boo
 def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
     tiny: Tiny, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = (f"MODEL.method={method}", "OPTIMIZATION.warmup_epochs=1", "MODEL.bn_splits=2")
+    words = (f"MODEL.method={method}", "OPTIMIZATION.warmup_epochs=1", "MODEL.bn_splits=2", "AUG.nda_learned=true")
     whole, killed = tiny("whole", *words), tiny("killed", *words)
     expected = train.train(whole)
 

@@ -13,6 +13,7 @@ RUNS = {
     "separate": [
         "LOSS.nda_adaptive=true",
         "LOSS.nda_adaptive_interval=1",
+        "AUG.nda_learned=true",
         "AUG.apply_ada=true",
         "AUG.ada_interval=1",
         "LOSS.apply_r1_reg=true",
@@ -60,6 +61,11 @@ def test_two_processes_train_like_one_on_the_joined_batch(tmp_path):
         assert also_saved["step"] == 2
         # What they count on the way to their next move included.
         assert saved["positives"]["_extra_state"] == pytest.approx(alone["positives"]["_extra_state"])
+        if name == "separate":
+            first_learned, then, by_one = (state["negatives"]["_extra_state"] for state in (saved, also_saved, alone))
+            assert first_learned == then
+            for mine, theirs in zip(then["heard"], by_one["heard"], strict=True):
+                assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-4)
         assert saved["adaptive_weight"] == pytest.approx(alone["adaptive_weight"], rel=1e-3, abs=1e-4)
         assert [list(row) for row in saved["history"]] == [list(row) for row in alone["history"]]
         for mine, theirs in zip(saved["history"], alone["history"], strict=True):

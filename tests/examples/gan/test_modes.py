@@ -59,6 +59,7 @@ MODES = {
     "fp16": ["RUN.precision=16-mixed"],
     "bf16": ["RUN.precision=bf16-mixed"],
     "adaptive": ["LOSS.nda_adaptive=true", "LOSS.nda_adaptive_interval=2", "LOSS.nda_adaptive_rate=0.01"],
+    "learned": ["AUG.nda_learned=true", "OPTIMIZATION.d_updates_per_step=4"],
     "schedule": ["LOSS.nda_schedule=linear", "LOSS.nda_schedule_steps=4", "LOSS.nda_schedule_delay=2"],
 }
 THREE_STEPS = ["OPTIMIZATION.total_steps=3", "RUN.print_freq=1", "RUN.save_freq=1"]
@@ -68,6 +69,7 @@ STATEFUL = [
     *MODES["adaptive"],
     *MODES["fp16"],
     *MODES["accumulation"],
+    *MODES["learned"],
     "AUG.ada_initial_augment_p=0.5",
     "AUG.ada_target=-0.9",
     "AUG.ada_kimg=0.5",

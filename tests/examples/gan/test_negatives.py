@@ -5,6 +5,7 @@ import torch
 import nda_augment as nda
 from examples.common.data import Images
 from examples.common.randomness import Share, generator
+from examples.common.settings import ConfigError
 from examples.gan.negatives import Negatives
 
 POLICIES = ["jigsaw", "stitch", "jigsaw,stitch:2,cutout,mixup", "(jigsaw,cutmix),stitch", "cutmix(partner=other_class)"]
@@ -44,6 +45,26 @@ class TestTransform:
             negatives.set_strength(step)
             found.append(negatives.transform.members[0].strength)
         assert found == [0.0, 0.25, 1.0, 1.0]
+
+    def test_learned_weights_follow_what_they_are_told(self, tiny, batch):
+        negatives = Negatives(tiny("a", "AUG.nda_learned=true", "AUG.nda_policy='jigsaw,stitch'"), 1, Share())
+        for number in range(negatives.transform.interval):
+            negatives.of(batch, number)
+            negatives.learn(torch.where(negatives.transform._params["choice"] == 1, 3.0, 0.0))
+        assert negatives.transform.hardness == pytest.approx((0.0, 3.0))
+        assert negatives.transform.probabilities[1] > 0.8
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["AUG.nda_policy=jigsaw"], "AUG.nda_policy=jigsaw must name two at least"),
+            (["AUG.nda_policy='jigsaw,stitch:2'"], "and no weights"),
+            (["AUG.nda_policy='jigsaw,stitch'", "LOSS.nda_mode=replace"], "LOSS.nda_mode=separate"),
+        ],
+    )
+    def test_what_weights_cannot_be_learned_of_is_refused(self, tiny, words, message):
+        with pytest.raises(ConfigError, match=message):
+            tiny("a", "AUG.nda_learned=true", *words)
 
 
 class TestUndesiredImages:

@@ -59,6 +59,17 @@ def test_negatives_that_never_come_in_change_nothing(split: data.Split) -> None:
     assert not torch.equal(plain.samples(), trained(Arm("jigsaw"), [1], split).samples())
 
 
+@pytest.mark.parametrize("arm", ["mixture-learned", "mixture-target"])
+def test_each_run_learns_weights_of_its_own(split: data.Split, arm: str) -> None:
+    together, alone = (Runs(replace(SETTING, steps=9), ARMS[arm], seeds, split) for seeds in ([1, 2], [2]))
+    for runs in (together, alone):
+        runs.train(6)  # two updates each; weights move at the tenth
+    first, second = (mixture.probabilities for mixture in together.learned)
+    assert first != second
+    assert second == pytest.approx(alone.learned[0].probabilities, rel=1e-3)
+    assert max(second) > 0.2 + 1e-6
+
+
 def test_lambda_follows_the_arm(split: data.Split) -> None:
     weights = {}
     for name in ("jigsaw-0.25", "jigsaw-early", "jigsaw-late"):
