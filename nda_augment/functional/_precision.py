@@ -22,4 +22,8 @@ def working_dtype(images: Tensor) -> torch.dtype:
 
 def to_dtype(values: Tensor, dtype: torch.dtype) -> Tensor:
     """Return computed values in the images' dtype; integers are rounded and held to what they can say."""
-    return values.to(dtype) if dtype.is_floating_point else values.round().clamp(0, 255).to(dtype)
+    if dtype.is_floating_point:
+        return values.to(dtype)
+    held = values.round().clamp_(0, 255)
+    # On the CPU torch turns floats into uint8 one by one, but into int16, and these into uint8, several at a time.
+    return (held.to(torch.int16) if held.device.type == "cpu" else held).to(dtype)
