@@ -81,7 +81,7 @@ def shift(source: Tensor, offset: Tensor) -> Tensor:
     batch, count, height, width, values = source.shape
     if slices_pay(batch, source, offset):
         shifted = torch.empty_like(source)
-        _paste_slices(shifted, [[0, 0, width, height]] * batch, source, list(range(batch)), offset)
+        paste_slices(shifted.unbind(), [[0, 0, width, height]] * batch, source, range(batch), offset)
         return shifted
     row = (torch.arange(height, device=source.device) - offset[:, 1:]) % height
     col = (torch.arange(width, device=source.device) - offset[:, :1]) % width
@@ -156,8 +156,8 @@ def paste(
     """
     if slices_pay(len(planes), planes, source, boxes):
         pasted = planes.clone()
-        numbers = list(range(len(planes))) if image is None else image.tolist()
-        _paste_slices(pasted, boxes.tolist(), source, numbers, offset, changes)
+        numbers = range(len(planes)) if image is None else image.tolist()
+        paste_slices(pasted.unbind(), boxes.tolist(), source, numbers, offset, changes)
         return pasted
     inside = source if image is None else take(source, image)
     inside = inside if offset is None else shift(inside, offset)
@@ -167,22 +167,21 @@ def paste(
     return overlay(inside, planes, *_box_masks(boxes, planes))
 
 
-def _paste_slices(
-    target: Tensor,
-    boxes: list[list[int]],
+def paste_slices(
+    targets: Sequence[Tensor],
+    boxes: Sequence[Sequence[int]],
     source: Tensor,
-    image: list[int],
-    offset: Tensor | None,
+    image: Sequence[int],
+    offset: Tensor | None = None,
     changes: Sequence[Change] = (),
 ) -> None:
-    height, width = size_of(target)
+    """Fill a box of every one of some images ``(P, H, W, S)`` where they lie, as :func:`paste` does in copies."""
+    height, width = size_of(source)
     donors, offsets = source.unbind(), [[0, 0]] * len(boxes) if offset is None else offset.tolist()
-    for number, (place, (x0, y0, x1, y1), (right, down)) in enumerate(
-        zip(target.unbind(), boxes, offsets, strict=True)
-    ):
+    for number, (target, (x0, y0, x1, y1), (right, down)) in enumerate(zip(targets, boxes, offsets, strict=True)):
         for rows, from_rows in _runs(y0, y1, down, height):
             for cols, from_cols in _runs(x0, x1, right, width):
-                region, coming = place[:, rows, cols], donors[image[number]][:, from_rows, from_cols]
+                region, coming = target[:, rows, cols], donors[image[number]][:, from_rows, from_cols]
                 for change in changes:
                     coming = change(number, coming, region, rows, cols)
                 region.copy_(coming)
@@ -215,9 +214,15 @@ def fill_boxes(planes: Tensor, boxes: Tensor, colour: Tensor) -> Tensor:
         return overlay(colour, planes, *_box_masks(boxes, planes))
     filled = planes.clone()
     colours = colour.expand(len(planes), *planes.shape[1:2], 1, 1, planes.shape[-1]).unbind()
-    for image, (x0, y0, x1, y1), own in zip(filled.unbind(), boxes.tolist(), colours, strict=True):
-        image[:, y0:y1, x0:x1] = own
+    for region, own in zip(regions(filled.unbind(), boxes), colours, strict=True):
+        region.copy_(own)
     return filled
+
+
+def regions(images: Sequence[Tensor], boxes: Tensor) -> Iterator[Tensor]:
+    """Yield the box of every one of some images ``(P, H, W, S)``, as a view of it."""
+    for image, (x0, y0, x1, y1) in zip(images, boxes.tolist(), strict=True):
+        yield image[:, y0:y1, x0:x1]
 
 
 def _box_masks(boxes: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:
@@ -255,6 +260,12 @@ def by_chunks(kernel: Callable[..., Tensor], images: Tensor, *parameters: Tensor
     for part, *given in zip(*(torch.split(tensor, size) for tensor in (result, images, *parameters)), strict=True):
         part.copy_(kernel(*given))
     return result
+
+
+def few_at_once(index: Tensor, images: Tensor) -> Sequence[Tensor]:
+    """Split the numbers of images, on the CPU into parts that stay in a processor's caches; nothing gives no part."""
+    size = max(4 * _CHUNK * len(images) // max(images.numel(), 1), 1) if may_loop(images, index) else len(index)
+    return torch.split(index, size) if len(index) else []
 
 
 def mix(weight: Tensor, inside: Tensor, outside: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Kernels that join an image with its partner, an image of the batch or of a pool."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -17,10 +19,11 @@ from nda_augment.functional._layout import (
     overlay,
     paste,
     size_of,
+    slices_pay,
     take,
 )
 from nda_augment.functional._precision import to_dtype
-from nda_augment.functional.patches import cross_patch_shuffle
+from nda_augment.functional.patches import Cells, cross_patch_shuffle
 from nda_augment.functional.seams import soft_half
 
 __all__ = ["cutmix", "mixup", "resize_mix", "stitch"]
@@ -69,7 +72,8 @@ def stitch(
         soft = soft_half(axis, keep, (height, width), feather).unsqueeze(-1)
         return as_images(blend(soft, take(donors, partners), planes), images)
     if pool is None and height % 2 == width % 2 == 0:
-        return _stitch_quarters(images, partners, axis, keep)
+        grid, sources, permutation = stitched_quarters(partners, axis, keep)
+        return cross_patch_shuffle(images, sources, permutation, grid)
     return as_images(paste(planes, _foreign_halves(axis, keep, (height, width)), donors, partners), images)
 
 
@@ -170,13 +174,33 @@ def mixup(images: Tensor, partners: Tensor, weights: Tensor, *, pool: Tensor | N
     check_dtype(images)
     check_share(weights, "weights", (len(images),))
 
+    if slices_pay(len(planes), planes, donors, weights):
+        mixed = torch.empty_like(planes)
+        mix_slices(mixed.unbind(), planes.unbind(), donors, partners, weights)
+        return as_images(mixed, images)
+
     def blended(own: Tensor, partners: Tensor, weights: Tensor) -> Tensor:
-        borrowed, weights = take(donors, partners), weights.view(-1, 1, 1, 1, 1)
-        if images.dtype == torch.uint8:
-            return to_dtype(mix(weights, own.to(weights.dtype), borrowed.to(weights.dtype)), images.dtype)
-        return mix(weights.to(images.dtype), own, borrowed)
+        return _mixed(own, take(donors, partners), weights.view(-1, 1, 1, 1, 1))
 
     return as_images(by_chunks(blended, planes, partners, weights), images)
+
+
+def mix_slices(
+    targets: Sequence[Tensor], images: Sequence[Tensor], donors: Tensor, partners: Tensor, weights: Tensor
+) -> None:
+    """Write blends of some images ``(P, H, W, S)`` with their partners into targets, which may be the images."""
+    others = donors.unbind()
+    for target, own, partner, weight in zip(targets, images, partners.tolist(), weights.unbind(), strict=True):
+        if target.dtype == torch.uint8:
+            target.copy_(_mixed(own, others[partner], weight))
+        else:
+            torch.lerp(others[partner], own, weight.to(own.dtype), out=target)
+
+
+def _mixed(own: Tensor, borrowed: Tensor, weight: Tensor) -> Tensor:
+    if own.dtype == torch.uint8:
+        return to_dtype(mix(weight, own.to(weight.dtype), borrowed.to(weight.dtype)), own.dtype)
+    return mix(weight.to(own.dtype), own, borrowed)
 
 
 def _planes_of_both(images: Tensor, partners: Tensor, pool: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -188,13 +212,13 @@ def _planes_of_both(images: Tensor, partners: Tensor, pool: Tensor | None) -> tu
     return planes, planes if pool is None else matching_planes(donors, planes, images)
 
 
-def _stitch_quarters(images: Tensor, partners: Tensor, axis: Tensor, keep: Tensor) -> Tensor:
-    """Stitch by gathering quarters: each stays in its place and comes from the image or from its partner."""
-    quarter = torch.arange(4, device=images.device)
+def stitched_quarters(partners: Tensor, axis: Tensor, keep: Tensor) -> Cells:
+    """Return a stitch as quarters: each stays in its place and comes from the image or from its partner."""
+    quarter = torch.arange(4, device=axis.device)
     half = torch.where(axis.unsqueeze(1) == 0, quarter // 2, quarter % 2)
-    own = torch.arange(len(images), device=images.device).unsqueeze(1)
+    own = torch.arange(len(axis), device=axis.device).unsqueeze(1)
     sources = torch.where(half == keep.unsqueeze(1), own, partners.unsqueeze(1))
-    return cross_patch_shuffle(images, sources, quarter.expand(len(images), -1), grid=(2, 2))
+    return Cells((2, 2), sources, quarter.expand_as(sources))
 
 
 def _shrunk(low: Tensor, high: Tensor, length: int) -> Tensor:

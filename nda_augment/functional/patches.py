@@ -1,6 +1,8 @@
 """Kernels that rearrange, turn or exchange the cells of a grid."""
 
+from collections.abc import Mapping
 from itertools import product
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -110,6 +112,37 @@ def cross_patch_shuffle(
     check_index(sources, "sources", (len(images), cells), len(donor))
     check_index(permutation, "permutation", (len(images), cells), cells)
     return as_images(_put_together(planes, donor, sources, permutation, grid), images)
+
+
+class Cells(NamedTuple):
+    """What the cells of every image show, counted row by row.
+
+    Args:
+        grid: Rows and columns.
+        sources: int64 ``(B, rows * cols)``, the image of the batch that a cell comes from.
+        permutation: int64 ``(B, rows * cols)``, the cell of that image.
+    """
+
+    grid: tuple[int, int]
+    sources: Tensor
+    permutation: Tensor
+
+
+def chosen_cells(options: Mapping[int, Cells], choice: Tensor) -> Cells:
+    """Return for every image the cells of the option that it chose, or its own if it chose none of them.
+
+    Args:
+        options: Cells by number, one at least, all on the same grid.
+        choice: int64 ``(B,)``, the number of the option.
+    """
+    grid, first, _ = next(iter(options.values()))
+    sources = torch.arange(len(choice), device=choice.device).unsqueeze(1).expand_as(first)
+    permutation = torch.arange(grid[0] * grid[1], device=choice.device).expand_as(first)
+    for number, cells in options.items():
+        chosen = (choice == number).unsqueeze(1)
+        sources = torch.where(chosen, cells.sources, sources)
+        permutation = torch.where(chosen, cells.permutation, permutation)
+    return Cells(grid, sources, permutation)
 
 
 def _put_together(planes: Tensor, donor: Tensor, sources: Tensor, cells: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -1,6 +1,7 @@
 """Kernels that overwrite a region of an image."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ from nda_augment.functional._layout import (
     overlay,
     paste,
     pick,
+    regions,
     size_of,
     slices_pay,
     take,
@@ -68,10 +70,24 @@ def cutout(images: Tensor, boxes: Tensor, fill: Fill = "patch_mean") -> Tensor:
     DeVries and Taylor, 2017, fill with zero.
     """
     check_images(images)
-    check_boxes(boxes, len(images), (images.shape[-2], images.shape[-1]))
     planes = as_planes(images)
+    check_boxes(boxes, len(planes), size_of(planes))
+    if fill == "patch_mean" and slices_pay(len(planes), planes, boxes):
+        copies = planes.clone()
+        flatten_boxes(copies.unbind(), boxes)
+        return as_images(copies, images)
     colour = _colour(planes, boxes, as_fill(fill), channels=images.shape[-3])
     return as_images(fill_boxes(planes, boxes, colour), images)
+
+
+def flatten_boxes(images: Sequence[Tensor], boxes: Tensor) -> None:
+    """Fill a box of every one of some images ``(P, H, W, S)``, where they lie, with its mean."""
+    if images:
+        check_boxes(boxes, len(images), (images[0].shape[1], images[0].shape[2]))
+    for region in regions(images, boxes):
+        # Two sums are faster than a mean over two axes, of which the inner one is short.
+        total = region.sum(1, keepdim=True, dtype=working_dtype(region)).sum(2, keepdim=True)
+        region.copy_(to_dtype(total / (region.shape[1] * region.shape[2]), region.dtype))
 
 
 def cut_paste(
@@ -331,11 +347,6 @@ def _colour(planes: Tensor, boxes: Tensor, fill: Fill, channels: int) -> Tensor:
 def _box_mean(planes: Tensor, boxes: Tensor) -> Tensor:
     """Return each plane's mean over the box, ``(B, P, 1, 1, S)``."""
     dtype = working_dtype(planes)
-    if slices_pay(len(planes), planes, boxes) and len(planes):
-        corners = zip(planes.unbind(), boxes.tolist(), strict=True)
-        return torch.stack(
-            [image[:, y0:y1, x0:x1].mean((1, 2), keepdim=True, dtype=dtype) for image, (x0, y0, x1, y1) in corners]
-        )
     # A product with the box's rows comes first: it reads the images once, at the speed of the memory.
     rows, cols = (side.to(dtype) for side in masks.box_sides(boxes, size_of(planes)))
     with without_autocast(planes):

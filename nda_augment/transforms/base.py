@@ -4,7 +4,7 @@ import inspect
 import math
 import warnings
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypedDict, Unpack
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from nda_augment import sampling
 from nda_augment._checks import as_flag, as_pool, as_share, check_dtype, check_parameter
 from nda_augment._policy_syntax import format_value
+from nda_augment.functional.patches import Cells, chosen_cells, cross_patch_shuffle
 from nda_augment.sampling import Source
 from nda_augment.transforms.card import Card
 
@@ -153,6 +154,23 @@ class NegativeTransform(IntensityAugmentationBase2D):
     def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply the kernel to images ``(B, ..., C, H, W)`` with the parameters on their device."""
 
+    def cells(self, shape: tuple[int, ...], params: Params) -> Cells | None:
+        """Return what this transform makes of images of the batch, if it only puts cells of them elsewhere.
+
+        Then those that it leaves alone, and those of other such transforms in a mixture, are moved together.
+        """
+        return None
+
+    def change(self, copies: Sequence[Tensor], donors: Tensor, params: Params) -> bool:
+        """Make negatives of copies of some images where they lie, and tell whether that is done.
+
+        Args:
+            copies: Planes ``(P, H, W, S)`` of each image on the CPU.
+            donors: Planes ``(N, P, H, W, S)`` of the images that partners are taken from.
+            params: The parameters of these images.
+        """
+        return False
+
     def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the changed region of a batch of ``shape`` as bool ``(B, 1, H, W)``."""
         raise ValueError(f"{type(self).__name__} changes no region of the image; call it without return_mask")
@@ -216,7 +234,7 @@ class NegativeTransform(IntensityAugmentationBase2D):
             check_replay(params, (generator, pool, labels, pool_labels))
             drawn = _on_device(params, images.device)
         values = _signed(images)
-        negatives = self._gated(self.apply_transform(values, drawn), values, drawn)
+        negatives = self._negatives(values, drawn)
         if not _is_exporting():
             # Past the checks of nn.Module, which take longer than many a kernel.
             object.__setattr__(self, "_params", _detached(params))
@@ -298,13 +316,17 @@ class NegativeTransform(IntensityAugmentationBase2D):
         self, input: Tensor, params: Params, flags: Any = None, transform: Tensor | None = None
     ) -> Tensor:
         """Apply the kernel to every image of a batch."""
+        return self._applied(self.transform, input, params)
+
+    def _applied(self, kernel: Callable[[Tensor, Params], Tensor], images: Tensor, params: Params) -> Tensor:
+        """Return ``kernel(images, params)``, or say what is wrong with the parameters."""
         if self.uses_partners and _FROM_VIDEO in params:
             raise ValueError(
                 f"{type(self).__name__} borrows from other clips, whose places kornia's VideoSequential does not keep; "
                 "call it on clips (B, T, C, H, W) directly"
             )
         try:
-            return self.transform(input, params)
+            return kernel(images, params)
         except KeyError as error:
             raise ValueError(
                 f"params hold no {error} for {type(self).__name__}, they hold {', '.join(params) or 'nothing'}; a draw "
@@ -373,6 +395,19 @@ class NegativeTransform(IntensityAugmentationBase2D):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.arguments().items())})"
+
+    def _negatives(self, images: Tensor, params: Params) -> Tensor:
+        """Apply a draw to the images that their coins chose."""
+        gated = self.p < 1.0 and "batch_prob" in params
+        return self._applied(self._transform_chosen if gated else self.transform, images, params)
+
+    def _transform_chosen(self, images: Tensor, params: Params) -> Tensor:
+        cells = self.cells(tuple(images.shape), params)
+        if cells is None:
+            return self._gated(self.transform(images, params), images, params)
+        chosen = (params["batch_prob"] > 0.5).long()
+        grid, sources, permutation = chosen_cells({1: cells}, chosen)
+        return cross_patch_shuffle(images, sources, permutation, grid)
 
     def _gated(self, changed: Tensor, unchanged: Tensor | None, params: Params) -> Tensor:
         """Keep what was changed of the images that their coins chose; the others have ``unchanged``, or nothing."""

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from nda_augment import sampling
 from nda_augment._negatives import check_negative
-from nda_augment.functional._layout import as_images, as_planes, put, take
+from nda_augment.functional._layout import as_images, as_planes, few_at_once, matching_planes, put, slices_pay, take
+from nda_augment.functional.patches import Cells, chosen_cells, cross_patch_shuffle
 from nda_augment.sampling import Source
 from nda_augment.transforms.base import Common, DrawContext, NegativeTransform, Params, select
 
@@ -107,24 +108,59 @@ class Mixture(NegativeTransform):
         """Mix images that are some of the ``drawn_for`` that the choices were drawn for, or one choice was."""
         choice, pool = params["choice"], params.get("pool", images)
         if len(self.members) == 1:
-            borrowed = {"pool": pool} if "pool" in params else {}
-            return self._of_member(0, images, {**borrowed, **_member_params(params, 0)}, drawn_for, shared)
-        if self.p < 1.0 and "batch_prob" in params and _may_count(choice):
+            return self._of_member(0, images, self._own(params, 0), drawn_for, shared)
+        if self.p < 1.0 and "batch_prob" in params:
             choice = torch.where(params["batch_prob"] > 0.5, choice, len(self.members))
-        planes = as_planes(images)
-        negatives = torch.empty_like(planes)
+        done, started = self._moved(images, choice, params)
+        planes, negatives = as_planes(images), as_planes(started)
         for number, (index, chosen) in enumerate(self._groups(choice, drawn_for, shared)):
-            if not len(index):
+            if number in done:
                 continue
-            values = take(planes, index)
-            if number < len(self.members):
-                own = {"pool": pool, **_member_params(params, number)}
-                group = as_images(values, images[: len(index)])
-                values = as_planes(self._of_member(number, group, select(own, index), drawn_for, shared))
-            if chosen is not None:
-                values = torch.where(chosen.view(-1, 1, 1, 1, 1), values, take(negatives, index))
-            put(negatives, index, values)
+            own = {"pool": pool, **_member_params(params, number)}
+            if chosen is None and self._changed(number, as_images(negatives, images), index, own):
+                continue
+            for part in few_at_once(index, images):
+                group = as_images(take(planes, part), images[: len(part)])
+                values = as_planes(self._of_member(number, group, select(own, part), drawn_for, shared))
+                if chosen is not None:
+                    values = torch.where(chosen.view(-1, 1, 1, 1, 1), values, take(negatives, part))
+                put(negatives, part, values)
         return as_images(negatives, images)
+
+    def _changed(self, number: int, copies: Tensor, index: Tensor, params: Params) -> bool:
+        """Let a member change copies of images where they lie, if it can and that takes less time."""
+        planes = as_planes(copies)
+        if not slices_pay(len(index), planes[: len(index)], *params.values()):
+            return False
+        places = planes.unbind()
+        donors = matching_planes(params["pool"], planes, copies)
+        return self.members[number].change([places[image] for image in index.tolist()], donors, select(params, index))
+
+    def _moved(self, images: Tensor, choice: Tensor, params: Params) -> tuple[set[int], Tensor]:
+        """Do at once what moves cells of a grid, and return the numbers of who does, and a copy of all images so far.
+
+        Of several grids it is the first.
+        """
+        found = {number: self._cells_of(number, tuple(images.shape), params) for number in range(len(self.members))}
+        options = {number: cells for number, cells in found.items() if cells is not None}
+        if not options:
+            return set(), as_images(as_planes(images).clone(), images)
+        first = next(iter(options.values())).grid
+        options = {number: cells for number, cells in options.items() if cells.grid == first}
+        grid, sources, permutation = chosen_cells(options, choice)
+        return set(options), cross_patch_shuffle(images, sources, permutation, grid)
+
+    def cells(self, shape: tuple[int, ...], params: Params) -> Cells | None:
+        """Return what the only member does."""
+        return self._cells_of(0, shape, params) if len(self.members) == 1 else None
+
+    def _cells_of(self, number: int, shape: tuple[int, ...], params: Params) -> Cells | None:
+        return self.members[number].cells(shape, self._own(params, number))
+
+    def _own(self, params: Params, number: int) -> Params:
+        """Return the parameters of a member, and the pool of the mixture that this one is in."""
+        borrowed = {"pool": params["pool"]} if "pool" in params else {}
+        return {**borrowed, **_member_params(params, number)}
 
     def _of_member(self, number: int, images: Tensor, params: Params, drawn_for: int, shared: bool) -> Tensor:
         member = self.members[number]
@@ -132,10 +168,9 @@ class Mixture(NegativeTransform):
             return member._mixed(images, params, drawn_for, shared or member.same_on_batch)
         return member.transform(images, params)
 
-    def _gated(self, changed: Tensor, unchanged: Tensor | None, params: Params) -> Tensor:
-        if unchanged is not None and len(self.members) > 1 and _may_count(params["choice"]):
-            return changed  # what is skipped was not changed in the first place
-        return super()._gated(changed, unchanged, params)
+    def _transform_chosen(self, images: Tensor, params: Params) -> Tensor:
+        # Of several negatives, none is computed for images that their coins leave alone.
+        return super()._transform_chosen(images, params) if len(self.members) == 1 else self.transform(images, params)
 
     def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the region that each image's own transform changed."""
@@ -155,7 +190,7 @@ class Mixture(NegativeTransform):
         return torch.stack(shares, dim=1).gather(1, params["choice"].unsqueeze(1)).squeeze(1)
 
     def _groups(self, choice: Tensor, drawn_for: int, shared: bool) -> list[tuple[Tensor, Tensor | None]]:
-        """Return, per transform, the images that chose it, and behind them those that chose none.
+        """Return, per transform, the images that chose it.
 
         On the CPU these are known. Elsewhere, and while compiling, a group is a fixed number of places, at least as
         many as can have chosen the transform, with a mask of those that did.
@@ -163,7 +198,8 @@ class Mixture(NegativeTransform):
         order = choice.argsort(stable=True)
         if _may_count(choice):
             counts = choice.bincount(minlength=len(self.members))
-            return [(index, None) for index in torch.split(order, counts.tolist())]
+            chosen = torch.split(order, counts.tolist())
+            return [(index, None) for index in chosen[: len(self.members)]]
         batch = len(choice)
         counts = (choice.unsqueeze(1) == torch.arange(len(self.members), device=choice.device)).sum(0)
         places = [min(batch, count) for count in self._most(choice, drawn_for, shared)]

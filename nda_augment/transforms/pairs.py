@@ -1,12 +1,16 @@
 """Negatives that join an image with another one."""
 
+from collections.abc import Sequence
 from typing import Literal, Unpack, get_args
 
 from torch import Tensor
 
 from nda_augment import functional, sampling
-from nda_augment._checks import as_fractions, as_one_of, as_positive, as_share
+from nda_augment._checks import as_fractions, as_one_of, as_positive, as_share, check_boxes, check_index, check_share
 from nda_augment.functional import masks
+from nda_augment.functional._layout import paste_slices, size_of
+from nda_augment.functional.pairs import mix_slices, stitched_quarters
+from nda_augment.functional.patches import Cells
 from nda_augment.functional.seams import soft_half
 from nda_augment.sampling import Source
 from nda_augment.transforms.base import Params
@@ -89,6 +93,12 @@ class Stitch(PairTransform):
         partners, axis, keep = (params[name] for name in ("partners", "axis", "keep"))
         return functional.stitch(images, partners, axis, keep, feather=self.feather, pool=params.get("pool"))
 
+    def cells(self, shape: tuple[int, ...], params: Params) -> Cells | None:
+        """Return the halves as quarters, where the image has such, the seam is hard and the partner in the batch."""
+        if self.feather or "pool" in params or shape[-2] % 2 or shape[-1] % 2:
+            return None
+        return stitched_quarters(params["partners"], params["axis"], params["keep"])
+
     def own_share(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the area of the half that is kept."""
         return 1.0 - soft_half(params["axis"], params["keep"], (shape[-2], shape[-1]), self.feather).mean((1, 2, 3))
@@ -155,6 +165,15 @@ class CutMix(PairTransform):
         """Apply :func:`nda_augment.functional.cutmix`."""
         partners, boxes = params["partners"], params["boxes"]
         return functional.cutmix(images, partners, boxes, feather=self.feather, pool=params.get("pool"))
+
+    def change(self, copies: Sequence[Tensor], donors: Tensor, params: Params) -> bool:
+        """Paste boxes with hard edges."""
+        if self.feather:
+            return False
+        check_index(params["partners"], "partners", (len(copies),), len(donors))
+        check_boxes(params["boxes"], len(copies), size_of(donors))
+        paste_slices(copies, params["boxes"].tolist(), donors, params["partners"].tolist())
+        return True
 
     def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the inside of the boxes."""
@@ -273,6 +292,13 @@ class Mixup(PairTransform):
     def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.mixup`."""
         return functional.mixup(images, params["partners"], params["weights"], pool=params.get("pool"))
+
+    def change(self, copies: Sequence[Tensor], donors: Tensor, params: Params) -> bool:
+        """Blend each copy with its partner."""
+        check_index(params["partners"], "partners", (len(copies),), len(donors))
+        check_share(params["weights"], "weights", (len(copies),))
+        mix_slices(copies, copies, donors, params["partners"], params["weights"])
+        return True
 
     def own_share(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the weights."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nda_augment import functional, sampling
 from nda_augment._checks import as_grid, as_one_of, as_share, check_grid
-from nda_augment.functional.patches import INFILL_GRIDS
+from nda_augment.functional.patches import INFILL_GRIDS, Cells
 from nda_augment.sampling import Source
 from nda_augment.transforms.base import Common, DrawContext, NegativeTransform, Params
 from nda_augment.transforms.card import Card
@@ -100,6 +100,14 @@ class Jigsaw(NegativeTransform):
         return functional.jigsaw(
             images, params["permutation"], self.grid, corners=corners, shifts=shifts, feather=self.feather
         )
+
+    def cells(self, shape: tuple[int, ...], params: Params) -> Cells | None:
+        """Return the permutation, where nothing is blended or shifted."""
+        if self.feather or self.offset != "fixed":
+            return None
+        permutation = params["permutation"]
+        own = torch.arange(shape[0], device=permutation.device).unsqueeze(1)
+        return Cells(self.grid, own.expand_as(permutation), permutation)
 
     def _draw_offset(self, shape: tuple[int, ...], source: Source) -> Params:
         if self.offset == "fixed":
@@ -303,6 +311,10 @@ class CrossPatchShuffle(PairTransform):
         return functional.cross_patch_shuffle(
             images, params["sources"], params["permutation"], self.grid, pool=params.get("pool")
         )
+
+    def cells(self, shape: tuple[int, ...], params: Params) -> Cells | None:
+        """Return the cells and their sources, where these are in the batch."""
+        return None if "pool" in params else Cells(self.grid, params["sources"], params["permutation"])
 
 
 class PatchRotate(NegativeTransform):

@@ -1,6 +1,7 @@
 """Negatives that spoil a region of an image; ``return_mask=True`` tells which."""
 
 import math
+from collections.abc import Sequence
 from typing import Unpack
 
 import torch
@@ -16,7 +17,7 @@ from nda_augment._checks import (
     as_whole_range,
 )
 from nda_augment.functional import masks
-from nda_augment.functional.regions import Fill, as_fill, check_channels
+from nda_augment.functional.regions import Fill, as_fill, check_channels, flatten_boxes
 from nda_augment.sampling import Source
 from nda_augment.transforms.base import Common, NegativeTransform, Params
 from nda_augment.transforms.card import Card
@@ -89,6 +90,12 @@ class Cutout(NegativeTransform):
     def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.cutout`."""
         return functional.cutout(images, params["boxes"], self.fill)
+
+    def change(self, copies: Sequence[Tensor], donors: Tensor, params: Params) -> bool:
+        """Fill boxes with their mean."""
+        if self.fill == "patch_mean":
+            flatten_boxes(copies, params["boxes"])
+        return self.fill == "patch_mean"
 
     def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the inside of the boxes."""

@@ -111,6 +111,46 @@ def test_only_the_chosen_is_computed(batch: int, weights: list[float]) -> None:
         assert abs(count - batch * weight / sum(weights)) < 1
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.uint8], ids=str)
+@pytest.mark.parametrize("p", [1.0, 0.5])
+@pytest.mark.parametrize("pool", [False, True], ids=["batch", "pool"])
+def test_large_images_are_changed_where_they_lie(dtype: torch.dtype, p: float, pool: bool) -> None:
+    """Cells move at once, boxes and blends are written into the copies: the same as each member's own kernel gives."""
+    images = distinct((16, 3, 48, 48), dtype=dtype)
+    others = distinct((5, 3, 48, 48), seed=1, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    mixture = Mixture([*members(), nda.PatchShuffle(), nda.Flip()], p=p)
+    before = images.clone()
+    negatives = mixture(images, pool=others if pool else None, generator=generator(0))
+    assert torch.equal(images, before)
+    params = mixture._params
+    results = [member.transform(images, params_of(number, params)) for number, member in enumerate(mixture.members)]
+    applied = params.get("batch_prob", torch.ones(16))
+    for image, number in enumerate(params["choice"].tolist()):
+        assert_same_pixels(negatives[image], results[number][image] if applied[image] else images[image])
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "value"),
+    [(2, "boxes", 99), (3, "partners", 99), (3, "weights", 2.0), (4, "boxes", 99), (4, "partners", 99)],
+)
+def test_a_replay_that_cannot_be_is_named_where_images_are_changed(number: int, name: str, value: float) -> None:
+    mixture, images = Mixture(members()), distinct((20, 3, 48, 48))
+    mixture(images)
+    key = f"{number}.{name}"
+    params = mixture._params | {key: torch.full_like(mixture._params[key], value)}
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        mixture(images, params=params)
+
+
+def test_the_weight_of_an_image_that_is_left_alone_is_one() -> None:
+    mixture, images = Mixture([nda.CutMix(), nda.Mixup()], p=0.5), distinct((20, 3, 8, 8))
+    negatives, weight = mixture(images, return_weight=True, generator=generator(0))
+    alone = ~mixture._params["batch_prob"]
+    assert 0 < alone.sum() < 20
+    assert torch.equal(negatives[alone], images[alone])
+    assert torch.equal(weight == 1, alone)
+
+
 def test_the_scale_of_the_weights_does_not_count() -> None:
     images = distinct((16, 3, 8, 6))
     one, ten = Mixture(members(), [1, 2, 3, 4, 5]), Mixture(members(), [10, 20, 30, 40, 50])
