@@ -30,7 +30,8 @@ def make_backbone(settings: Model, size: int) -> tuple[nn.Module, int]:
         path = Path(settings.weights)
         state = load_checkpoint(path, WEIGHTS)["backbone"]
         with restoring(path):
-            network.load_state_dict(state if separator else _to_lightly(state, settings.stem))
+            state = state if separator else _to_lightly(state, settings.stem)
+            network.load_state_dict(state | {name: state[name].repeat(n) for name, n in _split_statistics(network)})
     with torch.no_grad():
         features = network.eval()(torch.zeros(2, 3, size, size))
     if not isinstance(features, Tensor) or features.ndim != 2:
@@ -42,13 +43,20 @@ def weights_of(network: nn.Module, settings: Model) -> dict[str, Tensor]:
     """Return the weights of an encoder under the names that torchvision and timm have for those of a ResNet."""
     # Leaving train mode makes one set of statistics of those of all parts of a batch.
     state = dict(network.eval().state_dict())
-    for name, layer in network.named_modules():
-        if isinstance(layer, SplitBatchNorm):
-            for buffer in ("running_mean", "running_var"):
-                state[f"{name}.{buffer}"] = state[f"{name}.{buffer}"][: layer.num_features].clone()
+    state |= {name: state[name].chunk(parts)[0].clone() for name, parts in _split_statistics(network)}
     if ":" in settings.backbone:
         return state
     return {_renamed(name, _places(settings.stem)): value for name, value in state.items()}
+
+
+def _split_statistics(network: nn.Module) -> list[tuple[str, int]]:
+    """Names of the statistics that a network keeps of each part of a batch, and the number of parts."""
+    return [
+        (f"{name}.{buffer}", layer.num_splits)
+        for name, layer in network.named_modules()
+        if isinstance(layer, SplitBatchNorm)
+        for buffer in ("running_mean", "running_var")
+    ]
 
 
 def _resnet(settings: Model) -> nn.Module:

@@ -42,12 +42,15 @@ def test_a_usual_resnet_is_exported_with_the_names_of_torchvision(tiny: Tiny, sp
         torch.testing.assert_close(theirs.eval()(images()), network.eval()(images()))
 
 
-@pytest.mark.parametrize("stem", ["small", "large"])
-def test_what_was_exported_is_taken_up_again(tiny: Tiny, tmp_path: Path, stem: str) -> None:
-    settings = tiny("run", f"MODEL.stem={stem}")
+@pytest.mark.parametrize(
+    ("stem", "before", "after"), [("small", 0, 0), ("large", 0, 0), ("small", 2, 4), ("large", 0, 2)]
+)
+def test_what_was_exported_is_taken_up_again(tiny: Tiny, tmp_path: Path, stem: str, before: int, after: int) -> None:
+    settings = tiny("run", f"MODEL.stem={stem}", f"MODEL.bn_splits={before}")
     network = used(make_backbone(settings.MODEL, 8)[0])
     save_checkpoint({"backbone": weights_of(network, settings.MODEL)}, tmp_path / "b.pt")
-    begun, _ = make_backbone(tiny("next", f"MODEL.stem={stem}", f"MODEL.weights={tmp_path / 'b.pt'}").MODEL, 8)
+    words = (f"MODEL.stem={stem}", f"MODEL.bn_splits={after}", f"MODEL.weights={tmp_path / 'b.pt'}")
+    begun, _ = make_backbone(tiny("next", *words).MODEL, 8)
     with torch.no_grad():
         assert torch.equal(begun.eval()(images()), network.eval()(images()))
 
@@ -59,7 +62,7 @@ def test_a_run_is_exported(tiny: Tiny, tmp_path: Path) -> None:
     settings.save(folder / "config.yaml")
     network = used(make_backbone(settings.MODEL, 8)[0])
     state = {f"backbone.{name}": value for name, value in network.state_dict().items()} | {"head.weight": torch.ones(1)}
-    state = {"state_dict": state, "optimizer_states": [], "epoch": 0, "global_step": 1}
+    state = {"state_dict": state, "optimizer_states": [], "epoch": 0, "global_step": 1, "images": ""}
     save_checkpoint(state, folder / "checkpoint.ckpt")
     export.export(folder, tmp_path / "b.pt")
     written = load_checkpoint(tmp_path / "b.pt", {"backbone": dict, "of": str})
