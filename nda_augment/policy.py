@@ -11,7 +11,7 @@ from typing import Any
 
 from nda_augment._policy_syntax import normalise, parse_value
 from nda_augment.registry import NEGATIVES
-from nda_augment.transforms import Mixture, NegativeTransform, Random
+from nda_augment.transforms import Corruption, Mixture, NegativeTransform, Random
 
 _WORD = re.compile(r"[A-Za-z][\w-]*")
 
@@ -24,9 +24,9 @@ def from_policy(policy: str) -> Mixture:
     """Build a :class:`~nda_augment.Mixture` from a policy string.
 
     Args:
-        policy: Words of :func:`~nda_augment.list_transforms`, and ``random``, as the module describes; case,
-            underscores and hyphens in words do not count. A grid is written ``3x3``, a range ``0.3-0.5``, a colour
-            ``0.1/0.2/0.3``.
+        policy: Words of :func:`~nda_augment.list_transforms`, ``random`` and ``corruption``, as the module describes;
+            case, underscores and hyphens in words do not count. A grid is written ``3x3``, a range ``0.3-0.5``, a
+            colour ``0.1/0.2/0.3``.
 
     Returns:
         A mixture of the named transforms; of one, if there is one.
@@ -72,7 +72,7 @@ def _parts(item: str) -> tuple[str, str, str | None]:
 def _member(word: str, inside: str, policy: str) -> NegativeTransform:
     if not word:
         return from_policy(inside)
-    words: tuple[type[NegativeTransform], ...] = (*NEGATIVES, Random)
+    words: tuple[type[NegativeTransform], ...] = (*NEGATIVES, Random, Corruption)
     known = {normalise(negative.word): negative for negative in words}
     name = _known(word, list(known), f"negative in policy {policy!r}")
     cls = known[name]

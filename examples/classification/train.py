@@ -96,7 +96,7 @@ def measure(model: VisionTransformer, test: Images, policy: str) -> Measures:
         right: Tensor = model(normalize(images))[0].argmax(dim=1) == labels
         return 100 * right.float().mean().item()
 
-    corrupted = {
+    corrupted: dict[str, float] = {
         name: statistics.mean(accuracy(corrupt(pixels, name, strength)) for strength in STRENGTHS)
         for name in CORRUPTIONS
     }

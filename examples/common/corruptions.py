@@ -1,41 +1,28 @@
-"""What may happen to an image that leaves its class as it is, in five strengths."""
+"""What may happen to an image that leaves its class as it is, in five strengths, for images of 16 pixels or so."""
 
-from collections.abc import Callable
+from torch import Tensor
 
-from kornia import augmentation as K
-from kornia.geometry import resize
-from torch import Tensor, nn
-
-from examples.common.randomness import seeded
+import nda_augment as nda
+from examples.common.randomness import generator
+from nda_augment.transforms.corruptions import CorruptionKind
 
 FIVE_STRENGTHS = (1, 2, 3, 4, 5)
 STRENGTHS = FIVE_STRENGTHS[:3]  # under which the digits can still be read
 
-
-class _Pixelate(nn.Module):
-    def __init__(self, side: float) -> None:
-        super().__init__()
-        self.side = side
-
-    def forward(self, images: Tensor) -> Tensor:
-        height, width = images.shape[-2:]
-        coarse = resize(images, (round(height * self.side), round(width * self.side)), antialias=True)
-        return resize(coarse, (height, width), interpolation="nearest")
-
-
-# From a value for each strength to a corruption of images in [0, 1].
-_MAKE: dict[str, tuple[Callable[[float], nn.Module], tuple[float, ...]]] = {
-    "noise": (lambda std: K.RandomGaussianNoise(std=std, p=1.0), (0.1, 0.2, 0.3, 0.4, 0.5)),
-    "salt and pepper": (lambda amount: K.RandomSaltAndPepperNoise(amount=amount, p=1.0), (0.05, 0.1, 0.2, 0.3, 0.4)),
-    "blur": (lambda sigma: K.RandomGaussianBlur((7, 7), (sigma, sigma), p=1.0), (0.75, 1.25, 1.75, 2.25, 2.75)),
-    "motion blur": (lambda side: K.RandomMotionBlur(int(side), 45.0, 0.0, p=1.0), (3, 5, 7, 9, 11)),
-    "pixelate": (_Pixelate, (0.5, 0.375, 0.25, 0.1875, 0.125)),
-    "darkness": (lambda factor: K.RandomContrast((factor, factor), p=1.0), (0.5, 0.3, 0.15, 0.1, 0.05)),
+# Images this small bear more than the photographs that the severities of nda.Corruption are made for. Lengths are in
+# 16ths of a side.
+_AMOUNTS: dict[CorruptionKind, tuple[float, ...]] = {
+    "noise": (0.1, 0.2, 0.3, 0.4, 0.5),
+    "salt_and_pepper": (0.05, 0.1, 0.2, 0.3, 0.4),
+    "blur": (0.75 / 16, 1.25 / 16, 1.75 / 16, 2.25 / 16, 2.75 / 16),
+    "motion_blur": (3 / 16, 5 / 16, 7 / 16, 9 / 16, 11 / 16),
+    "pixelate": (0.5, 0.375, 0.25, 0.1875, 0.125),
+    "darkness": (0.5, 0.3, 0.15, 0.1, 0.05),
 }
-CORRUPTIONS = tuple(_MAKE)
+CORRUPTIONS = tuple(_AMOUNTS)
 
 
-def corrupt(images: Tensor, corruption: str, strength: int) -> Tensor:
+def corrupt(images: Tensor, corruption: CorruptionKind, strength: int) -> Tensor:
     """Corrupt images ``(B, C, H, W)`` in [0, 1], always in the same way.
 
     Args:
@@ -46,7 +33,7 @@ def corrupt(images: Tensor, corruption: str, strength: int) -> Tensor:
     Returns:
         As the images, in [0, 1].
     """
-    make, values = _MAKE[corruption]
-    with seeded(0, corruption, strength, device=images.device):
-        corrupted: Tensor = make(values[FIVE_STRENGTHS.index(strength)])(images)
-    return corrupted.clamp(0, 1)
+    amount = _AMOUNTS[corruption][FIVE_STRENGTHS.index(strength)]
+    source = generator(0, corruption, strength, device=images.device)
+    corrupted: Tensor = nda.Corruption(corruption, amount=amount)(images, generator=source)
+    return corrupted

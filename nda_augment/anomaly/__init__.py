@@ -33,7 +33,7 @@ from nda_augment.anomaly.pixels import Derivatives, PixelNet
 from nda_augment.anomaly.presets import defect, defect_negatives, semantic, simclr_views
 from nda_augment.anomaly.segmentation import SegmentationDetector
 from nda_augment.anomaly.shifted import ShiftDetector
-from nda_augment.anomaly.shifts import BANKS, cut_perms, rotations
+from nda_augment.anomaly.shifts import BANKS, corruptions, cut_perms, rotations
 from nda_augment.anomaly.unet import UNet
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "auroc",
     "average_precision",
     "backbone",
+    "corruptions",
     "cut_perms",
     "defect",
     "defect_negatives",

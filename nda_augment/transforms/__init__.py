@@ -6,6 +6,7 @@ from nda_augment.transforms.as_negative import *
 from nda_augment.transforms.base import *
 from nda_augment.transforms.card import *
 from nda_augment.transforms.clips import *
+from nda_augment.transforms.corruptions import *
 from nda_augment.transforms.filters import *
 from nda_augment.transforms.generated import *
 from nda_augment.transforms.geometry import *
