@@ -74,6 +74,10 @@ class Loss(Section):
     cr_lambda: float = positive(10.0)
     apply_augself: bool = False  # the discriminator also says how its images were augmented: AugSelf-GAN
     augself_lambda: float = positive(1.0)
+    apply_lecam: bool = False  # logits stay near running means of the other kind's
+    lecam_lambda: float = positive(0.3)
+    lecam_ema_decay: float = share(0.99, whole=False)
+    lecam_ema_start_iter: int = at_least(1000, 0)  # until this step means are taken and nothing is asked
     nda_fake_weight: float = share(nda.losses.FAKE_WEIGHT, zero=False)  # λ: of generated images; negatives have 1 - λ
     # replace: a generated image gives way to a negative with probability 1 - λ
     nda_mode: str = one_of("separate", ("separate", "replace"))
@@ -259,6 +263,8 @@ def _check_losses(config: Config) -> None:
         )
     if loss.apply_augself and not augmentation.apply_diffaug:
         raise ConfigError("LOSS.apply_augself is about how every image was augmented; it needs AUG.apply_diffaug=true")
+    if loss.apply_lecam and loss.nda_mode == "replace":
+        raise ConfigError("LOSS.apply_lecam looks at generated images; LOSS.nda_mode=replace puts negatives there")
     if loss.apply_augself and loss.nda_mode == "replace":
         raise ConfigError("LOSS.apply_augself looks at generated images; LOSS.nda_mode=replace puts negatives there")
 

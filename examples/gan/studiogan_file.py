@@ -37,7 +37,6 @@ _INSTEAD = {
     "LOSS.apply_bcr": "use LOSS.apply_cr=true, the consistency of real images alone",
     "LOSS.apply_dra": "use LOSS.apply_gp=true",
     "LOSS.apply_fm": "leave it out",
-    "LOSS.apply_lecam": "use LOSS.apply_r1_reg=true, or AUG.apply_diffaug=true where images are few",
     "LOSS.apply_maxgp": "use LOSS.apply_gp=true",
     "LOSS.apply_wc": "use MODEL.apply_d_sn=true or LOSS.apply_gp=true",
     "LOSS.apply_zcr": "use LOSS.apply_cr=true, the consistency of real images alone",

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from examples.common import data, training
 from examples.common.data import Images
 from examples.common.randomness import batch_indices, generator
-from examples.common.regularizers import consistency, gradient_penalty, r1_penalty
+from examples.common.regularizers import LeCam, consistency, gradient_penalty, r1_penalty
 from examples.common.runs import command
 from examples.common.settings import ConfigError
 from examples.common.training import CHECKPOINT, STATE, Row, console, update_average
@@ -95,6 +95,7 @@ class Training(training.Training):
         self.gap_watch = GapWatch()
         self.positives = _positives(settings, self.negatives)
         self.parallel = DiffAugment(settings.AUG.cr_aug_type)
+        self.lecam = LeCam(settings.LOSS.lecam_ema_decay).to(self.device) if settings.LOSS.apply_lecam else None
 
         told = self.positives.sizes if settings.LOSS.apply_augself and self.positives else None
         with torch.random.fork_rng(devices=[]):
@@ -171,6 +172,10 @@ class Training(training.Training):
             more["gp"] = loss.gp_lambda * self._gradient_penalty(real_shown, fake, labels, number)
         if loss.apply_cr:
             more["cr"] = loss.cr_lambda * self._inconsistency(real, on_real, labels, number)
+        if self.lecam is not None:
+            self.lecam.update(*(self.mean(each.realness.detach().mean()) for each in (on_real, on_fake)))
+            if self.step >= loss.lecam_ema_start_iter:
+                more["lecam"] = loss.lecam_lambda * self.lecam(on_real.realness, on_fake.realness)
         if on_real.told is not None and on_fake.told is not None:
             draws = augself.discriminator_loss(on_real.told, on_fake.told, real_draw, fake_draw)
             more["augself"] = loss.augself_lambda * draws
@@ -267,6 +272,7 @@ class Training(training.Training):
             "scaler": self.scaler,
             "adaptive_weight": self.adaptive_weight,
             "positives": self.positives,
+            "lecam": self.lecam,
             "negatives": self.negatives.transform if self.settings.AUG.nda_learned else None,
         }
         return {name: part for name, part in parts.items() if part is not None}

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from examples.common.regularizers import consistency, gradient_penalty, r1_penalty
+from examples.common.regularizers import LeCam, consistency, gradient_penalty, r1_penalty
 
 
 def normal(*shape, seed=0, dtype=torch.float64):
@@ -82,6 +82,20 @@ def test_consistency_is_the_mean_squared_difference():
     assert consistency(a, a).item() == 0
     with pytest.raises(ValueError, match=r"one shape, got \(4, 2\) and \(4,\)"):
         consistency(a, b[:, 0])
+
+
+def test_lecam_keeps_each_kind_near_the_running_mean_of_the_other():
+    lecam, real, fake = LeCam(decay=0.9), normal(5, 7), normal(5, 7, seed=1)
+    mean_real, mean_fake = real[0].mean().item(), fake[0].mean().item()
+    lecam.update(real[0].mean(), fake[0].mean())
+    for one, other in zip(real[1:], fake[1:], strict=True):
+        lecam.update(one.mean(), other.mean())
+        mean_real = 0.9 * mean_real + 0.1 * one.mean().item()
+        mean_fake = 0.9 * mean_fake + 0.1 * other.mean().item()
+    expected = sum(max(0, x - mean_fake) ** 2 for x in real[4].tolist()) / 7
+    expected += sum(max(0, mean_real - x) ** 2 for x in fake[4].tolist()) / 7
+    assert lecam(real[4], fake[4]).item() == pytest.approx(expected)
+    assert lecam(torch.tensor([-9.0]), torch.tensor([9.0])).item() == 0
 
 
 def test_penalties_train_the_discriminator():

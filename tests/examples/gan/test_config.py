@@ -123,6 +123,7 @@ def test_mistakes_are_named(word, message):
         (["LOSS.adv_loss=rumi_softplus", "LOSS.nda_start_step=9"], "not with λ"),
         (["RUN.nan_patience=3"], "is for RUN.precision=16-mixed"),
         (["LOSS.adv_loss=rumi_wasserstein", "LOSS.rumi_negative_weight=3"], "must be below positive_weight"),
+        (["LOSS.apply_lecam=true", "LOSS.nda_mode=replace"], "LOSS.apply_lecam looks at generated images"),
         (["RUN.precision=16-mixed", "LOSS.apply_r1_reg=true"], "too small for 16-mixed"),
         (["AUG.apply_diffaug=true", "AUG.apply_ada=true"], "augment the same images"),
         (["LOSS.apply_augself=true", "AUG.apply_diffaug=true", "LOSS.nda_mode=replace"], "puts negatives there"),

@@ -18,6 +18,8 @@ RUNS = {
         "AUG.ada_interval=1",
         "LOSS.apply_r1_reg=true",
         "LOSS.apply_cr=true",
+        "LOSS.apply_lecam=true",
+        "LOSS.lecam_ema_start_iter=1",
     ],
     # So few negatives that a process often has none in its share.
     "replace": [
