@@ -1,5 +1,13 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 pytest.importorskip("diffusers", reason="diffusers is not installed: pip install 'nda-augment[diffusers]'")
 
@@ -27,6 +35,7 @@ from nda_augment.adapters.diffusers import (
     training_loss,
 )
 from nda_augment.guidance import Kind
+from tests.adapters.diffusers_real import PAGE, apply, patch_of
 
 # Its schedulers in the manner of k-diffusion call NumPy in a way that NumPy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -259,3 +268,35 @@ class TestNegativePrompt:
 
 def test_a_scheduler_with_karras_noise_samples_as_well():
     assert sample(GuidedModel(unet().eval(), 1.0), EulerDiscreteScheduler(use_karras_sigmas=True)).isfinite().all()
+
+
+class TestUnconditionalExample:
+    """train_unconditional.py of the library's repository, which DIFFUSERS_SOURCE names, with the patch of our page."""
+
+    def test_the_patch_is_at_most_ten_lines(self):
+        lines = PAGE.read_text().split("```diff")[1].split("```")[0].splitlines()
+        assert sum(line.startswith("+") for line in lines) <= 10
+        assert len(patch_of(PAGE.read_text())) == 7
+
+    def test_it_trains_samples_and_saves(self, tmp_path):
+        if "DIFFUSERS_SOURCE" not in os.environ:
+            pytest.skip("DIFFUSERS_SOURCE names no checkout")
+        example = (
+            Path(os.environ["DIFFUSERS_SOURCE"]) / "examples/unconditional_image_generation/train_unconditional.py"
+        )
+        script = tmp_path / "train.py"
+        script.write_text(apply(patch_of(PAGE.read_text()), example.read_text()))
+        (tmp_path / "images").mkdir()
+        for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)):
+            Image.fromarray(pixels).save(tmp_path / "images" / f"{number}.png")
+        unet(None).save_config(tmp_path / "tiny")
+        words = f"--train_data_dir={tmp_path}/images --output_dir={tmp_path}/out --cache_dir={tmp_path}/cache "
+        words += f"--model_config_name_or_path={tmp_path}/tiny --resolution=8 --train_batch_size=2 --num_epochs=1 "
+        words += "--eval_batch_size=2 --ddpm_num_inference_steps=2 --lr_warmup_steps=0 --use_ema"
+        command = [sys.executable, str(script), *words.split()]
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert json.loads((tmp_path / "out/unet/config.json").read_text())["num_class_embeds"] == 3
+        saved = GuidedModel(UNet2DModel.from_pretrained(tmp_path / "out", subfolder="unet"), scale=1.0)
+        assert sample(saved, DDPMScheduler()).isfinite().all()
