@@ -103,7 +103,7 @@ def training_loss(
     mixed, kinds = mix_kinds(images, negatives, share, drop, generator=generator)
     step = _noised(scheduler, mixed, generator)
     output = model(step.inputs, step.timesteps, class_labels=embedding_rows(kinds, labels, num_classes)).sample
-    return denoising_loss(step.predicted(output[:, : images.shape[1]]), step.target, step.weight)
+    return step.loss(output)
 
 
 class GuidedModel(nn.Module):
@@ -230,10 +230,55 @@ class NegativePrompt(nn.Module):
         return self.embedding.expand(batch, -1, -1)
 
 
+def text_training_loss(
+    model: Any,
+    scheduler: Any,
+    images: Tensor,
+    negatives: Tensor,
+    prompt_embeds: Tensor,
+    negative_prompt: NegativePrompt,
+    *,
+    empty_embeds: Tensor | None = None,
+    share: float = 0.15,
+    drop: float = 0.1,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return the loss of one training step of a text-conditioned model in which a share of the batch are negatives.
+
+    Negatives are trained under the learned prompt, and images under their own.
+
+    Args:
+        model: UNet2DConditionModel.
+        scheduler: Scheduler, see :func:`training_loss`.
+        images: ``(B, C, H, W)`` clean images, or the latents that the model denoises.
+        negatives: Tensor like ``images``, one negative per image; of latents, the encoded negatives of the images.
+        prompt_embeds: ``(B, tokens, width)`` encoded prompts of the images.
+        negative_prompt: Prompt that stands for "not the data"; its parameters are trained with the model's, or alone.
+        empty_embeds: ``(tokens, width)`` encoded empty prompt; needed unless ``drop`` is 0.
+        share: Share of negatives, see :func:`~nda_augment.guidance.mix_kinds`.
+        drop: Probability with which the empty prompt takes the place of either.
+        generator: Source of all draws; ``None`` is torch's global one.
+
+    Returns:
+        Scalar.
+
+    Raises:
+        ValueError: If ``drop`` is above 0 without ``empty_embeds``, or the scheduler predicts something unknown.
+    """
+    if drop and empty_embeds is None:
+        raise ValueError(f"drop={drop} asks for empty_embeds=, the encoded empty prompt; or pass drop=0.0")
+    mixed, kinds = mix_kinds(images, negatives, share, drop, generator=generator)
+    step = _noised(scheduler, mixed, generator)
+    prompts = negative_prompt(prompt_embeds, kinds, empty_embeds)
+    return step.loss(model(step.inputs, step.timesteps, encoder_hidden_states=prompts).sample)
+
+
 def check_class_embedding(model: Any, num_classes: int = 1) -> None:
     """Raise ValueError, with the argument that mends it, unless a model can be told kinds and classes."""
     name = "num_embeds_ada_norm" if "num_embeds_ada_norm" in model.config else "num_class_embeds"
     rows, needed = model.config.get(name), num_class_embeds(num_classes)
+    if rows is None and "encoder_hid_dim" in model.config:
+        raise ValueError(f"{type(model).__name__} is told by text; train it with text_training_loss")
     if rows is None or rows < needed:
         raise ValueError(
             f"{type(model).__name__} has {'no class embedding' if rows is None else f'{rows} rows of classes'}; to be "
@@ -249,6 +294,10 @@ class _Step(NamedTuple):
     target: Tensor
     predicted: Callable[[Tensor], Tensor] = lambda output: output
     weight: Tensor | None = None
+
+    def loss(self, output: Tensor) -> Tensor:
+        """Compare the model's output, a learned variance left out, with the target."""
+        return denoising_loss(self.predicted(output[:, : self.target.shape[1]]), self.target, self.weight)
 
 
 def _noised(scheduler: Any, images: Tensor, generator: torch.Generator | None) -> _Step:

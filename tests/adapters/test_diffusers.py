@@ -32,6 +32,7 @@ from nda_augment.adapters.diffusers import (
     NegativePrompt,
     embedding_rows,
     num_class_embeds,
+    text_training_loss,
     training_loss,
 )
 from nda_augment.guidance import Kind
@@ -234,27 +235,67 @@ class TestGuidedModel:
         assert images.shape[0] == 2
 
 
+def text_unet():
+    torch.manual_seed(0)
+    return UNet2DConditionModel(
+        sample_size=8,
+        in_channels=3,
+        out_channels=3,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        cross_attention_dim=8,
+        norm_num_groups=4,
+        attention_head_dim=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+    )
+
+
 class TestNegativePrompt:
+    texts, empty, images = torch.randn(20, 5, 8), torch.zeros(5, 8), torch.zeros(20, 3, 8, 8)
+
     def test_it_learns_from_negatives_alone(self):
-        torch.manual_seed(0)
-        model = UNet2DConditionModel(
-            sample_size=8,
-            in_channels=3,
-            out_channels=3,
-            block_out_channels=(8, 16),
-            layers_per_block=1,
-            cross_attention_dim=8,
-            norm_num_groups=4,
-            attention_head_dim=4,
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        )
-        prompt, texts, images = NegativePrompt(tokens=5, width=8), torch.randn(3, 5, 8), torch.randn(3, 3, 8, 8)
+        model, prompt = text_unet(), NegativePrompt(tokens=5, width=8)
         for kinds, learns in ((torch.tensor([0, 2, 0]), False), (torch.tensor([0, 1, 2]), True)):
             prompt.zero_grad()
-            embeds = prompt(texts, kinds, empty_embeds=torch.zeros(5, 8))
-            model(images, torch.tensor([1, 2, 3]), encoder_hidden_states=embeds).sample.square().sum().backward()
+            embeds = prompt(self.texts[:3], kinds, empty_embeds=self.empty)
+            model(
+                self.images[:3], torch.tensor([1, 2, 3]), encoder_hidden_states=embeds
+            ).sample.square().sum().backward()
             assert bool(prompt.embedding.grad.any()) == learns
+
+    @pytest.mark.parametrize("scheduler", SCHEDULERS.values(), ids=SCHEDULERS)
+    def test_a_step_trains_negatives_under_it_and_images_under_their_texts(self, scheduler):
+        asked = []
+
+        class Told(torch.nn.Module):
+            def forward(self, inputs, timesteps, encoder_hidden_states):
+                asked.append(encoder_hidden_states)
+                return type("Output", (), {"sample": inputs * encoder_hidden_states.mean()})
+
+        prompt = NegativePrompt(tokens=5, width=8)
+        draws = torch.Generator().manual_seed(0)
+        words = {"empty_embeds": self.empty, "share": 0.25, "drop": 0.2, "generator": draws}
+        text_training_loss(Told(), scheduler(), self.images, self.images, self.texts, prompt, **words).backward()
+        (prompts,) = asked
+        is_negative, is_empty, is_text = (
+            (prompts == each).flatten(1).all(1) for each in (prompt.embedding, self.empty, self.texts)
+        )
+        assert (is_negative.int() + is_empty.int() + is_text.int() == 1).all()
+        assert 0 < is_negative.sum() <= 5
+        assert is_empty.any()
+        assert prompt.embedding.grad.any()
+
+    def test_the_empty_prompt_is_asked_for_where_something_is_dropped(self):
+        model, prompt = text_unet(), NegativePrompt(5, 8)
+        with pytest.raises(ValueError, match=r"drop=0.1 asks for empty_embeds=.*or pass drop=0.0"):
+            text_training_loss(model, DDPMScheduler(), self.images, self.images, self.texts, prompt)
+        loss = text_training_loss(model, DDPMScheduler(), self.images, self.images, self.texts, prompt, drop=0.0)
+        assert loss.isfinite()
+
+    def test_where_there_is_no_class_embedding_the_error_says_what_to_call(self):
+        with pytest.raises(ValueError, match="UNet2DConditionModel is told by text; train it with text_training_loss"):
+            training_loss(text_unet(), DDPMScheduler(), self.images, self.images)
 
     def test_the_pipelines_guidance_moves_away_from_it(self):
         # What StableDiffusionPipeline computes from negative_prompt_embeds is our formula at guidance_scale = 1 + s.

@@ -8,7 +8,7 @@ import pytest
 
 from examples.notebooks import run
 
-NAMES = ("01_gallery", "02_gan", "03_lightly", "04_torchvision_albumentations", "05_anomaly_and_audit")
+NAMES = ("01_gallery", "02_gan", "03_lightly", "04_torchvision_albumentations", "05_anomaly_and_audit", "06_diffusion")
 
 
 def read(name):
