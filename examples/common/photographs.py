@@ -1,5 +1,7 @@
-"""A few real photographs that ship inside scikit-image and scikit-learn; nothing is downloaded."""
+"""A few real photographs and textures that ship inside scikit-image and scikit-learn; nothing is downloaded."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 
 import torch
@@ -15,6 +17,23 @@ _PHOTOGRAPHS = {
     "temple": ("sklearn.datasets.images", "china.jpg", (0.55, 0.5)),
     "flower": ("sklearn.datasets.images", "flower.jpg", (0.55, 0.5)),
 }
+# Further ones, as a whole only.
+_FURTHER = {
+    "brick": ("skimage.data", "brick.png"),
+    "coins": ("skimage.data", "coins.png"),
+    "colour": ("skimage.data", "color.png"),
+    "grass": ("skimage.data", "grass.png"),
+    "gravel": ("skimage.data", "gravel.png"),
+    "hubble": ("skimage.data", "hubble_deep_field.jpg"),
+    "motorcycle": ("skimage.data", "motorcycle_left.png"),
+}
+
+
+def load_whole(name: str) -> Tensor:
+    """Return a photograph or a texture as large as it is, ``(3, H, W)`` uint8."""
+    package, file = _FURTHER[name] if name in _FURTHER else _PHOTOGRAPHS[name][:2]
+    with _open(package, file) as image:
+        return _pixels(image.convert("RGB"))
 
 
 def load_photographs(size: int = 128) -> tuple[Tensor, list[str]]:
@@ -24,8 +43,20 @@ def load_photographs(size: int = 128) -> tuple[Tensor, list[str]]:
 
 
 def _load(package: str, name: str, centre: tuple[float, float], size: int) -> Tensor:
+    with _open(package, name) as image:
+        return (
+            _pixels(ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.LANCZOS, centering=centre)) / 255
+        )
+
+
+@contextmanager
+def _open(package: str, name: str) -> Iterator[Image.Image]:
     # Opened as package data: skimage.data's own functions go through its downloader.
     with (files(package) / name).open("rb") as file, Image.open(file) as image:
-        square = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.LANCZOS, centering=centre)
-    pixels = torch.frombuffer(bytearray(square.tobytes()), dtype=torch.uint8)
-    return pixels.view(size, size, 3).permute(2, 0, 1) / 255
+        yield image
+
+
+def _pixels(image: Image.Image) -> Tensor:
+    """``(3, H, W)`` uint8 of an RGB image."""
+    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    return pixels.view(image.height, image.width, 3).permute(2, 0, 1)

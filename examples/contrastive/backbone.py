@@ -13,7 +13,7 @@ from examples.common.settings import ConfigError
 from examples.contrastive.config import Model
 from nda_augment._files import load_checkpoint, restoring
 
-WEIGHTS = {"backbone": dict}
+_HEADS = ("fc", "classifier", "heads", "head")
 
 
 def make_backbone(settings: Model, size: int) -> tuple[nn.Module, int]:
@@ -28,8 +28,10 @@ def make_backbone(settings: Model, size: int) -> tuple[nn.Module, int]:
     network = _foreign(source, name) if separator else _resnet(settings)
     if settings.weights:
         path = Path(settings.weights)
-        state = load_checkpoint(path, WEIGHTS)["backbone"]
+        state = load_checkpoint(path, {})
         with restoring(path):
+            # A file of examples.contrastive.export, or a state of torchvision or timm with its last layer.
+            state = _without_head(state.get("backbone", state), network)
             state = state if separator else _to_lightly(state, settings.stem)
             network.load_state_dict(state | {name: state[name].repeat(n) for name, n in _split_statistics(network)})
     with torch.no_grad():
@@ -84,11 +86,17 @@ def _foreign(source: str, name: str) -> nn.Module:
 
 def _without_classes(network: Any) -> nn.Module:
     """A network of torchvision whose last layer hands through what it gets."""
-    for name in ("fc", "classifier", "heads", "head"):
+    for name in _HEADS:
         if hasattr(network, name):
             setattr(network, name, nn.Identity())
             break
     return nn.Sequential(network)[0]
+
+
+def _without_head(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """A state without what the network has left of its last layer: nothing."""
+    known = network.state_dict()
+    return {name: value for name, value in state.items() if name in known or name.split(".")[0] not in _HEADS}
 
 
 def _places(stem: str) -> dict[str, str]:

@@ -21,7 +21,8 @@ class Model(sections.Method):
 
     # One of Lightly's RESNETS; torchvision:NAME, timm:NAME, or PACKAGE.MODULE:FUNCTION that makes a network of yours.
     backbone: str = "resnet-9"
-    weights: str = ""  # file that examples.contrastive.export wrote: where the backbone begins
+    # Where the backbone begins: a file of examples.contrastive.export, or of torch.save(network.state_dict(), FILE)
+    weights: str = ""
     # small: 3x3 without max-pool; large: 7x7, stride 2 and max-pool, for images from 128 pixels on
     stem: str = one_of("small", ("small", "large"))
     width: float = positive(0.25)  # 1 is the usual 64 channels in the first stage

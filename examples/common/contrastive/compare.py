@@ -74,15 +74,15 @@ def compare(
     return results
 
 
-def table(runs: Runs) -> str:
+def table(runs: Runs, measures: Sequence[str] = MEASURES) -> str:
     """Markdown: mean and standard deviation over the seeds, the difference to plain seed by seed, and each value."""
     seeds = sorted(next(iter(runs.values())))
-    head = ["arm", *(word for measure in MEASURES for word in (f"{measure} mean ± sd", "− plain"))]
-    head += [f"{measure}, seeds {', '.join(map(str, seeds))}" for measure in MEASURES]
+    head = ["arm", *(word for measure in measures for word in (f"{measure} mean ± sd", "− plain"))]
+    head += [f"{measure}, seeds {', '.join(map(str, seeds))}" for measure in measures]
     rows = []
     for arm, by_seed in runs.items():
         cells, each = [arm], []
-        for measure in MEASURES:
+        for measure in measures:
             values = [100 * by_seed[seed][measure] for seed in seeds]
             plain = [100 * runs[PLAIN][seed][measure] for seed in seeds] if PLAIN in runs else values
             apart = [value - other for value, other in zip(values, plain, strict=True)]
@@ -116,8 +116,8 @@ def parse_arms(words: Sequence[str]) -> dict[str, str]:
     return arms
 
 
-def report(runs: Runs, folder: Path) -> None:
+def report(runs: Runs, folder: Path, measures: Sequence[str] = MEASURES) -> None:
     """Print the table of all runs, and write it into their folder."""
-    text = table(runs)
+    text = table(runs, measures)
     write_text(text, folder / "comparison.md")
     print(text)
