@@ -14,6 +14,7 @@ from nda_augment.functional.labels import *
 from nda_augment.functional.pairs import *
 from nda_augment.functional.patches import *
 from nda_augment.functional.regions import *
+from nda_augment.functional.styles import *
 from nda_augment.functional.textures import *
 from nda_augment.functional.warps import *
 

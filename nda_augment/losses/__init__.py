@@ -5,8 +5,9 @@
 alternative to ``gan``. ``contrastive`` has the losses on embeddings, ``dense`` that on feature maps, with the
 ``options`` that they share; ``repulsion`` is for methods whose loss has no denominator, ``hard_negatives`` mixes
 further negatives in feature space. ``one_class`` learns a single class, ``classification`` has the terms for a
-classifier, ``mixed`` one for mixed images as positives. Each loss is a function, with an ``nn.Module`` of the same
-settings. None knows where the negatives come from: augmentation, another data set, a memory.
+classifier, ``mixed`` one for mixed images as positives, ``multi_head`` several heads that learn their temperatures.
+Each loss is a function, with an ``nn.Module`` of the same settings. None knows where the negatives come from:
+augmentation, another data set, a memory.
 """
 
 from nda_augment.losses.any_loss import with_negatives
@@ -51,6 +52,7 @@ from nda_augment.losses.gap_watch import GapWatch
 from nda_augment.losses.hard_negatives import HardNegativeMixing, mix_hard_negatives
 from nda_augment.losses.kinds import TermsOfKinds
 from nda_augment.losses.mixed import DecoupledMixupLoss, decoupled_mixup
+from nda_augment.losses.multi_head import AdaptiveMultiHead
 from nda_augment.losses.one_class import CSILoss, UniCLRLoss, csi, uniclr
 from nda_augment.losses.options import ContrastiveOptions, NegativeOptions, Scope
 from nda_augment.losses.repulsion import RepulsionLoss, repulsion
@@ -65,6 +67,7 @@ from nda_augment.losses.rumi import (
 
 __all__ = [
     "FAKE_WEIGHT",
+    "AdaptiveMultiHead",
     "CSILoss",
     "ClassificationLoss",
     "ContrastiveOptions",

@@ -19,6 +19,7 @@ from nda_augment.transforms.partners import *
 from nda_augment.transforms.patches import *
 from nda_augment.transforms.random import *
 from nda_augment.transforms.regions import *
+from nda_augment.transforms.styles import *
 from nda_augment.transforms.textures import *
 from nda_augment.transforms.warps import *
 
