@@ -30,7 +30,7 @@ from nda_augment.anomaly.files import load
 from nda_augment.anomaly.measures import auroc, average_precision, per_region_overlap
 from nda_augment.anomaly.patches import PatchDetector
 from nda_augment.anomaly.pixels import Derivatives, PixelNet
-from nda_augment.anomaly.presets import defect, defect_negatives, semantic, simclr_views
+from nda_augment.anomaly.presets import defect, defect_negatives, rising_views, semantic, simclr_views
 from nda_augment.anomaly.segmentation import SegmentationDetector
 from nda_augment.anomaly.shifted import ShiftDetector
 from nda_augment.anomaly.shifts import BANKS, corruptions, cut_perms, rotations
@@ -66,6 +66,7 @@ __all__ = [
     "ledoit_wolf",
     "load",
     "per_region_overlap",
+    "rising_views",
     "rotations",
     "semantic",
     "simclr_views",

@@ -41,11 +41,7 @@ class Features(nn.Module):
 
     def __init__(self, network: nn.Module, stages: Sequence[str]) -> None:
         super().__init__()
-        parts = dict(network.named_modules())
-        missing = [stage for stage in stages if stage not in parts]
-        if missing or not stages or isinstance(stages, str):
-            known = ", ".join(name for name in list(parts)[1:] if name.count(".") < 2)
-            raise ValueError(f"stages must be a list of parts of the network, got {stages!r}; there are {known}")
+        check_stages(network, stages)
         self.network, self.stages = network, list(stages)
 
     def arguments(self) -> dict[str, Any]:
@@ -54,17 +50,31 @@ class Features(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Feature maps of a batch of images."""
-        maps: dict[str, Tensor] = {}
-        parts = dict(self.network.named_modules())
-        hooks = [parts[stage].register_forward_hook(_keep(maps, stage)) for stage in self.stages]
-        try:
-            self.network(images)
-        finally:
-            for hook in hooks:
-                hook.remove()
+        maps = stage_maps(self.network, self.stages, images)
         size = maps[self.stages[0]].shape[-2:]
         smooth = [F.avg_pool2d(maps[stage], 3, stride=1, padding=1, count_include_pad=False) for stage in self.stages]
         return torch.cat([F.interpolate(each, size, mode="bilinear", align_corners=False) for each in smooth], dim=1)
+
+
+def check_stages(network: nn.Module, stages: Sequence[str]) -> None:
+    """Raise unless ``stages`` is a list of names of a network's parts, and there is one."""
+    parts = dict(network.named_modules())
+    if not stages or isinstance(stages, str) or any(stage not in parts for stage in stages):
+        known = ", ".join(name for name in list(parts)[1:] if name.count(".") < 2)
+        raise ValueError(f"stages must be a list of parts of the network, got {stages!r}; there are {known}")
+
+
+def stage_maps(network: nn.Module, stages: Sequence[str], images: Tensor) -> dict[str, Tensor]:
+    """Return the maps ``(B, D, h, w)`` that parts of a network yield for a batch of images, by name."""
+    maps: dict[str, Tensor] = {}
+    parts = dict(network.named_modules())
+    hooks = [parts[stage].register_forward_hook(_keep(maps, stage)) for stage in stages]
+    try:
+        network(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return maps
 
 
 def backbone(

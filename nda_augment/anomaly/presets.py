@@ -85,7 +85,7 @@ def semantic(
 
 
 def simclr_views(
-    size: tuple[int, int], *, color: bool = False, flip: bool = False, min_scale: float = 0.5
+    size: tuple[int, int], *, color: bool = False, flip: bool = False, min_scale: float = 0.5, strength: float = 1.0
 ) -> ImageSequential:
     """Views of images in [0, 1] that keep what an image shows: crops and, if asked for, mirror images and colours.
 
@@ -94,15 +94,37 @@ def simclr_views(
         color: Change brightness, contrast, saturation and hue of RGB images, and take the colour from some.
         flip: Mirror half of them from left to right.
         min_scale: Smallest share of the image in a crop.
+        strength: Share in (0, 1] of how far crops and colours go.
 
     Example:
         >>> import torch
         >>> simclr_views((8, 8))(torch.rand(2, 1, 8, 8)).shape
         torch.Size([2, 1, 8, 8])
     """
-    steps: list[nn.Module] = [RandomResizedCrop(size, scale=(min_scale, 1.0))]
+    steps: list[nn.Module] = [RandomResizedCrop(size, scale=(1.0 - strength * (1.0 - min_scale), 1.0))]
     if flip:
         steps.append(RandomHorizontalFlip())
     if color:
-        steps += [ColorJiggle(0.4, 0.4, 0.4, 0.1, p=0.8), RandomGrayscale(p=0.2)]
+        change = 0.4 * strength
+        steps += [ColorJiggle(change, change, change, 0.1 * strength, p=0.8), RandomGrayscale(p=0.2 * strength)]
     return ImageSequential(*steps)
+
+
+def rising_views(size: tuple[int, int], stages: int, *, color: bool = False, flip: bool = False) -> list[nn.Module]:
+    """Views of images in [0, 1] for the ``stages`` before the last one, the weaker the earlier.
+
+    The share ``k / (stages + 1)`` of what :func:`simclr_views` does: of how far crops go below the whole image, of the
+    change of colours and of how often the colour is taken away. How UniCon-HA's strengths rise is not published.
+
+    Args:
+        size: Height and width of the images.
+        stages: Number of stages before the last.
+        color: Whether to change colours of RGB images.
+        flip: Whether to mirror half of the images from left to right.
+
+    Example:
+        >>> len(rising_views((8, 8), stages=2))
+        2
+    """
+    shares = [number / (stages + 1) for number in range(1, stages + 1)]
+    return [simclr_views(size, color=color, flip=flip, strength=share) for share in shares]

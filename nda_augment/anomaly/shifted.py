@@ -12,6 +12,7 @@ from nda_augment._checks import check_word
 from nda_augment.anomaly._loading import read, seeded
 from nda_augment.anomaly._recipes import recipe
 from nda_augment.anomaly._training import Objective, Training, Validation, adamw, train
+from nda_augment.anomaly.backbones import check_stages, stage_maps
 from nda_augment.anomaly.classifier import check_negatives
 from nda_augment.anomaly.detector import Detector
 from nda_augment.losses.one_class import CSILoss, UniCLRLoss
@@ -33,13 +34,16 @@ class ShiftDetector(Detector):
 
     ``"uniclr"``: all normal images are drawn together, every shifted copy is a class of its own, and typical images
     weigh more (soft aggregation). The score is minus the highest cosine similarity between the backbone's features of
-    an image and of the normal ones.
+    an image and of the normal ones. With ``stages`` it is hierarchical: earlier stages of the backbone learn the same,
+    each with a head of its own and from views of its own, which are to be the weaker the earlier the stage is; the loss
+    is the mean over all of them. Each costs a pass of the backbone in training, and nothing when it scores.
 
     Features are means over ``test_views`` augmented copies. Their draws, and those of shifts that are random, are the
     same for every image and every call, so the score of an image depends on nothing but the image.
 
     Source: Tack et al., CSI, NeurIPS 2020 (ten test views with crops of a fixed size there); Wang et al., UniCon-HA,
-    ICCV 2023, of which this is the loss with soft aggregation, without the hierarchy of augmentations.
+    ICCV 2023, in whose hierarchy the maps of a stage are brought to the shape of the last ones; here their mean is,
+    by the first layer of the head. Their strengths of views and weights of stages are not published: all weigh alike.
 
     Args:
         backbone: Images ``(B, C, H, W)`` to features ``(B, D)``, trained in place.
@@ -49,6 +53,9 @@ class ShiftDetector(Detector):
         method: ``"csi"`` or ``"uniclr"``.
         views: Positive augmentation, a random callable on batches; kornia modules draw per image in training and once
             for all images when they score.
+        stages: Parts of the backbone that learn too, with ``"uniclr"``: the name of each, as in
+            ``backbone.named_modules()``, and how many channels its maps have. The last stage always learns.
+        stage_views: Views of each of these stages, as many; :func:`rising_views` makes some.
         dim: Size of the embeddings that the loss sees.
         temperature: τ.
         test_views: Number of augmented copies that a score looks at; 0 for the image as it is.
@@ -56,7 +63,8 @@ class ShiftDetector(Detector):
 
     Raises:
         ValueError: If ``method`` is another word, a shift needs labels or has ``p`` below 1, ``test_views`` is
-            negative, or ``"uniclr"`` has no shift.
+            negative, ``"uniclr"`` has no shift, or there are stages with ``"csi"``, of other names than the backbone's
+            parts, or as many as there are no views for.
         TypeError: If a shift is none of this package's negatives.
 
     Example:
@@ -81,6 +89,8 @@ class ShiftDetector(Detector):
         method: Method = "csi",
         *,
         views: nn.Module,
+        stages: Sequence[tuple[str, int]] = (),
+        stage_views: Sequence[nn.Module] = (),
         dim: int = 64,
         temperature: float = 0.5,
         test_views: int = 4,
@@ -92,11 +102,21 @@ class ShiftDetector(Detector):
             check_negatives(shifts)
         if test_views < 0:
             raise ValueError(f"test_views must be 0 or more, got {test_views}")
+        if len(stages) != len(stage_views) or (len(stages) and method != "uniclr"):
+            raise ValueError(
+                f'stages are for "uniclr", each with views of its own; got {len(stages)} stages and {len(stage_views)} '
+                f"stage_views for {method!r}"
+            )
+        if len(stages):
+            check_stages(backbone, [name for name, _ in stages])
         self.backbone, self.shifts, self.views = backbone, nn.ModuleList(shifts), views
-        self.head = nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, dim))
+        self.stages, self.stage_views = [(name, channels) for name, channels in stages], nn.ModuleList(stage_views)
+        self.head = _head(features, features, dim)
+        self.stage_heads = nn.ModuleList(_head(channels, features, dim) for _, channels in self.stages)
         self.classify = nn.Linear(features, 1 + len(shifts))
         self.csi = CSILoss(temperature)
         self.uniclr = UniCLRLoss(temperature, aggregation_temperature=temperature)
+        self.stage_uniclr = UniCLRLoss(temperature)
         self.method, self.test_views = method, test_views
         self.training_settings = training or Training()
         # What a fit learns beside weights: normal features, the scales of both terms per shift, images to borrow from.
@@ -112,6 +132,8 @@ class ShiftDetector(Detector):
             "shifts": list(self.shifts),
             "method": self.method,
             "views": self.views,
+            "stages": self.stages,
+            "stage_views": list(self.stage_views),
             "dim": self.head[-1].out_features,
             "test_views": self.test_views,
         }
@@ -120,7 +142,8 @@ class ShiftDetector(Detector):
         settings = self.training_settings
         objectives = [Objective("loss", adamw(self.parameters(), settings))]
         validate = self._validate if self.method == "csi" and len(self.shifts) else None
-        identity = {"detector": recipe(self), "views": repr(self.views), "temperature": self.csi.temperature}
+        views = repr([self.views, *self.stage_views])
+        identity = {"detector": recipe(self), "views": views, "temperature": self.csi.temperature}
         train(self, loader, objectives, settings, validate=validate, identity=identity)
         # A loader that shuffles draws once more, and its first images are the pool.
         with torch.no_grad(), seeded(settings.seed, -3, self.device):
@@ -130,16 +153,16 @@ class ShiftDetector(Detector):
         """The loss of a batch of normal images, a scalar."""
         shifted = torch.stack([images, *(shift(images) for shift in self.shifts)], dim=1)
         batch, count = shifted.shape[:2]
-        views = torch.cat([self.views(shifted.flatten(0, 1)) for _ in range(2)])
-        features = self.backbone(views)
-        z0, z1 = self.head(features).view(2, batch, count, -1)
-        loss: Tensor
+        features = self.backbone(_two_views(self.views, shifted))
+        z = self.head(features).view(2, batch, count, -1)
         if self.method == "csi":
-            loss = self.csi(z0, z1, self.classify(features).view(2 * batch, count, count))
-        else:
-            twins = torch.stack([z0, z1], dim=2)
-            loss = self.uniclr(twins[:, 0], twins[:, 1:].flatten(0, 1))
-        return loss
+            loss: Tensor = self.csi(*z, self.classify(features).view(2 * batch, count, count))
+            return loss
+        losses = [self.uniclr(*_twins(z))]
+        for (name, _), views, head in zip(self.stages, self.stage_views, self.stage_heads, strict=True):
+            maps = stage_maps(self.backbone, [name], _two_views(views, shifted))[name]
+            losses.append(self.stage_uniclr(*_twins(head(maps.mean(dim=(2, 3))).view(2, batch, count, -1))))
+        return torch.stack(losses).mean()
 
     def _validate(self, images: Tensor) -> Validation:
         shifted = torch.cat([images, *(shift(images) for shift in self.shifts)])
@@ -215,6 +238,21 @@ class ShiftDetector(Detector):
             if prefix + name in state_dict:
                 setattr(self, name, self.fitted.new_empty(state_dict[prefix + name].shape, dtype=torch.float32))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _head(features: int, hidden: int, dim: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, dim))
+
+
+def _two_views(views: nn.Module, shifted: Tensor) -> Tensor:
+    """Two views of images under each shift, ``(B, K, C, H, W)`` to ``(2 · B · K, C, H, W)``."""
+    return torch.cat([views(shifted.flatten(0, 1)) for _ in range(2)])
+
+
+def _twins(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Embeddings ``(2, B, K, D)`` as UniCLR takes them: inliers ``(B, 2, D)``, outliers ``(B · (K - 1), 2, D)``."""
+    twins = z.permute(1, 2, 0, 3)
+    return twins[:, 0], twins[:, 1:].flatten(0, 1)
 
 
 def _same_for_all(views: nn.Module) -> nn.Module:

@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import nda_augment as nda
-from nda_augment.anomaly import ShiftDetector, Training, rotations, simclr_views
+from nda_augment.anomaly import Encoder, ShiftDetector, Training, rising_views, rotations, simclr_views
 from nda_augment.losses.one_class import csi, uniclr
 from tests.anomaly.conftest import stripes
 
@@ -37,6 +37,62 @@ def test_uniclr_loss_takes_shifted_copies_for_outliers() -> None:
     twins = torch.stack([z, z], dim=2)
     expected = uniclr(twins[:, 0], twins[:, 1:].flatten(0, 1), aggregation_temperature=0.5)
     torch.testing.assert_close(detector.loss(images), expected)
+
+
+def hierarchical(**options) -> ShiftDetector:
+    torch.manual_seed(1)
+    encoder = Encoder(channels=1, width=2)
+    stages = {"stages": [("layers.3", 2), ("layers.4", 4)], "stage_views": [nn.Identity(), Darker()]}
+    options = {"views": nn.Identity(), "dim": 8, "test_views": 0} | stages | options
+    return ShiftDetector(encoder, encoder.features, rotations(), options.pop("method", "uniclr"), **options).eval()
+
+
+class Darker(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images / 2
+
+
+def test_each_stage_learns_from_its_own_views_with_its_own_head() -> None:
+    """The mean of UniCLR on the means of each stage's maps; soft aggregation is for the last stage alone."""
+    images, detector = stripes(3), hierarchical()
+    layers = detector.backbone.layers
+    expected = []
+    for last, head, scale, soft in (
+        (4, detector.stage_heads[0], 1.0, None),
+        (5, detector.stage_heads[1], 0.5, None),
+        (6, detector.head, 1.0, 0.5),
+    ):
+        shifted = [scale * turned for turned in (images, *(images.rot90(turns, dims=(2, 3)) for turns in (1, 2, 3)))]
+        z = torch.stack([head(layers[:last](each).mean(dim=(2, 3))) for each in shifted], dim=1)
+        twins = torch.stack([z, z], dim=2)
+        expected.append(uniclr(twins[:, 0], twins[:, 1:].flatten(0, 1), aggregation_temperature=soft))
+    torch.testing.assert_close(detector.loss(images), torch.stack(expected).mean())
+
+
+def test_without_stages_and_with_them_the_score_is_that_of_the_last_stage() -> None:
+    normal, images = stripes(16), stripes(3, upright=False, seed=1)
+    with_stages = remember(hierarchical(), normal)
+    plain = hierarchical(stages=[], stage_views=[])
+    plain.backbone.load_state_dict(with_stages.backbone.state_dict())
+    remember(plain, normal)
+    assert torch.equal(with_stages.score(images), plain.score(images))
+
+
+def test_stages_that_do_not_fit_are_named() -> None:
+    with pytest.raises(ValueError, match='stages are for "uniclr", each with views of its own; got 2 stages and 2'):
+        hierarchical(method="csi")
+    with pytest.raises(ValueError, match="got 2 stages and 1 stage_views"):
+        hierarchical(stage_views=[nn.Identity()])
+    with pytest.raises(ValueError, match="stages must be a list of parts of the network"):
+        hierarchical(stages=[("layer1", 2), ("layers.4", 4)])
+
+
+def test_views_rise_in_strength() -> None:
+    images = torch.rand(64, 3, 16, 16)
+    weak, middle = rising_views((16, 16), stages=2, color=True)
+    torch.manual_seed(0)
+    changes = [(views(images) - images).abs().mean() for views in (weak, middle, simclr_views((16, 16), color=True))]
+    assert 0 < changes[0] < changes[1] < changes[2]
 
 
 def remember(detector: ShiftDetector, normal: torch.Tensor) -> ShiftDetector:
