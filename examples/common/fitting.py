@@ -193,8 +193,8 @@ def prepared(settings: EpochSettings) -> Iterator[Results | None]:
 class quiet(warnings.catch_warnings):  # noqa: N801  # a context manager
     """Without Lightning's advice that does not apply, and what it has to say about other software.
 
-    Images are in memory, a folder is meant to be gone on with, only one process evaluates, and what is frozen is in
-    eval mode.
+    Images are in memory, a folder is meant to be gone on with, only one process evaluates, what is frozen is in
+    eval mode, and a linear layer is validated when it is done.
     """
 
     def __enter__(self) -> None:
@@ -204,6 +204,7 @@ class quiet(warnings.catch_warnings):  # noqa: N801  # a context manager
             "does not have many workers",
             "exists and is not empty",
             "It is recommended to use `self.log",
+            "You defined a `validation_step` but have no",
             r"Found \d+ module\(s\) in eval mode",
             "`isinstance.treespec, LeafSpec.` is deprecated",
         ):

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from torch import nn
 
 from examples.common.data import check_batch
 from examples.common.fitting import CHECKPOINT, STATE, Results, Training, fit
@@ -49,16 +50,25 @@ def recognize(settings: Config) -> Results:
         with seeded(settings.RUN.seed, "weights"):
             encoder, features = make_network(settings.MODEL)
         if settings.START.weights == "learned":
-            saved = Path(settings.START.run) / CHECKPOINT
-            state = load_checkpoint(saved, STATE)["state_dict"]
-            with restoring(saved):
-                encoder.load_state_dict(
-                    {name.removeprefix("backbone."): x for name, x in state.items() if name.startswith("backbone.")}
-                )
+            take_up(encoder, Path(settings.START.run))
         module = Recognition(settings, training, encoder, features)
         return Training(module, lambda: accuracy(module, test))
 
     return fit(settings, begin)
+
+
+def take_up(encoder: nn.Module, folder: Path) -> None:
+    """Give an encoder the weights that a run of examples.video.train has learned.
+
+    Raises:
+        CheckpointError: If its checkpoint is damaged, or of another network.
+    """
+    saved = folder / CHECKPOINT
+    state = load_checkpoint(saved, STATE)["state_dict"]
+    with restoring(saved):
+        encoder.load_state_dict(
+            {name.removeprefix("backbone."): value for name, value in state.items() if name.startswith("backbone.")}
+        )
 
 
 @command

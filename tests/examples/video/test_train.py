@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from examples.common.contrastive import learning, methods
 from examples.common.fitting import RESULTS
 from examples.common.settings import ConfigError, differences, flat
-from examples.video import compare, config, train
+from examples.video import compare, config, paired, train
 from examples.video.config import Config
 from tests.examples.contrastive.conftest import LIGHTNING_WARNS
 from tests.examples.contrastive.test_train import _app, assert_same_run, state_of
@@ -124,3 +124,21 @@ def test_the_command_line_compares(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert set(differences(flat(asked[1]), flat(asked[0]))) == {"AUG.apply_nda", "AUG.nda_policy", "RUN.save_dir"}
     assert asked[1].AUG.nda_policy == "jigsaw,frameshuffle:2"
     assert CliRunner().invoke(_app(compare.main), ["--arm", "jigsw"]).exit_code == 2
+
+
+def test_pairs_of_runs_are_compared_clip_by_clip(tiny: Tiny) -> None:
+    results = []
+    for arm in ("plain", "jigsaw"):
+        settings = tiny(f"{arm}-0", "OPTIMIZATION.epochs=1", f"AUG.apply_nda={arm != 'plain'}")
+        results.append(train.train(settings))
+    folder = Path(settings.RUN.save_dir).parent
+    words = [str(folder), "jigsaw", "plain", "--seeds", "1"]
+    result = CliRunner().invoke(_app(paired.main), words)
+    assert result.exit_code == 0, result.output
+    rows = [line.split(" | ") for line in result.output.splitlines()[2:]]
+    for row, measure in zip(rows, ("knn", "linear"), strict=True):
+        assert row[0] == f"| {measure}"
+        assert float(row[1]) == pytest.approx(100 * (results[1][measure] - results[0][measure]), abs=0.01)
+        low, high = map(float, row[2].split(" to "))
+        assert low <= float(row[1]) <= high
+    assert CliRunner().invoke(_app(paired.main), [str(folder), "stitch"]).exit_code == 2
