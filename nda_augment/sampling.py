@@ -680,11 +680,18 @@ def _all_permutations(n: int, device: torch.device) -> Tensor:
     return _PERMUTATIONS[n].to(device, non_blocking=True)
 
 
+def _factorials(n: int, device: torch.device) -> Tensor:
+    """Return the values of the digits in the factorial number system, highest first, and how many each can be."""
+    numbers = range(n, 0, -1)
+    return torch.tensor([[math.factorial(k - 1) for k in numbers], [*numbers]]).to(device, non_blocking=True)
+
+
 def _permutation_of_rank(rank: Tensor, n: int) -> Tensor:
     """Decode ranks ``(B,)`` in 0..n!-1 into permutations ``(B, n)``, in lexicographic order; rank 0 is the identity."""
     if n in _PERMUTATIONS:
         return kept(_all_permutations, n, device=rank.device).index_select(0, rank)
-    order = torch.stack([rank // math.factorial(n - 1 - place) % (n - place) for place in range(n)], dim=1)
+    units, radices = kept(_factorials, n, device=rank.device).unbind()
+    order: Tensor = rank.unsqueeze(1) // units % radices
     # From the back, each digit pushes up the later entries that are not below it.
     for place in reversed(range(n - 1)):
         later = order[:, place + 1 :]

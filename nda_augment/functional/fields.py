@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nda_augment._checks import check_parameter
+from nda_augment._constants import kept
 from nda_augment.functional._precision import without_autocast
 
 __all__ = ["gaussian_field", "gaussian_field_nodes", "perlin_noise"]
@@ -46,7 +47,8 @@ def gaussian_field(noise: Tensor, correlation: float, size: tuple[int, int]) -> 
     Source: inspired by Mansfield et al., Random Field Augmentations, 2023, which gives no spectrum.
     """
     check_noise(noise, None, correlation)
-    rows, cols = (_weights(length, noise.shape[-1], correlation, noise) for length in size)
+    nodes, dtype, device = noise.shape[-1], noise.dtype, noise.device
+    rows, cols = (kept(_weights, length, nodes, correlation, dtype, device=device) for length in size)
     with without_autocast(noise):
         return rows @ noise @ cols.T
 
@@ -61,9 +63,9 @@ def check_noise(noise: Tensor, fields: tuple[int, int] | None, correlation: floa
         raise ValueError(f"noise must be {wanted} for correlation={correlation}, got {given}")
 
 
-def _weights(length: int, nodes: int, correlation: float, like: Tensor) -> Tensor:
-    pixel = (torch.arange(length, device=like.device, dtype=like.dtype) + 0.5) / length
-    node = torch.linspace(-2.5 * correlation, 1 + 2.5 * correlation, nodes, device=like.device, dtype=like.dtype)
+def _weights(length: int, nodes: int, correlation: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    pixel = (torch.arange(length, device=device, dtype=dtype) + 0.5) / length
+    node = torch.linspace(-2.5 * correlation, 1 + 2.5 * correlation, nodes, device=device, dtype=dtype)
     weights = torch.exp(-(((pixel.unsqueeze(1) - node) / correlation) ** 2))
     return F.normalize(weights, dim=1)
 
@@ -93,16 +95,19 @@ def perlin_noise(angles: Tensor, frequencies: Tensor, rotations: Tensor, size: t
     x = ((torch.arange(size[1], device=angles.device) + 0.5) / size[1] - 0.5).view(1, 1, -1)
     y = ((torch.arange(size[0], device=angles.device) + 0.5) / size[0] - 0.5).view(1, -1, 1)
     cos, sin = rotations.cos().view(-1, 1, 1), rotations.sin().view(-1, 1, 1)
+    across, down = (frequency.view(-1, 1, 1) for frequency in frequencies.unbind(1))
     # The turned square lies within [-0.71, 0.71]; one cell of the unit lattice more keeps all corners positive.
-    col = (cos * x - sin * y + 1) * frequencies[:, 0].view(-1, 1, 1)
-    row = (sin * x + cos * y + 1) * frequencies[:, 1].view(-1, 1, 1)
+    col = across * cos * x + across * (1 - sin * y)
+    row = down * sin * x + down * (1 + cos * y)
     left, top = col.floor(), row.floor()
     # The planes through a cell's four corners, blended, are a plane through the blend of what defines them.
     node = torch.arange(angles.shape[-1], device=angles.device)
     slope_x, slope_y = angles.cos(), angles.sin()
     planes = torch.stack([slope_x, slope_y, slope_x * node + slope_y * node.view(-1, 1)], dim=1)
-    place = torch.stack([left + _fade(col - left), top + _fade(row - top)], dim=-1) * (2 / (len(node) - 1)) - 1
-    blended = F.grid_sample(planes, place.to(planes.dtype), padding_mode="border", align_corners=True)
+    place = torch.stack([left + _fade(col - left), top + _fade(row - top)], dim=1) * (2 / (len(node) - 1)) - 1
+    # Columns and rows lie apart: to write them in turns would take longer than to read them so.
+    grid = place.to(planes.dtype).movedim(1, -1)
+    blended = F.grid_sample(planes, grid, padding_mode="border", align_corners=True)
     slope_x, slope_y, height = blended.unbind(1)
     return math.sqrt(2) * (slope_x * col + slope_y * row - height)
 

@@ -1,13 +1,13 @@
 """Kernels that keep the texture of an image and nothing else."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from nda_augment._checks import check_images, check_parameter
-from nda_augment.functional._layout import as_images, as_planes, by_chunks, pick, size_of, slices_pay
+from nda_augment.functional._layout import as_images, as_planes, by_chunks, mix, pick, size_of, slices_pay
 from nda_augment.functional._precision import to_dtype, working_dtype
 
 __all__ = ["patch_tile", "texture_resample"]
@@ -41,7 +41,10 @@ def patch_tile(images: Tensor, side: Tensor, windows: Tensor) -> Tensor:
     check_parameter(windows, "windows", (len(images), *windows.shape[1:3], 2))
     planes = as_planes(images)
     if slices_pay(2 * len(planes), planes, side, windows):
-        return as_images(_map_images(_tiled_image, planes, side, windows), images)
+        result = torch.empty_like(planes)
+        for target, tiled in zip(result.unbind(), _tiled_images(planes, side, windows), strict=True):
+            target.copy_(tiled)
+        return as_images(result, images)
     return as_images(by_chunks(_tiled, planes, side, windows), images)
 
 
@@ -78,7 +81,7 @@ def texture_resample(images: Tensor, side: Tensor, windows: Tensor) -> Tensor:
     check_parameter(windows, "windows", (len(images), 4, *windows.shape[2:4], 2))
     planes = as_planes(images)
     if slices_pay(8 * len(planes), planes, side, windows):
-        return as_images(_map_images(_resampled_image, planes, side, windows), images)
+        return as_images(_resampled_images(planes, side, windows), images)
     return as_images(by_chunks(_resampled, planes, side, windows), images)
 
 
@@ -87,67 +90,69 @@ _HALVES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
 def _resampled(planes: Tensor, side: Tensor, windows: Tensor) -> Tensor:
-    height, width = size_of(planes)
-    rows, cols = _fading(height, side), _fading(width, side)
-    total = torch.zeros((), device=planes.device, dtype=working_dtype(planes))
-    for number, (down, right) in enumerate(_HALVES):
-        tiled = _tiled(planes, side, windows[:, number], down, right).to(total.dtype)
-        weight = rows[down][:, None, :, None, None] * cols[right][:, None, None, :, None]
-        total = total + tiled * weight.to(total.dtype)
-    return to_dtype(total, planes.dtype)
+    rows, cols = (_fading(length, side) for length in size_of(planes))
+    tiled = (_tiled(planes, side, windows[:, number], *halves) for number, halves in enumerate(_HALVES))
+    return _averaged(tiled, rows[:, None, :, None, None], cols[:, None, None, :, None])
 
 
-def _resampled_image(image: Tensor, side: Tensor, windows: Tensor) -> Tensor:
-    _, height, width, _ = image.shape
-    rows, cols = (_fading(length, side.view(1)) for length in (height, width))
-    total = torch.zeros(image.shape, dtype=working_dtype(image))
-    for number, (down, right) in enumerate(_HALVES):
-        weight = rows[down].view(-1, 1, 1).to(total.dtype) * cols[right].view(-1, 1).to(total.dtype)
-        total.addcmul_(_tiled_image(image, side, windows[number], down, right).to(total.dtype), weight)
-    return to_dtype(total, image.dtype)
-
-
-def _map_images(kernel: Callable[..., Tensor], planes: Tensor, side: Tensor, windows: Tensor) -> Tensor:
+def _resampled_images(planes: Tensor, side: Tensor, windows: Tensor) -> Tensor:
+    """Do so on the CPU, image by image."""
+    rows, cols = (_fading(length, side) for length in size_of(planes))
+    tilings = [_tiled_images(planes, side, windows[:, number], *halves) for number, halves in enumerate(_HALVES)]
     result = torch.empty_like(planes)
-    for target, *given in zip(result.unbind(), planes.unbind(), side.unbind(), windows.unbind(), strict=True):
-        target.copy_(kernel(*given))
+    for target, row, col in zip(result.unbind(), rows.unbind(), cols.unbind(), strict=True):
+        target.copy_(_averaged(map(next, tilings), row.view(-1, 1, 1), col.view(-1, 1)))
     return result
+
+
+def _averaged(tiled: Iterator[Tensor], row: Tensor, col: Tensor) -> Tensor:
+    """Average the four tilings, made one after the other, given the weights of the lower ones and of the right ones."""
+    first = next(tiled)
+    working = working_dtype(first)
+    row, col = row.to(working), col.to(working)
+    upper = mix(col, next(tiled).to(working), first.to(working))
+    third = next(tiled).to(working)
+    lower = mix(col, next(tiled).to(working), third)
+    return to_dtype(mix(row, lower, upper), first.dtype)
 
 
 def _tiled(planes: Tensor, side: Tensor, windows: Tensor, down: int = 0, right: int = 0) -> Tensor:
     """Show in tiles what the windows show, the tiling moved up by ``down`` half tiles and left by ``right``."""
     height, width = size_of(planes)
-    side = side.view(-1, 1)
-    row = torch.arange(height, device=planes.device) + down * (side // 2)
+    lines, side = _lines(windows, side, (height, width), down), side.view(-1, 1)
     col = torch.arange(width, device=planes.device) + right * (side // 2)
-    # A corner is one number, that of its pixel, and so is each pixel's place in its tile.
-    corner = windows[..., 1] * width + windows[..., 0]
-    lines = corner.gather(1, (row // side).unsqueeze(2).expand(-1, -1, corner.shape[2]))
-    lines = lines + (row % side * width).unsqueeze(2)
     places = lines.gather(2, (col // side).unsqueeze(1).expand(-1, height, -1))
     return pick(planes, places + (col % side).unsqueeze(1))
 
 
-def _tiled_image(image: Tensor, side: Tensor, windows: Tensor, down: int = 0, right: int = 0) -> Tensor:
-    """Do so for planes ``(P, H, W, S)`` of one image on the CPU, by copying the lines of windows as a whole."""
-    count, height, width, values = image.shape
-    length = int(side)
-    start = right * (length // 2)
-    tiles = -(-(start + width) // length)
-    row = torch.arange(height) + down * (length // 2)
-    corner = (windows[:, :tiles, 1] * width + windows[:, :tiles, 0]).index_select(0, row // length)
-    line = corner + (row % length * width).unsqueeze(1)
-    line = (line + torch.arange(0, count * height * width, height * width).view(-1, 1, 1)) * values
-    # Every line of pixels there is, from every pixel on: a view, from which whole lines are copied.
-    flat, span = image.reshape(-1), length * values
-    lines = flat.as_strided((flat.numel() - span + 1, span), (1, 1)).index_select(0, line.flatten())
-    return lines.view(count, height, tiles * length, values)[:, :, start : start + width]
+def _tiled_images(planes: Tensor, side: Tensor, windows: Tensor, down: int = 0, right: int = 0) -> Iterator[Tensor]:
+    """Do so on the CPU, and yield image after image ``(P, H, W, S)``, by copying the lines of windows as a whole."""
+    count, height, width, values = planes.shape[1:]
+    lines = _lines(windows, side, (height, width), down)
+    plane = torch.arange(0, count * height * width, height * width).view(-1, 1, 1)
+    for image, own, length in zip(planes.unbind(), lines.unbind(), side.tolist(), strict=True):
+        start = right * (length // 2)
+        tiles = -(-(start + width) // length)
+        line = (own[:, :tiles] + plane) * values
+        # Every line of pixels there is, from every pixel on: a view, from which whole lines are copied.
+        flat, span = image.reshape(-1), length * values
+        found = flat.as_strided((flat.numel() - span + 1, span), (1, 1)).index_select(0, line.flatten())
+        yield found.view(count, height, tiles * length, values)[:, :, start : start + width]
 
 
-def _fading(length: int, side: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the weights ``(B, length)`` along a side of tiles in their place and of those half a tile further."""
+def _lines(windows: Tensor, side: Tensor, size: tuple[int, int], down: int) -> Tensor:
+    """Return the pixel at which each line of each tile begins in the image, ``(B, H, cols)``."""
+    side = side.view(-1, 1)
+    row = torch.arange(size[0], device=side.device) + down * (side // 2)
+    # A corner is one number, that of its pixel, and so is each pixel's place in its tile.
+    corner = windows[..., 1] * size[1] + windows[..., 0]
+    lines = corner.gather(1, (row // side).unsqueeze(2).expand(-1, -1, corner.shape[2]))
+    return lines + (row % side * size[1]).unsqueeze(2)
+
+
+def _fading(length: int, side: Tensor) -> Tensor:
+    """Return along a side the weights ``(B, length)`` of tiles that lie half a tile further; others have the rest."""
     side = side.view(-1, 1)
     place = torch.arange(length, device=side.device)
     bumps = [torch.sin(math.pi * ((place + move) % side + 0.5) / side) ** 2 for move in (0, side // 2)]
-    total = bumps[0] + bumps[1]
-    return bumps[0] / total, bumps[1] / total
+    return bumps[1] / (bumps[0] + bumps[1])

@@ -56,10 +56,12 @@ def _warped(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
     ).unbind(1)
     x = ((torch.arange(width, device=images.device, dtype=dtype) * 2 + 1) / width - 1).view(1, 1, -1)
     y = ((torch.arange(height, device=images.device, dtype=dtype) * 2 + 1) / height - 1).view(1, -1, 1)
-    sheared_x, sheared_y = scale_x.exp() * (x + shear * y), scale_y.exp() * y
-    grid_x = turn.cos() * sheared_x - turn.sin() * sheared_y + 2 * shift_x
-    grid_y = turn.sin() * sheared_x + turn.cos() * sheared_y + 2 * shift_y
-    grid = torch.stack([grid_x, grid_y], dim=-1)
+    sheared_x, sheared_y = scale_x.exp() * torch.addcmul(x, shear, y), scale_y.exp() * y
+    cos, sin = turn.cos(), turn.sin()
+    grid_x = torch.addcmul(cos * sheared_x + 2 * shift_x, sin, sheared_y, value=-1)
+    grid_y = torch.addcmul(sin * sheared_x + 2 * shift_y, cos, sheared_y)
+    # Both lie apart: to write them in turns would take longer than to read them so.
+    grid = torch.stack([grid_x, grid_y], dim=1).movedim(1, -1)
     planes = images.flatten(1, -3).to(dtype)
     warped = F.grid_sample(planes, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     return _like(to_dtype(warped, images.dtype).view(images.shape), images)
@@ -114,7 +116,7 @@ def _coloured(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
     channels = images.to(dtype).unbind(-3)
     grey = (channels[0] + channels[1] + channels[2]) / 3
     middle = grey.mean(dim=(-2, -1), keepdim=True)
-    rest = middle + (grey - middle) * contrast.exp() - own * grey
+    rest = torch.addcmul(torch.addcmul(middle, grey - middle, contrast.exp()), own, grey, value=-1)
     pairs = ((2, 1), (0, 2), (1, 0))
     turned = [
         torch.addcmul(torch.addcmul(rest, own, channel), others, channels[plus] - channels[minus])
