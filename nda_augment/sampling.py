@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from nda_augment._constants import kept
+from nda_augment._tracing import is_plain
 
 Device = torch.device | str | None
 
@@ -99,10 +100,11 @@ def integers(
     if isinstance(high, int):
         draws = torch.randint(low, high, shape, **_drawn_by(generator, device))
         return _to(draws, device)
-    span = high - low
+    span = high - low if low else high
     scaled = (uniform(*shape, generator=generator, device=high.device) * span).long()
     # A float32 product may round up to the bound itself.
-    return _to(low + torch.minimum(scaled, span - 1), device)
+    draws = torch.minimum(scaled, span - 1)
+    return _to(low + draws if low else draws, device)
 
 
 def bernoulli(batch: int, p: float, *, generator: torch.Generator | None = None, device: Device = None) -> Tensor:
@@ -690,6 +692,8 @@ def _permutation_of_rank(rank: Tensor, n: int) -> Tensor:
     """Decode ranks ``(B,)`` in 0..n!-1 into permutations ``(B, n)``, in lexicographic order; rank 0 is the identity."""
     if n in _PERMUTATIONS:
         return kept(_all_permutations, n, device=rank.device).index_select(0, rank)
+    if rank.device.type == "cpu" and is_plain(rank):
+        return torch.tensor([_decoded(one, n) for one in rank.tolist()], dtype=torch.long).view(-1, n)
     units, radices = kept(_factorials, n, device=rank.device).unbind()
     order: Tensor = rank.unsqueeze(1) // units % radices
     # From the back, each digit pushes up the later entries that are not below it.
@@ -699,10 +703,17 @@ def _permutation_of_rank(rank: Tensor, n: int) -> Tensor:
     return order
 
 
+def _decoded(rank: int, n: int) -> list[int]:
+    """Decode a single rank, which Python does faster than the many small operations that many at once take."""
+    left, order = list(range(n)), []
+    for place in reversed(range(n)):
+        digit, rank = divmod(rank, math.factorial(place))
+        order.append(left.pop(digit))
+    return order
+
+
 def _placed(height: Tensor, width: Tensor, size: tuple[int, int], generator: torch.Generator | None) -> Tensor:
     """Put boxes of given sides anywhere inside the image."""
-    y0, x0 = (
-        integers(0, length + 1 - extent, *extent.shape, generator=generator)
-        for length, extent in zip(size, (height, width), strict=True)
-    )
+    places = torch.stack([size[0] + 1 - height, size[1] + 1 - width])
+    y0, x0 = integers(0, places, *places.shape, generator=generator)
     return torch.stack([x0, y0, x0 + width, y0 + height], dim=1)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from nda_augment._checks import as_pool, as_share, check_boxes, check_dtype, check_images, check_index, check_share
+from nda_augment._constants import kept
 from nda_augment.functional import masks
 from nda_augment.functional._layout import (
     as_images,
@@ -214,11 +215,17 @@ def _planes_of_both(images: Tensor, partners: Tensor, pool: Tensor | None) -> tu
 
 def stitched_quarters(partners: Tensor, axis: Tensor, keep: Tensor) -> Cells:
     """Return a stitch as quarters: each stays in its place and comes from the image or from its partner."""
-    quarter = torch.arange(4, device=axis.device)
-    half = torch.where(axis.unsqueeze(1) == 0, quarter // 2, quarter % 2)
     own = torch.arange(len(axis), device=axis.device).unsqueeze(1)
+    half = kept(_half_of_quarter, device=axis.device).index_select(0, axis)
     sources = torch.where(half == keep.unsqueeze(1), own, partners.unsqueeze(1))
+    quarter = torch.arange(4, device=axis.device)
     return Cells((2, 2), sources, quarter.expand_as(sources))
+
+
+def _half_of_quarter(device: torch.device) -> Tensor:
+    """Return the half that each quarter belongs to, ``(2, 4)``, if the image is cut along each axis."""
+    quarter = torch.arange(4, device=device)
+    return torch.stack([quarter // 2, quarter % 2])
 
 
 def _shrunk(low: Tensor, high: Tensor, length: int) -> Tensor:

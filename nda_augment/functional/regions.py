@@ -10,6 +10,7 @@ from nda_augment._checks import (
     as_pool,
     as_share,
     check_boxes,
+    check_dtype,
     check_images,
     check_index,
     check_parameter,
@@ -246,6 +247,7 @@ def cut_paste_foreign(
     check_boxes(boxes, len(images), (images.shape[-2], images.shape[-1]))
     check_parameter(shifts, "shifts", (len(images), 2))
     check_share(weights, "weights", (len(images),))
+    check_dtype(images)
     planes = as_planes(images)
     donors = matching_planes(pool, planes, images)
     # On the CPU it can be seen that a copy is opaque, and nothing has to be blended.
