@@ -63,7 +63,7 @@ def check_images(images: Any) -> Tensor:
         raise TypeError(f"images must be floating point, got {images.dtype}; scale them first: images.float() / 255")
     if images.ndim != 4 or not images.numel():
         raise ValueError(f"images must be a batch (B, C, H, W) that is not empty, got shape {tuple(images.shape)}")
-    low, high = (bound.item() for bound in torch.aminmax(images.detach()))
+    low, high = torch.stack(torch.aminmax(images.detach())).tolist()  # one look at a device, not two
     if not -_LARGEST_VALUE <= low <= high <= _LARGEST_VALUE:  # NaN fails as well
         raise ValueError(
             f"images must be finite and scaled, to [0, 1] or to zero mean and unit deviation, got values from "

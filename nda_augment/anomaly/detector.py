@@ -45,7 +45,8 @@ class Detector(nn.Module):
         self.register_buffer("fitted", torch.tensor(False))
         self.register_buffer("threshold", torch.tensor(math.inf, dtype=torch.float64))
         self.register_buffer("size", torch.zeros(2, dtype=torch.long))
-        self._size_of_scorer: tuple[int, int] | None = None  # known without a look at a tensor, as an export needs it
+        # What it was fitted on, once known: to look at the buffers would make a GPU wait, and no export could do it.
+        self._size_on_host: tuple[int, int] | None = None
 
     def fit(self, loader: Iterable[Any]) -> Self:
         """Learn from normal images.
@@ -63,6 +64,7 @@ class Detector(nn.Module):
             TypeError: If it yields something other than images of floating point, or can be read only once.
         """
         check_loader(loader)
+        self._size_on_host = None
         self.size.copy_(_size_of_some(loader))
         self._fit(loader)
         self.fitted.fill_(True)
@@ -200,6 +202,7 @@ class Detector(nn.Module):
                 raise ValueError(
                     f"this state is of a {type(self).__name__} that was built in another way: {'; '.join(others)}"
                 )
+        self._size_on_host = None
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _map(self, images: Tensor) -> Tensor:
@@ -222,7 +225,7 @@ class Detector(nn.Module):
     @property
     def _learned_size(self) -> tuple[int, int]:
         """Height and width of the images that were learned from."""
-        height, width = self._size_of_scorer or self.size.tolist()
+        height, width = self._size_on_host or self.size.tolist()
         return height, width
 
     def _heatmap(self, images: Tensor) -> Tensor:
@@ -256,8 +259,11 @@ class Detector(nn.Module):
             )
 
     def _check_fitted(self) -> None:
+        if self._size_on_host is not None:
+            return
         if not self.fitted:
             raise RuntimeError(f"this {type(self).__name__} was not fitted; call fit(loader), or load its state")
+        self._size_on_host = self._learned_size
 
     @contextmanager
     def _ready(self, images: Tensor) -> Iterator[Tensor]:
@@ -279,7 +285,7 @@ class Scorer(nn.Module):
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.detector = copy.deepcopy(detector).eval()
-        self.detector._size_of_scorer = detector._learned_size
+        self.detector._size_on_host = detector._learned_size
         self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

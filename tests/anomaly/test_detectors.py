@@ -90,6 +90,19 @@ def test_unfitted_it_says_so(kind) -> None:
         make(kind).score(stripes(2))
 
 
+def test_that_it_was_fitted_is_read_once() -> None:
+    """On a GPU each look at a buffer would wait; a state that is loaded is looked at anew."""
+    detector, images = make(KINDS[0]).fit(stripes(16).split(8)), stripes(2, seed=1)
+    detector.score(images)
+    buffers = {name: detector._buffers.pop(name) for name in ("fitted", "size")}
+    detector._check_fitted()
+    assert detector._learned_size == tuple(images.shape[-2:])
+    detector._buffers.update(buffers)
+    detector.load_state_dict({**detector.state_dict(), "fitted": torch.tensor(False)})
+    with pytest.raises(RuntimeError, match="was not fitted"):
+        detector.score(images)
+
+
 def test_an_empty_loader_is_an_error(kind) -> None:
     with pytest.raises(ValueError, match="loader yields no batch"):
         make(kind).fit([])

@@ -104,6 +104,7 @@ def test_frame_shuffle() -> None:
 PAIRS = [
     nda.Stitch(),
     nda.CutMix(),
+    nda.ResizeMix(),
     nda.Mixup(),
     nda.CutPasteForeign(),
     nda.PerlinBlend(scales=(0, 1)),
