@@ -22,7 +22,7 @@ from nda_augment.anomaly.unet import UNet
 from nda_augment.transforms import Mixture, NegativeTransform
 
 LR = 3e-3
-STEPS = 600
+STEPS = 6000
 _CONTRAST, _BRIGHTNESS, _BLUR, _NOISE = 0.4, 0.5, 1.2, 0.2
 _LEAST_CROP = 32
 

@@ -166,7 +166,22 @@ class MoCo(Contrastive):
             with frozen_batch_norm_stats(self.key_encoder):
                 key_negative = self.embed_keys(negatives, number)
             self.learn(query, key_negative)
-        return full_precision(self.criterion, query, key, key_negative)
+        return full_precision(self.criterion, query, key, self.joined_by_mixes(query, key_negative, number))
+
+    def joined_by_mixes(self, query: Tensor, key_negative: Tensor | None, number: int) -> Tensor | None:
+        """The negatives of each query, ``(B, D)``, and behind them those mixed of its hardest keys: ``(B, M, D)``."""
+        loss = self.settings.LOSS
+        if not loss.mochi_hardest or self.current_epoch < loss.mochi_start_epoch:
+            return key_negative
+        mixed = nda.losses.mix_hard_negatives(
+            query.float(),
+            self.criterion.memory_bank.bank.float(),
+            n_hardest=loss.mochi_hardest,
+            n_mix=loss.mochi_mix,
+            n_mix_query=loss.mochi_mix_query,
+            generator=generator(self.settings.RUN.seed, "mochi", number, self.global_rank, device=query.device),
+        )
+        return mixed if key_negative is None else torch.cat([key_negative[:, None].to(mixed), mixed], dim=1)
 
     @torch.no_grad()
     def embed_keys(self, images: Tensor, number: int) -> Tensor:

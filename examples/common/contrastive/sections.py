@@ -31,6 +31,10 @@ class Loss(Section):
     temperature: float = positive(0.2)
     nda_scale: float = 1.0  # α: multiplies the similarity to negatives
     nda_scope: str = "own"  # own: an image meets its own negative; batch: it meets all
+    mochi_hardest: int = at_least(0, 0)  # moco: rows of the queue, hardest for a query, to mix negatives from; 0 is off
+    mochi_mix: int = at_least(0, 0)  # mixes of two of them per query
+    mochi_mix_query: int = at_least(0, 0)  # mixes of one of them and the query
+    mochi_start_epoch: int = at_least(0, 0)  # until then what is hard means little
     nda_repulsion: float = at_least(1.0, 0)  # byol: weight of the similarity to the negative
     nda_floor: float = -1.0  # byol: similarity below which a negative is left alone
 
@@ -39,6 +43,8 @@ class Loss(Section):
         try:
             nda.losses.InfoNCELoss(negative_scale=self.nda_scale, scope=cast(nda.losses.Scope, self.nda_scope))
             nda.losses.RepulsionLoss(self.nda_floor)
+            if self.mochi_hardest or self.mochi_mix or self.mochi_mix_query:
+                nda.losses.HardNegativeMixing(self.mochi_hardest, self.mochi_mix, self.mochi_mix_query)
         except ValueError as error:
             raise ConfigError(f"LOSS: {error}") from error
 
@@ -85,6 +91,16 @@ class Config(sections.EpochSettings):
     EVAL: Evaluation = field(default_factory=Evaluation)
 
     def check(self) -> None:
-        """Refuse a batch that cannot be divided."""
+        """Refuse a batch that cannot be divided, and hard negatives where there is no queue for them."""
         devices = self.RUN.devices
         self.check_batch({"RUN.devices": devices, "RUN.devices · MODEL.bn_splits": devices * self.MODEL.parts})
+        if self.LOSS.mochi_hardest:
+            if self.MODEL.method != "moco" or self.LOSS.mochi_hardest > self.MODEL.queue:
+                raise ConfigError(
+                    f"LOSS.mochi_hardest={self.LOSS.mochi_hardest} rows are those of MODEL.method=moco, whose "
+                    f"MODEL.queue={self.MODEL.queue} has to hold as many"
+                )
+            if self.LOSS.nda_scale != 1 or self.LOSS.nda_scope != "own":
+                raise ConfigError(
+                    "LOSS.mochi_hardest needs LOSS.nda_scale=1 and nda_scope=own: each query has its mixes"
+                )

@@ -38,9 +38,25 @@ def test_a_saved_config_is_read_back(tmp_path: Path) -> None:
         ("DATA.name=npz", r"DATA.name=npz needs DATA.path"),
         ("RUN.devices=3", r"OPTIMIZATION.batch_size=128 cannot be divided by RUN.devices=3"),
         ("MODEL.bn_splits=3", r"cannot be divided by RUN.devices · MODEL.bn_splits=3"),
+        ("LOSS.mochi_mix=4", r"LOSS: n_hardest must be at least 2 for n_mix=4, got 0"),
+        ("LOSS.mochi_hardest=4", r"LOSS: n_mix and n_mix_query must be 0 or more, not both 0"),
         ("OPTIMIZATION.lr=.nan", r"OPTIMIZATION.lr must be above 0, got nan"),
     ],
 )
 def test_what_cannot_be_is_refused(word: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         config.load(None, [word])
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("MODEL.method=simclr", r"LOSS.mochi_hardest=8 rows are those of MODEL.method=moco"),
+        ("MODEL.queue=7", r"MODEL.queue=7 has to hold as many"),
+        ("LOSS.nda_scale=2", r"LOSS.mochi_hardest needs LOSS.nda_scale=1"),
+        ("LOSS.nda_scope=batch", r"nda_scope=own"),
+    ],
+)
+def test_hard_negatives_need_a_queue_and_queries_of_their_own(word: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config.load(None, ["LOSS.mochi_hardest=8", "LOSS.mochi_mix_query=2", word])

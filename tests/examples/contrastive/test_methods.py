@@ -6,9 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import nda_augment as nda
 from examples.common import data
 from examples.common.contrastive import methods
 from examples.common.contrastive.methods import BYOL, MoCo, SimCLR
+from examples.common.randomness import generator
 from examples.contrastive import train
 from examples.contrastive.backbone import make_backbone
 from examples.contrastive.config import Config
@@ -18,7 +20,7 @@ from tests.examples.contrastive.conftest import Tiny
 def build(settings: Config) -> Any:
     training, _ = data.load_rgb(settings.DATA)
     method = methods.make(settings, training, lambda: train.parts(settings))
-    method.trainer = SimpleNamespace(world_size=1, training=True, global_step=0, global_rank=0)
+    method.trainer = SimpleNamespace(world_size=1, training=True, global_step=0, global_rank=0, current_epoch=0)
     return method
 
 
@@ -89,6 +91,24 @@ class TestMoCo:
         assert losses[1] > losses[0]
         assert torch.equal(*banks)
         assert all(torch.equal(*pair) for pair in zip(*statistics, strict=True))
+
+    def test_mixes_of_the_hardest_keys_join_the_negatives_once_their_epoch_has_come(self, tiny: Tiny) -> None:
+        words = ("LOSS.mochi_hardest=6", "LOSS.mochi_mix=3", "LOSS.mochi_mix_query=2")
+        x0, x1, negatives = views()
+        for given in (None, negatives):
+            plain: MoCo = build(tiny("plain"))
+            mixing: MoCo = build(tiny("mixing", *words))
+            late: MoCo = build(tiny("late", *words, "LOSS.mochi_start_epoch=1"))
+            bank = plain.criterion.memory_bank.bank.clone()
+            assert late.loss(x0, x1, given, 0) == plain.loss(x0, x1, given, 0)
+            loss = mixing.loss(x0, x1, given, 0)
+            query, key = mixing.head(mixing.backbone(x0)), mixing.embed_keys(x1, 0)
+            source = generator(0, "mochi", 0, 0)
+            mixed = nda.losses.mix_hard_negatives(query, bank, n_hardest=6, n_mix=3, n_mix_query=2, generator=source)
+            if given is not None:
+                mixed = torch.cat([mixing.embed_keys(given, 0)[:, None], mixed], dim=1)
+            expected = nda.losses.info_nce(query, key, queue=bank, negatives=mixed, temperature=0.2, in_batch=False)
+            torch.testing.assert_close(loss, expected, atol=1e-4, rtol=1e-4)
 
     def test_gradient_reaches_the_query_encoder_only(self, tiny: Tiny) -> None:
         method: MoCo = build(tiny("run"))
@@ -210,7 +230,7 @@ def test_the_loss_is_computed_in_full_precision_under_autocast(tiny: Tiny) -> No
 @pytest.mark.parametrize("name", ["moco", "simclr", "byol"])
 def test_learned_weights_hear_how_near_negatives_come_to_their_images(tiny: Tiny, name: str) -> None:
     method = build(tiny("run", f"MODEL.method={name}", "AUG.nda_learned=true"))
-    method.trainer = SimpleNamespace(world_size=1, training=True, global_step=0, global_rank=0)
+    method.trainer = SimpleNamespace(world_size=1, training=True, global_step=0, global_rank=0, current_epoch=0)
     x0, x1, _ = views()
     heard: list[Tensor] = []
     method.nda_transform.update = heard.append
