@@ -13,11 +13,16 @@ What stands after ``--`` is for StudioGAN. The keys, with their defaults::
       nda_policy: "jigsaw"
     LOSS:
       nda_fake_weight: 0.75
+      nda_weights: {}
+
+With ``nda_weights: {fake: 0.7, jigsaw: 0.1, wrong_label: 0.2}`` there are several kinds of negatives, each a policy or
+``wrong_label``, and the other two of ``nda_`` are not used.
 """
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from importlib import import_module
@@ -30,11 +35,15 @@ from torch.multiprocessing.spawn import spawn
 from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
 from nda_augment.losses.any_loss import with_negatives
-from nda_augment.losses.gan import FAKE_WEIGHT, check_fake_weight
+from nda_augment.losses.gan import FAKE_WEIGHT
 from nda_augment.losses.gap_watch import GapWatch
-from nda_augment.transforms import NegativeTransform
+from nda_augment.losses.kinds import FAKE, Weights
+from nda_augment.transforms import NegativeTransform, OtherClass
 
-from ._gan import as_negatives, make_negatives, warn_undone
+from ._gan import Kind, Weighed, as_kinds, make_kind, warn_undone
+
+_KEYS = ("LOSS.nda_fake_weight", "LOSS.nda_weights")
+_WRONG_LABEL = "wrong_label"  # of LOSS.nda_weights: the kind that is no policy
 
 # What StudioGAN's augmentation types consist of, by the names of ADA and DiffAugment.
 _CR = frozenset({"xflip", "translation"})
@@ -53,7 +62,13 @@ _OPERATIONS = {
 }
 
 
-def attach(worker: Any, negatives: NegativeTransform | str, fake_weight: float = FAKE_WEIGHT) -> "Attachment":
+def attach(
+    worker: Any,
+    negatives: NegativeTransform | str | Mapping[str, Kind | str],
+    fake_weight: float | None = None,
+    *,
+    weights: Weights | None = None,
+) -> "Attachment":
     """Give a worker negatives: from now on its discriminator minimises ``L_real + λ · L_fake + (1 − λ) · L_negative``.
 
     Every ``L`` is the worker's own, whichever its ``adv_loss``; the multi-hinge loss too. Negatives are made of the
@@ -64,16 +79,21 @@ def attach(worker: Any, negatives: NegativeTransform | str, fake_weight: float =
     Args:
         worker: A StudioGAN ``WORKER``, or an object with its attributes ``Dis``, ``LOSS``, ``AUG``, ``PRE`` and
             ``adc_fake``.
-        negatives: A transform, or a policy string such as ``"jigsaw,stitch"``.
-        fake_weight: λ, in (0, 1]. 1 is StudioGAN itself: no further pass, no random draw, the same numbers bit for
-            bit.
+        negatives: A transform, or a policy string such as ``"jigsaw,stitch"``; or several kinds, by name, each with
+            a discriminator pass of its own. :class:`~nda_augment.OtherClass` is a kind too: real images with a wrong
+            label. One that is :class:`~nda_augment.Generated` by a history is left out until the first snapshot.
+        fake_weight: λ, in (0, 1], with negatives of one kind; 3/4 unless given. 1 is StudioGAN itself: no further pass,
+            no random draw, the same numbers bit for bit.
+        weights: Share of generated images (``"fake"``) and of each kind, with several kinds; they sum to 1.
 
     Returns:
-        The attachment, also found as ``worker.nda``; its ``fake_weight`` can be set during training.
+        The attachment, also found as ``worker.nda``; its ``fake_weight``, or its ``weights``, can be set during
+        training, and ``gaps`` holds the last gap of each kind for a log.
 
     Raises:
-        TypeError: If ``negatives`` is neither a transform nor a string.
-        ValueError: If the worker has negatives already, the policy cannot be read, or λ is out of bounds.
+        TypeError: If ``negatives`` is neither a transform nor a string, nor a mapping to them.
+        ValueError: If the worker has negatives already, a policy cannot be read, λ is out of bounds, or weights do not
+            fit the kinds.
 
     Warns:
         UserWarning: If an augmentation of the worker shows as real what a negative shows as not real; and, once, if the
@@ -99,9 +119,9 @@ def attach(worker: Any, negatives: NegativeTransform | str, fake_weight: float =
     Source: Sinha et al., Negative Data Augmentation, ICLR 2021.
     """
     if hasattr(worker, "nda"):
-        raise ValueError(f"the worker has negatives already ({worker.nda.negatives}); detach(worker) removes them")
-    worker.nda = attachment = Attachment(worker, as_negatives(negatives), fake_weight)
-    warn_undone(attachment.negatives, _operations(worker))
+        raise ValueError(f"the worker has negatives already ({worker.nda}); detach(worker) removes them")
+    worker.nda = attachment = Attachment(worker, *as_kinds(negatives, fake_weight, weights))
+    warn_undone(attachment.kinds.values(), _operations(worker))
     return attachment
 
 
@@ -131,7 +151,7 @@ _Origin = tuple[_Reference, _Reference]
 _UNKNOWN: _Origin = (_nothing, _nothing)
 
 
-class Attachment:
+class Attachment(Weighed):
     """What :func:`attach` puts on a worker: a hook on its discriminator, a loss and an augmentation in their place.
 
     The loss is given logits only. To make negatives of the images behind them it follows the real logits back, to the
@@ -139,36 +159,25 @@ class Attachment:
     augmentation remember are weak references: no image and no graph lives longer than the worker lets it.
 
     Attributes:
-        negatives: The transform.
+        gaps: Mean real logit minus mean logit of each kind, detached, of the last step that had it; none with MH.
     """
 
-    def __init__(self, worker: Any, negatives: NegativeTransform, fake_weight: float) -> None:
-        self.negatives = negatives
-        check_fake_weight(fake_weight)
-        self._fake_weight = fake_weight
+    def __init__(self, worker: Any, kinds: Mapping[str, Kind], weights: Weights) -> None:
+        super().__init__(kinds, weights)
+        self.gaps: dict[str, Tensor] = {}
         self._worker = worker
         self._stock_loss: Callable[..., Tensor] = worker.LOSS.d_loss
         self._stock_augment: Callable[[Tensor], Tensor] = worker.AUG.series_augment
         self._sources: MutableMapping[Tensor, _Reference] = WeakTensorKeyDictionary()
         self._origins: MutableMapping[Tensor, _Origin] = WeakTensorKeyDictionary()
         self._last_real = _UNKNOWN
-        self._watch = GapWatch()
+        self._watches: defaultdict[str, GapWatch] = defaultdict(GapWatch)
 
         self._loss = self._multi_hinge if worker.LOSS.adv_loss == "MH" else self._separable
         self._augment = _PassThrough(self._stock_augment, self._remember_source)
         worker.LOSS.d_loss, worker.AUG.series_augment = self._loss, self._augment
         # On the outermost module, which may be DistributedDataParallel: its outputs are what the loss is given.
         self._handle = worker.Dis.register_forward_hook(self._remember_origin, with_kwargs=True)
-
-    @property
-    def fake_weight(self) -> float:
-        """λ, in (0, 1]; 1 switches negatives off."""
-        return self._fake_weight
-
-    @fake_weight.setter
-    def fake_weight(self, value: float) -> None:
-        check_fake_weight(value)
-        self._fake_weight = value
 
     def remove(self) -> None:
         """Put the worker's own loss and augmentation back; see :func:`detach`."""
@@ -183,14 +192,9 @@ class Attachment:
 
     def _separable(self, real_logits: Tensor, fake_logits: Tensor, **kwargs: Any) -> Tensor:
         """Stand for a loss ``d_loss(real, fake)``."""
-
-        def negative_logits() -> Tensor:
-            logits = self._negative_logits(self._origins.get(real_logits, _UNKNOWN))
-            self._watch.update(real_logits.detach().mean() - logits.detach().mean())
-            return logits
-
         stock = partial(self._stock_loss, **kwargs)
-        return with_negatives(stock, real_logits, fake_logits, negative_logits, self.fake_weight)
+        negatives = self._negative_logits(self._origins.get(real_logits, _UNKNOWN), real_logits)
+        return with_negatives(stock, real_logits, fake_logits, negatives, weights=self.weights)
 
     def _multi_hinge(self, adv_output: Tensor, label: Tensor, **kwargs: Any) -> Tensor:
         """Stand for the loss of MHGAN, which is called for real images first, then with one label for all fakes."""
@@ -201,18 +205,28 @@ class Attachment:
         def stock(label: Tensor, logits: Tensor) -> Tensor:
             return self._stock_loss(logits, label, **kwargs)
 
-        negative_logits = partial(self._negative_logits, self._last_real)
-        return with_negatives(stock, label, adv_output, negative_logits, self.fake_weight)
+        negatives = self._negative_logits(self._last_real, None)
+        return with_negatives(stock, label, adv_output, negatives, weights=self.weights)
 
-    def _negative_logits(self, origin: _Origin) -> Tensor:
+    def _negative_logits(self, origin: _Origin, real_logits: Tensor | None) -> dict[str, Callable[[], Tensor | None]]:
+        """Return a function for each kind, called where it has a weight."""
+        return {name: partial(self._logits_of, name, origin, real_logits) for name in self.kinds}
+
+    def _logits_of(self, name: str, origin: _Origin, real_logits: Tensor | None) -> Tensor | None:
         images, labels = (reference() for reference in origin)
         if images is None or labels is None:
             raise RuntimeError(
                 "cannot find the images behind the real logits: worker.LOSS.d_loss must be given what worker.Dis "
                 "returned for images that passed worker.AUG.series_augment, and those must still be there"
             )
-        negatives = self._stock_augment(make_negatives(self.negatives, images, labels))
-        logits: Tensor = self._worker.Dis(negatives, labels, adc_fake=self._worker.adc_fake)["adv_output"]
+        made = make_kind(self.kinds[name], images, labels)
+        if made is None:
+            return None
+        negatives, told = self._stock_augment(made[0]), made[1]
+        logits: Tensor = self._worker.Dis(negatives, told, adc_fake=self._worker.adc_fake)["adv_output"]
+        if real_logits is not None:
+            self.gaps[name] = real_logits.detach().mean() - logits.detach().mean()
+            self._watches[name].update(self.gaps[name])
         return logits
 
     def _remember_source(self, images: Tensor, augmented: Tensor) -> None:
@@ -283,20 +297,28 @@ def NDAWorker(base: type) -> type:  # noqa: N802 - it stands for the class that 
                     "the configuration has no AUG.apply_nda; read it with NDAConfigurations(config.Configurations)"
                 )
             if self.AUG.apply_nda:
-                attach(self, self.AUG.nda_policy, self.LOSS.nda_fake_weight)
+                attach(self, **_settings(self))
+
+        def log_train_statistics(self, *args: Any, **kwargs: Any) -> Any:
+            logged = super().log_train_statistics(*args, **kwargs)
+            gaps = getattr(self, "nda", None) and self.nda.gaps
+            if gaps:
+                told = ", ".join(f"{name} {gap.item():.3f}" for name, gap in gaps.items())
+                self.logger.info(f"NDA, mean real minus mean negative logit: {told}")
+            return logged
 
     return NDAWorker
 
 
 @cache
 def NDAConfigurations(base: type) -> type:  # noqa: N802 - it stands for the class that it makes
-    """Make a configuration class that knows ``AUG.apply_nda``, ``AUG.nda_policy`` and ``LOSS.nda_fake_weight``.
+    """Make a configuration class that knows ``AUG.apply_nda``, ``AUG.nda_policy`` and the two keys of ``LOSS``.
 
     Args:
         base: StudioGAN's ``config.Configurations``.
 
     Returns:
-        A subclass, the same one at every call. ``check_compatability`` also checks the three keys. Its instances
+        A subclass, the same one at every call. ``check_compatability`` also checks the keys. Its instances
         pickle, and are restored in processes that can import ``base``.
 
     Example:
@@ -317,18 +339,30 @@ def NDAConfigurations(base: type) -> type:  # noqa: N802 - it stands for the cla
             self.AUG.apply_nda = False
             self.AUG.nda_policy = "jigsaw"
             self.LOSS.nda_fake_weight = FAKE_WEIGHT
+            self.LOSS.nda_weights = {}
 
         def check_compatability(self) -> None:
             super().check_compatability()
             if self.AUG.apply_nda:
-                as_negatives(self.AUG.nda_policy)
-                check_fake_weight(self.LOSS.nda_fake_weight, "LOSS.nda_fake_weight")
+                settings = _settings(self)
+                as_kinds(settings["negatives"], settings["fake_weight"], settings["weights"], _KEYS)
 
         def __reduce__(self) -> tuple[Any, ...]:
             # By name, since the launcher puts this class in the place of its base.
             return _restore, (base.__module__, base.__qualname__, vars(self))
 
     return NDAConfigurations
+
+
+def _settings(owner: Any) -> dict[str, Any]:
+    """Return the arguments of :func:`attach` that the configuration of a worker asks for."""
+    weights = owner.LOSS.nda_weights
+    if not weights:
+        return {"negatives": owner.AUG.nda_policy, "fake_weight": owner.LOSS.nda_fake_weight, "weights": None}
+    kinds: dict[str, Kind | str] = {name: name for name in weights if name != FAKE}
+    if _WRONG_LABEL in kinds:
+        kinds[_WRONG_LABEL] = OtherClass(owner.DATA.num_classes)
+    return {"negatives": kinds, "fake_weight": None, "weights": weights}
 
 
 def _restore(module: str, name: str, state: dict[str, Any]) -> Any:

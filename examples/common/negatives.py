@@ -53,21 +53,25 @@ class Negatives:
             batch: The real images of all processes, float ``(B, C, H, W)`` in [-1, 1].
             number: Of the batch.
         """
-        images = batch.images
-        source = generator(self.seed, "negatives", number, device=images.device)
-        labels = batch.labels if self.transform.needs_labels else None
-        if self.share.processes == 1:
-            negatives: Tensor = self.transform(images, generator=source, labels=labels)
-            return negatives
-        # Drawn for the whole batch, made for the own share: partners may be images of other processes.
-        drawn = self.transform.draw(images.shape, generator=source, device=images.device, labels=labels)
-        own = select(drawn, self.share.of(torch.arange(len(images), device=images.device)))
-        if self.transform.uses_partners:
-            own["pool"] = images
-        of_own: Tensor = self.transform(self.share.of(images), params=own)
-        return of_own
+        source = generator(self.seed, "negatives", number, device=batch.images.device)
+        return made(self.transform, batch, source, self.share)
 
     def learn(self, hardness: Tensor) -> None:
         """Tell weights that are learned how hard this process's share of the last negatives was, ``(B,)``."""
         if isinstance(self.transform, nda.LearnedMixture):
             self.transform.update(hardness)
+
+
+def made(transform: nda.NegativeTransform, batch: Images, source: torch.Generator, share: Share) -> Tensor:
+    """Return a process's share of what a transform makes of the images of all processes, with draws from a source."""
+    images, labels = batch.images, batch.labels if transform.needs_labels else None
+    if share.processes == 1:
+        negatives: Tensor = transform(images, generator=source, labels=labels)
+        return negatives
+    # Drawn for the whole batch, made for the own share: partners may be images of other processes.
+    drawn = transform.draw(images.shape, generator=source, device=images.device, labels=labels)
+    own = select(drawn, share.of(torch.arange(len(images), device=images.device)))
+    if transform.uses_partners:
+        own["pool"] = images
+    of_own: Tensor = transform(share.of(images), params=own)
+    return of_own

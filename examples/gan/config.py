@@ -16,7 +16,9 @@ from examples.common.settings import ConfigError, Section, Settings, at_least, o
 from examples.gan import studiogan_file
 from examples.gan.positives import AdaptiveAugment, DiffAugment
 from nda_augment._negatives import check_negative
+from nda_augment.losses.kinds import FAKE, check_weights
 
+HISTORY, WRONG_LABEL = "history", "wrong_label"  # kinds of negatives that no policy makes
 DIGITS = Path(__file__).parent / "configs" / "digits.yaml"
 LEVELS = {8: 1, 16: 2, 32: 3, 64: 4, 128: 5, 256: 6}  # by size: how often a generator doubles the side
 _WEIGHTS = ("default", "ortho", "N02", "xavier")
@@ -79,8 +81,12 @@ class Loss(Section):
     lecam_ema_decay: float = share(0.99, whole=False)
     lecam_ema_start_iter: int = at_least(1000, 0)  # until this step means are taken and nothing is asked
     nda_fake_weight: float = share(nda.losses.FAKE_WEIGHT, zero=False)  # λ: of generated images; negatives have 1 - λ
-    # replace: a generated image gives way to a negative with probability 1 - λ
-    nda_mode: str = one_of("separate", ("separate", "replace"))
+    # With probability 1 - λ a generated image gives way to a negative (replace), or has some of one in it (blend, ANDA)
+    nda_mode: str = one_of("separate", ("separate", "replace", "blend"))
+    nda_blend: float = share(0.2, zero=False)  # how much of a negative a blended image has
+    nda_blend_ada: bool = False  # an image is blended with probability 1 - p of ADA, not 1 - λ
+    # Several kinds, in the place of λ: fake, history, wrong_label and policies to their weights, which sum to 1
+    nda_weights: dict[str, float] = field(default_factory=dict)
     nda_start_step: int = at_least(0, 0)  # until this step there are no negatives, and λ is 1
     nda_schedule: str = one_of("constant", _SCHEDULES)  # how λ goes from nda_schedule_start to nda_fake_weight
     nda_schedule_start: float = share(1.0, zero=False)
@@ -120,6 +126,9 @@ class Augmentation(Section):
     nda_learned: bool = False  # let the policy's weights follow the logits of its negatives
     nda_source: str = one_of("transform", ("transform", "images"))  # images: the undesired ones at nda_path
     nda_path: str = ""  # a folder or an .npz
+    nda_history_every: int = at_least(200, 1)  # history: the generator's steps from one snapshot to the next
+    nda_history_capacity: int = at_least(10, 1)  # how many are kept
+    nda_history_candidates: int = at_least(1, 1)  # of so many images the one that the discriminator thinks worst of
     nda_strength_schedule: str = one_of("W/O", ("W/O", *_SCHEDULES))  # how strength goes from _start to _end
     nda_strength_start: float = share(0.0)
     nda_strength_end: float = share(1.0)
@@ -170,7 +179,7 @@ class Config(Settings):
     @property
     def fake_weight(self) -> float:
         """λ as the loss sees it in the end: without negatives it is 1, the plain GAN."""
-        return self.LOSS.nda_fake_weight if self.AUG.apply_nda else 1.0
+        return self.LOSS.nda_weights.get(FAKE, self.LOSS.nda_fake_weight) if self.AUG.apply_nda else 1.0
 
     @classmethod
     def load(cls, path: Path | None = None, overrides: Sequence[str] = ()) -> Self:
@@ -263,20 +272,57 @@ def _check_losses(config: Config) -> None:
         )
     if loss.apply_augself and not augmentation.apply_diffaug:
         raise ConfigError("LOSS.apply_augself is about how every image was augmented; it needs AUG.apply_diffaug=true")
-    if loss.apply_lecam and loss.nda_mode == "replace":
-        raise ConfigError("LOSS.apply_lecam looks at generated images; LOSS.nda_mode=replace puts negatives there")
-    if loss.apply_augself and loss.nda_mode == "replace":
-        raise ConfigError("LOSS.apply_augself looks at generated images; LOSS.nda_mode=replace puts negatives there")
+    for key in ("apply_augself", "apply_lecam"):
+        if getattr(loss, key) and loss.nda_mode != "separate":
+            raise ConfigError(
+                f"LOSS.{key} looks at generated images; LOSS.nda_mode={loss.nda_mode} puts negatives there"
+            )
+    if loss.nda_blend_ada and (loss.nda_mode != "blend" or not augmentation.apply_ada):
+        raise ConfigError(
+            "LOSS.nda_blend_ada takes its probability from ADA; it needs LOSS.nda_mode=blend and AUG.apply_ada=true"
+        )
+    if loss.nda_weights:
+        _check_kinds(config)
+
+
+def _check_kinds(config: Config) -> None:
+    loss, augmentation = config.LOSS, config.AUG
+    other = {
+        "LOSS.nda_fake_weight": loss.nda_fake_weight != nda.losses.FAKE_WEIGHT,
+        "LOSS.nda_mode": loss.nda_mode != "separate",
+        "LOSS.nda_adaptive": loss.nda_adaptive,
+        "LOSS.nda_schedule": bool(loss.nda_schedule_delay) or loss.nda_schedule != "constant",
+        "LOSS.adv_loss": config.rumi,
+        "AUG.nda_learned": augmentation.nda_learned,
+        "AUG.nda_source": augmentation.nda_source != "transform",
+        "AUG.nda_strength_schedule": augmentation.nda_strength_schedule != "W/O",
+    }
+    for key, used in other.items():
+        if used:
+            raise ConfigError(f"{key} is for negatives of one kind; LOSS.nda_weights has several, with fixed weights")
+    kinds = [kind for kind in loss.nda_weights if kind != FAKE]
+    try:
+        check_weights(loss.nda_weights, kinds, "LOSS.nda_weights")
+        for kind in kinds:
+            if kind not in (HISTORY, WRONG_LABEL):
+                check_negative(nda.from_policy(kind), labels=True)
+    except ValueError as error:
+        raise ConfigError(f"LOSS.nda_weights: {error}; a kind is {HISTORY}, {WRONG_LABEL} or a policy") from error
+    if WRONG_LABEL in kinds and not config.conditional:
+        raise ConfigError(
+            f"LOSS.nda_weights: {WRONG_LABEL} is a real image with another class; it needs "
+            "MODEL.d_cond_mtd and MODEL.g_cond_mtd"
+        )
 
 
 def _check_rumi(config: Config) -> None:
     loss = config.LOSS
     if not config.AUG.apply_nda:
         raise ConfigError(f"LOSS.adv_loss={loss.adv_loss} is made of negatives; it needs AUG.apply_nda=true")
-    if loss.nda_mode == "replace" or loss.nda_adaptive or loss.scheduled:
+    if loss.nda_mode != "separate" or loss.nda_adaptive or loss.scheduled:
         raise ConfigError(
             f"LOSS.adv_loss={loss.adv_loss} weighs negatives with LOSS.rumi_negative_weight, not with λ: it has no "
-            "nda_mode=replace, nda_start_step, nda_schedule or nda_adaptive"
+            "nda_mode, nda_start_step, nda_schedule or nda_adaptive"
         )
     try:
         kind = cast(nda.losses.RumiKind, loss.adv_loss.removeprefix("rumi_"))

@@ -1,16 +1,21 @@
-"""Where the negatives of a batch come from: a transform of its real images, or a data set of undesired ones."""
+"""Where the negatives of a batch come from: a transform of its real images, undesired ones, the generator's past."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+import nda_augment as nda
 from examples.common import data, negatives
 from examples.common.data import Images
+from examples.common.negatives import made
 from examples.common.randomness import Share, generator
 from examples.common.settings import ConfigError
 from examples.gan import config
-from examples.gan.config import Config
+from examples.gan.config import HISTORY, WRONG_LABEL, Config
+from nda_augment.losses.kinds import FAKE
 
 
 def load_undesired(settings: Config, channels: int) -> Images:
@@ -55,20 +60,86 @@ class Negatives(negatives.Negatives):
         chosen = torch.randint(len(self.undesired), (len(images),), generator=source, device=images.device)
         return data.normalize(self.undesired.images[self.share.of(chosen).cpu()].to(images.device))
 
-    def replace(self, fake: Tensor, labels: Tensor | None, batch: Images, number: int, fake_weight: float) -> "Mixed":
-        """Let each generated image give way to a negative with probability 1 - λ, and its label to that one's."""
+    def mix(
+        self, fake: Tensor, labels: Tensor | None, batch: Images, number: int, stay: float, blend: float | None = None
+    ) -> "Mixed":
+        """Let each generated image stay with a probability, or give way to a negative, with that one's label.
+
+        Args:
+            fake: Generated images of this process.
+            labels: Theirs.
+            batch: The real images of all processes.
+            number: Of the batch.
+            stay: The probability: λ.
+            blend: How much of a negative there is in those that do not stay, which keep their labels; all by default.
+        """
         source = generator(self.seed, "replaced", number)
         # Drawn and counted on the host, so that no device is asked how many there are.
-        chosen = torch.rand(len(batch), generator=source) >= fake_weight
+        chosen = torch.rand(len(batch), generator=source) >= stay
         gone = self.share.of(chosen).to(fake.device, non_blocking=True)
-        images = torch.where(gone.view(-1, 1, 1, 1), self.of(batch, number), fake)
-        if labels is not None and batch.labels is not None:
+        negatives = self.of(batch, number)
+        negatives = negatives if blend is None else fake.lerp(negatives, blend)
+        images = torch.where(gone.view(-1, 1, 1, 1), negatives, fake)
+        if blend is None and labels is not None and batch.labels is not None:
             labels = torch.where(gone, self.share.of(batch.labels), labels)
         return Mixed(images, labels, gone, int(chosen.sum()) / self.share.processes)
 
 
+class Kinds:
+    """Several kinds of negatives; those of a batch are functions of the seed, the kind and the number of the batch.
+
+    Args:
+        settings: Of the run: ``LOSS.nda_weights`` names the kinds.
+        classes: How many the data have.
+        share: Which part of every batch this process has.
+        history: The generator's past, if it is one of the kinds.
+        worst: From images, and their labels if there are classes, to how bad the discriminator thinks each is.
+    """
+
+    def __init__(
+        self,
+        settings: Config,
+        classes: int,
+        share: Share,
+        history: nda.GeneratorHistory | None,
+        worst: Callable[..., Tensor],
+    ) -> None:
+        self.seed, self.share = settings.RUN.seed, share
+        self.names = [kind for kind in settings.LOSS.nda_weights if kind != FAKE]
+        self.policies = {name: nda.from_policy(name) for name in self.names if name not in (HISTORY, WRONG_LABEL)}
+        self.other = nda.OtherClass(classes) if WRONG_LABEL in self.names else None
+        self.old = None
+        if history is not None:
+            candidates = settings.AUG.nda_history_candidates
+            told: Literal["own"] | None = "own" if settings.conditional else None
+            score = worst if candidates > 1 else None
+            self.old = nda.Generated(history, settings.MODEL.z_dim, told, score=score, candidates=candidates)
+
+    @torch.no_grad()
+    def of(self, kind: str, batch: Images, number: int) -> tuple[Tensor, Tensor | None] | None:
+        """Return this process's share of the negatives of a kind, and the labels that they are judged with.
+
+        Args:
+            kind: One of the names.
+            batch: The real images of all processes, float ``(B, C, H, W)`` in [-1, 1].
+            number: Of the batch.
+
+        Returns:
+            ``None`` where there are none so far.
+        """
+        source = generator(self.seed, f"negatives, {kind}", number, device=batch.images.device)
+        labels = None if batch.labels is None else self.share.of(batch.labels)
+        if kind == WRONG_LABEL:
+            assert self.other is not None
+            return self.share.of(batch.images), self.share.of(self.other(batch.labels, generator=source))
+        if kind == HISTORY:
+            assert self.old is not None
+            return (made(self.old, batch, source, self.share), labels) if self.old.ready() else None
+        return made(self.policies[kind], batch, source, self.share), labels
+
+
 class Mixed:
-    """Generated images, some of them replaced by negatives.
+    """Generated images, some of them replaced by negatives or blended with them.
 
     Attributes:
         images: ``(B, C, H, W)``.

@@ -1,5 +1,6 @@
 """What the players want of each other: the adversarial loss of ``LOSS.adv_loss``, with negatives in it."""
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol, cast
 
 import torch
@@ -8,6 +9,10 @@ from torch import Tensor
 import nda_augment as nda
 from examples.gan.conditioning import Judgement, multi_hinge
 from examples.gan.config import Config
+from nda_augment.losses.kinds import Weights
+
+SINGLE = "negative"  # the only kind, where LOSS.nda_weights names none
+Negatives = Mapping[str, Judgement | None]
 
 
 class Verdict(NamedTuple):
@@ -16,21 +21,21 @@ class Verdict(NamedTuple):
     Attributes:
         total: The loss, a scalar.
         terms: Its parts by name, unweighted, for the log.
-        gap: Mean real logit minus mean negative logit; ``None`` without negatives.
+        gaps: Mean real logit minus mean logit of each kind of negatives.
         fake_weight: λ.
     """
 
     total: Tensor
     terms: dict[str, Tensor]
-    gap: Tensor | None
+    gaps: dict[str, Tensor]
     fake_weight: float = 1.0
 
 
 class Objective(Protocol):
-    """The two losses. Negatives are judged with the labels of the real images they were made from."""
+    """The two losses. Negatives come by kind; ``None`` is one that is absent, whose weight goes to generated images."""
 
     def discriminator(
-        self, real: Judgement, fake: Judgement, negative: Judgement | None, labels: Tensor | None, fake_weight: float
+        self, real: Judgement, fake: Judgement, negatives: Negatives, labels: Tensor | None, weights: Weights
     ) -> Verdict:
         """The discriminator's loss, ``labels`` being those of the real images."""
 
@@ -56,11 +61,11 @@ class Adversarial:
         self.kind = kind
 
     def discriminator(
-        self, real: Judgement, fake: Judgement, negative: Judgement | None, labels: Tensor | None, fake_weight: float
+        self, real: Judgement, fake: Judgement, negatives: Negatives, labels: Tensor | None, weights: Weights
     ) -> Verdict:
         """The discriminator's loss; labels do not enter it beyond the logits."""
-        logits = None if negative is None else negative.logits
-        return _weighed(nda.losses.discriminator_terms(real.logits, fake.logits, logits, kind=self.kind), fake_weight)
+        logits = {kind: None if negative is None else negative.logits for kind, negative in negatives.items()}
+        return _weighed(nda.losses.discriminator_terms(real.logits, fake.logits, logits, kind=self.kind), weights)
 
     def generator(self, fake: Judgement, labels: Tensor | None) -> Tensor:
         """The generator's loss."""
@@ -74,17 +79,15 @@ class MultiHinge:
         self.weight = weight
 
     def discriminator(
-        self, real: Judgement, fake: Judgement, negative: Judgement | None, labels: Tensor | None, fake_weight: float
+        self, real: Judgement, fake: Judgement, negatives: Negatives, labels: Tensor | None, weights: Weights
     ) -> Verdict:
         """``L_real + λ · L_fake + (1 − λ) · L_negative``, each a multi-hinge."""
         assert labels is not None  # the config sees to it
-        terms = nda.losses.DiscriminatorTerms(
-            multi_hinge(real.logits, labels),
-            _not_real(fake.logits),
-            None if negative is None else _not_real(negative.logits),
-            None if negative is None else (real.realness.mean() - negative.realness.mean()).detach(),
-        )
-        return _weighed(terms, fake_weight)
+        present = {kind: negative for kind, negative in negatives.items() if negative is not None}
+        costs = {kind: _not_real(present[kind].logits) if kind in present else None for kind in negatives}
+        gaps = {kind: _gap(real, negative) for kind, negative in present.items()}
+        terms = nda.losses.TermsOfKinds(multi_hinge(real.logits, labels), _not_real(fake.logits), costs, gaps, {})
+        return _weighed(terms, weights)
 
     def generator(self, fake: Judgement, labels: Tensor | None) -> Tensor:
         """Belong to the class that was asked for."""
@@ -99,9 +102,10 @@ class Rumi:
         self.kind, self.positive_weight, self.negative_weight = kind, positive_weight, negative_weight
 
     def discriminator(
-        self, real: Judgement, fake: Judgement, negative: Judgement | None, labels: Tensor | None, fake_weight: float
+        self, real: Judgement, fake: Judgement, negatives: Negatives, labels: Tensor | None, weights: Weights
     ) -> Verdict:
         """The discriminator's loss; it cannot do without negatives."""
+        negative = negatives[SINGLE]
         assert negative is not None  # the config sees to it
         total = nda.losses.rumi_discriminator_loss(
             real.logits,
@@ -111,18 +115,21 @@ class Rumi:
             positive_weight=self.positive_weight,
             negative_weight=self.negative_weight,
         )
-        gap = (real.logits.mean() - negative.logits.mean()).detach()
-        return Verdict(total, {"discriminator": total.detach()}, gap)
+        return Verdict(total, {"discriminator": total.detach()}, {SINGLE: _gap(real, negative)})
 
     def generator(self, fake: Judgement, labels: Tensor | None) -> Tensor:
         """The generator's loss."""
         return nda.losses.rumi_generator_loss(fake.logits, kind=self.kind)
 
 
-def _weighed(terms: nda.losses.DiscriminatorTerms, fake_weight: float) -> Verdict:
-    named = {"real": terms.real, "fake": terms.fake, "negative": terms.negative}
-    kept = {name: term.detach() for name, term in named.items() if term is not None}
-    return Verdict(terms.total(fake_weight), kept, terms.logit_gap)
+def _weighed(terms: nda.losses.TermsOfKinds, weights: Weights) -> Verdict:
+    costs = {"real": terms.real, "fake": terms.fake, **terms.negative}
+    kept = {name: cost.detach() for name, cost in costs.items() if cost is not None}
+    return Verdict(terms.total(weights), kept, dict(terms.logit_gap))
+
+
+def _gap(real: Judgement, negative: Judgement) -> Tensor:
+    return (real.realness.mean() - negative.realness.mean()).detach()
 
 
 def _not_real(logits: Tensor) -> Tensor:

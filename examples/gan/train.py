@@ -6,7 +6,9 @@ stopped (on a GPU, as far as its kernels are deterministic).
 """
 
 import copy
+import itertools
 import warnings
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from lightning.fabric.utilities import rank_zero_only
 from lightning.fabric.wrappers import _FabricModule
 from torch import Tensor, nn
 
+import nda_augment as nda
 from examples.common import data, training
 from examples.common.data import Images
 from examples.common.randomness import batch_indices, generator
@@ -30,11 +33,13 @@ from examples.gan.conditioning import Judgement, class_loss
 from examples.gan.config import DIGITS, Config
 from examples.gan.generation import NETWORK, sample
 from examples.gan.models import build_discriminator, build_generator
-from examples.gan.negatives import Negatives
-from examples.gan.objective import Verdict, objective_of
+from examples.gan.negatives import Kinds, Mixed, Negatives
+from examples.gan.objective import SINGLE, Verdict, objective_of
 from examples.gan.positives import AdaptiveAugment, DiffAugment, undone_negatives
 from nda_augment._files import State, load_checkpoint, restoring
+from nda_augment._networks import evaluating
 from nda_augment.losses import GapWatch
+from nda_augment.losses.kinds import FAKE
 
 
 def train(settings: Config, images: Images | None = None) -> Path:
@@ -92,10 +97,10 @@ class Training(training.Training):
         self.fingerprint = _fingerprint(images, self.negatives.undesired)
         self.weight_schedule = config.weight_schedule(settings.LOSS)
         self.adaptive_weight = config.adaptive_weight(settings.LOSS) if settings.LOSS.nda_adaptive else None
-        self.gap_watch = GapWatch()
-        self.positives = _positives(settings, self.negatives)
+        self.gap_watches: defaultdict[str, GapWatch] = defaultdict(GapWatch)
         self.parallel = DiffAugment(settings.AUG.cr_aug_type)
         self.lecam = LeCam(settings.LOSS.lecam_ema_decay).to(self.device) if settings.LOSS.apply_lecam else None
+        self.positives = _positives(settings, self.negatives)
 
         told = self.positives.sizes if settings.LOSS.apply_augself and self.positives else None
         with torch.random.fork_rng(devices=[]):
@@ -105,12 +110,16 @@ class Training(training.Training):
         self.average = copy.deepcopy(generative).to(self.device).eval().requires_grad_(False)
         self.generator = self._player(generative, settings.OPTIMIZATION.g_lr)
         self.discriminator = self._player(discriminative, settings.OPTIMIZATION.d_lr)
+        self.past = self._past() if config.HISTORY in settings.LOSS.nda_weights else None
+        self.kinds = Kinds(settings, self.classes, self.share, self.past, self._badness)
 
     @property
     def fake_weight(self) -> float:
         """λ at this step: 1 without negatives."""
         if not self.settings.AUG.apply_nda or self.step < self.settings.LOSS.nda_start_step:
             return 1.0
+        if self.kinds.names:
+            return float(self.settings.fake_weight)
         return self.weight_schedule(self.step) if self.adaptive_weight is None else self.adaptive_weight.fake_weight
 
     def advance(self) -> dict[str, Tensor]:
@@ -131,10 +140,10 @@ class Training(training.Training):
                     loss, verdict = self.discriminator_loss(number)
                     self.fabric.backward(loss / parts)
             self.discriminator.optimizer.step()
-            if verdict.gap is not None:
-                self.gap_watch.update(verdict.gap)
-            if self.adaptive_weight is not None and verdict.gap is not None:
-                self.adaptive_weight.update(self.mean(verdict.gap))
+            for kind, gap in verdict.gaps.items():
+                self.gap_watches[kind].update(gap)
+            if self.adaptive_weight is not None and SINGLE in verdict.gaps:
+                self.adaptive_weight.update(self.mean(verdict.gaps[SINGLE]))
         return verdict
 
     def discriminator_loss(self, number: int) -> tuple[Tensor, Verdict]:
@@ -144,8 +153,8 @@ class Training(training.Training):
         real, labels = self.share.of(batch.images), None if batch.labels is None else self.share.of(batch.labels)
         with torch.no_grad():
             fake, fake_labels = self._generate("D", number)
-        replace = weight < 1 and loss.nda_mode == "replace"
-        mixed = self.negatives.replace(fake, fake_labels, batch, number, weight) if replace else None
+        mixes = weight < 1 and loss.nda_mode != "separate"
+        mixed = self._mixed(fake, fake_labels, batch, number) if mixes else None
 
         real_shown, real_draw = self._show(real, "real", number)
         real_shown.requires_grad_(loss.apply_r1_reg)
@@ -153,15 +162,15 @@ class Training(training.Training):
         tell = loss.apply_augself
         on_real = self.discriminator.judge(real_shown, labels, real if tell else None)
         on_fake = self.discriminator.judge(fake_shown, mixed.labels if mixed else fake_labels, fake if tell else None)
-        on_negative = None
-        if settings.rumi or (weight < 1 and not replace):
-            shown, _ = self._show(self.negatives.of(batch, number), "negative", number)
-            on_negative = self.discriminator.judge(shown, labels)
-            self.negatives.learn(on_negative.realness)
+        separate = settings.rumi or (weight < 1 and not mixes)
+        on_negatives = self._judge_negatives(batch, number) if separate else {}
 
-        verdict = self.objective.discriminator(on_real, on_fake, on_negative, labels, 1.0 if replace else weight)
-        if mixed:
-            verdict = verdict._replace(gap=mixed.gap(on_real.realness, on_fake.realness))
+        weights = loss.nda_weights or {FAKE: weight, SINGLE: 1 - weight}
+        weights = weights if on_negatives else {FAKE: 1.0}
+        verdict = self.objective.discriminator(on_real, on_fake, on_negatives, labels, weights)
+        gap = mixed.gap(on_real.realness, on_fake.realness) if mixed else None
+        if gap is not None:
+            verdict = verdict._replace(gaps={SINGLE: gap})
         if isinstance(self.positives, AdaptiveAugment):
             self.positives.update(self.joined(on_real.realness))
 
@@ -183,6 +192,30 @@ class Training(training.Training):
         terms = verdict.terms | {name: term.detach() for name, term in present.items()}
         return sum(present.values(), start=verdict.total), verdict._replace(terms=terms, fake_weight=weight)
 
+    def _mixed(self, fake: Tensor, labels: Tensor | None, batch: Images, number: int) -> Mixed:
+        """Generated images, with negatives in the place of some, or in some."""
+        loss, stay = self.settings.LOSS, self.fake_weight
+        if loss.nda_blend_ada and isinstance(self.positives, AdaptiveAugment):
+            stay = self.positives.p
+        blend = loss.nda_blend if loss.nda_mode == "blend" else None
+        return self.negatives.mix(fake, labels, batch, number, stay, blend)
+
+    def _judge_negatives(self, batch: Images, number: int) -> dict[str, Judgement | None]:
+        """What the discriminator says of the negatives of each kind; ``None`` where there are none so far."""
+        labels = None if batch.labels is None else self.share.of(batch.labels)
+        if not self.kinds.names:
+            shown, _ = self._show(self.negatives.of(batch, number), "negative", number)
+            judgement = self.discriminator.judge(shown, labels)
+            self.negatives.learn(judgement.realness)
+            return {SINGLE: judgement}
+        judged: dict[str, Judgement | None] = {}
+        for kind in self.kinds.names:
+            made = self.kinds.of(kind, batch, number)
+            if made is not None:
+                shown, _ = self._show(made[0], f"negative, {kind}", number)
+            judged[kind] = None if made is None else self.discriminator.judge(shown, made[1])
+        return judged
+
     def generator_step(self) -> Tensor:
         """Look real to the discriminator; negatives play no part."""
         parts = self.settings.OPTIMIZATION.acml_steps
@@ -194,6 +227,8 @@ class Training(training.Training):
                 self.fabric.backward(loss / parts)
         self.generator.optimizer.step()
         self.discriminator.network.requires_grad_(True)
+        if self.past is not None:
+            self.past.update()
 
         model = self.settings.MODEL
         decay = model.g_ema_decay if model.apply_g_ema and self.step >= model.g_ema_start else 0.0
@@ -215,8 +250,9 @@ class Training(training.Training):
 
     def log(self, terms: Mapping[str, Tensor]) -> Row:
         """Add a row to the history: the terms of the last batch, and the gap between real and negative logits."""
-        gap = self._measure_gap() if self.verdict.gap is None else self.verdict.gap
-        row = super().log({**terms, "gap": gap})
+        gaps = self.verdict.gaps or {SINGLE: self._measure_gap()}
+        named = {"gap" if kind == SINGLE else f"gap {kind}": gap for kind, gap in gaps.items()}
+        row = super().log({**terms, **named})
         if self.adaptive_weight is not None or self.settings.LOSS.scheduled:
             row["fake_weight"] = self.verdict.fake_weight
         if isinstance(self.positives, AdaptiveAugment):
@@ -274,8 +310,19 @@ class Training(training.Training):
             "positives": self.positives,
             "lecam": self.lecam,
             "negatives": self.negatives.transform if self.settings.AUG.nda_learned else None,
+            "past": self.past,
         }
         return {name: part for name, part in parts.items() if part is not None}
+
+    def _past(self) -> nda.GeneratorHistory:
+        augmentation = self.settings.AUG
+        generative = self.generator.network.module
+        return nda.GeneratorHistory(generative, augmentation.nda_history_every, augmentation.nda_history_capacity)
+
+    def _badness(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """How little the discriminator thinks of images as they are, ``(B,)``; leaves no trace in it."""
+        with evaluating(self.discriminator.network):  # spectral norms hold still
+            return -self.discriminator.judge(images, labels).realness
 
     def _player(self, network: nn.Module, learning_rate: float) -> Player:
         if self.settings.RUN.channels_last:
@@ -370,7 +417,9 @@ def _positives(settings: Config, negatives: Negatives) -> DiffAugment | None:
     else:
         return None
     if augmentation.apply_nda and negatives.undesired is None:
-        for undone in undone_negatives(negatives.transform, positives):
+        kinds = settings.LOSS.nda_weights.keys() - {FAKE, config.HISTORY, config.WRONG_LABEL}
+        transforms = [nda.from_policy(kind) for kind in sorted(kinds)] or [negatives.transform]
+        for undone in itertools.chain(*(undone_negatives(transform, positives) for transform in transforms)):
             warnings.warn(
                 f"{undone}: the discriminator is told of such images that they are real and that they are "
                 "not. Leave one of the two out",

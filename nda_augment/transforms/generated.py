@@ -48,9 +48,10 @@ class Generated(NegativeTransform):
             their length. Other instances are those of the batch, or of ``pool=``.
         latent_scale: Standard deviation of the latents, above 0. Below 1 samples are more typical; a generator has
             hardly seen latents of scale 3.
-        score: Callable from candidates ``(N, C, H, W)``, as the generator makes them, to one number each; the
-            candidate with the highest is taken: ``lambda images: -D(images)`` for the one that a discriminator
-            thinks worst of, or a density's distance of features. Of a module the mode is put back.
+        score: Callable from candidates ``(N, C, H, W)``, as the generator makes them, and the conditions that it was
+            told, to one number each; the candidate with the highest is taken: ``lambda images: -D(images)`` for the
+            one that a discriminator thinks worst of, or a density's distance of features. Of a module the mode is put
+            back.
         candidates: Number of images that are generated for each one that is taken; more than 1 with a score only.
         generator_range: Range of the generator's values.
         image_range: Range of the images' values: the generator's by default, and 0 to 255 for uint8.
@@ -85,7 +86,7 @@ class Generated(NegativeTransform):
         encoder: Callable[[Tensor], Tensor] | None = None,
         blend: float = 0.0,
         latent_scale: float = 1.0,
-        score: Callable[[Tensor], Tensor] | None = None,
+        score: Callable[..., Tensor] | None = None,
         candidates: int = 1,
         generator_range: Range = (-1.0, 1.0),
         image_range: Range | None = None,
@@ -138,6 +139,10 @@ class Generated(NegativeTransform):
             params, options = self._with_features(input, params, features, **options), {}
         swapped: Tensor = super().forward(input, params, **options)  # type: ignore[assignment]  # without a mask
         return swapped
+
+    def ready(self) -> bool:
+        """Tell whether there is a generator: of a history, its first snapshot; :meth:`GeneratorHistory.ready` warns."""
+        return not isinstance(self.generator, GeneratorHistory) or self.generator.ready()
 
     def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw latents, and snapshots of a history."""
@@ -240,7 +245,7 @@ class Generated(NegativeTransform):
         made: Tensor = self.generator(latents.flatten(0, -2), *batches, **more)
         if self.score is None:
             return made
-        scores = self.score(made)
+        scores = self.score(made, *batches)
         if scores.numel() != len(latents) * count:
             raise ValueError(
                 f"score must give one number per candidate, {len(latents) * count}, got {tuple(scores.shape)}"

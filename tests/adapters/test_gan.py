@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import nda_augment as nda
-from nda_augment.adapters._gan import as_negatives, make_negatives, warn_undone
+from nda_augment.adapters._gan import as_kinds, as_negatives, make_kind, make_negatives, warn_undone
 from nda_augment.transforms import NegativeTransform
 
 
@@ -31,6 +31,43 @@ class TestAsNegatives:
             as_negatives(nda.Jigsaw(p=0.5))
         with pytest.raises(ValueError, match="clips"):
             as_negatives("frameshuffle")
+
+
+class TestKinds:
+    def test_one_has_a_fake_weight_and_several_have_weights(self) -> None:
+        transform, other = nda.Jigsaw(), nda.OtherClass(3)
+        assert as_kinds(transform, None, None) == ({"negative": transform}, {"fake": 0.75, "negative": 0.25})
+        weights = {"fake": 0.5, "jigsaw": 0.2, "label": 0.3}
+        kinds, same = as_kinds({"jigsaw": transform, "label": other}, None, weights)
+        assert (kinds, same) == ({"jigsaw": transform, "label": other}, weights)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("jigsaw", None, {"fake": 1.0}), "weights are for several kinds"),
+            (({"a": "jigsaw"}, 0.5, {"fake": 0.5, "a": 0.5}), "fake_weight=0.5 is for negatives of one kind"),
+            (({"a": "jigsaw"}, None, None), "several kinds of negatives need weights"),
+            (({"a": "jigsaw"}, None, {"fake": 0.5, "b": 0.5}), "weights name 'b'"),
+            (({"a": "jigsw"}, None, {"fake": 0.5, "a": 0.5}), "did you mean 'jigsaw'"),
+        ],
+    )
+    def test_what_does_not_fit_is_named(self, arguments: tuple, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            as_kinds(*arguments)
+
+    @pytest.mark.filterwarnings("ignore:the history has no snapshot")
+    def test_a_history_is_absent_until_its_first_snapshot(self) -> None:
+        history = nda.GeneratorHistory(torch.nn.Unflatten(1, (3, 2, 2)), every=1)
+        old, images = nda.Generated(history, 12), torch.rand(2, 3, 2, 2)
+        assert make_kind(old, images, None) is None
+        history.update()
+        made, labels = make_kind(old, images, None)
+        assert made.shape == images.shape
+        assert labels is None
+
+    def test_a_wrong_label_needs_a_right_one(self) -> None:
+        with pytest.raises(ValueError, match="the images have none"):
+            make_kind(nda.OtherClass(2), torch.rand(2, 3, 2, 2), None)
 
 
 class TestMakeNegatives:
@@ -74,5 +111,5 @@ class TestWarnUndone:
     ) -> None:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            warn_undone(negatives, operations)
+            warn_undone([negatives], operations)
         assert [str(warning.message).split()[3] for warning in caught] == named

@@ -2,11 +2,13 @@ import gc
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from nda_augment.adapters import studiogan
 from nda_augment.adapters.studiogan import NDAConfigurations, NDAWorker, attach, detach
 from nda_augment.losses import GapWatch
 from tests.adapters.studiogan_double import (
+    CLASSES,
     D_LOSSES,
     WORKER,
     Configurations,
@@ -124,13 +127,58 @@ class TestAttach:
         for name, grad in grads.items():
             torch.testing.assert_close(grad, expected_grads[name], atol=1e-6, rtol=1e-4)
 
+    @pytest.mark.parametrize("variant", ["hinge", "PD", "MH"])
+    def test_several_kinds_are_weighed_each(self, variant: str) -> None:
+        """At a weight of one kind it is the single form; at all kinds their mean is between."""
+
+        def gradients(negatives: Any, **given: Any) -> tuple[Tensor, dict[str, Tensor]]:
+            worker = make_worker(configured(variant, normalise=False))
+            worker.AUG.series_augment = lambda images: 0.5 * images
+            attach(worker, negatives, **given)
+            return first_step(worker)
+
+        flip, turn = gradients(nda.Flip(), fake_weight=0.5), gradients(nda.Swap(), fake_weight=0.5)
+        kinds = {"flip": nda.Flip(), "swap": nda.Swap()}
+        both = gradients(kinds, weights={"fake": 0.5, "flip": 0.25, "swap": 0.25})
+        expected = blend(0.5, flip, turn)
+        torch.testing.assert_close(both[0], expected[0])
+        for name, grad in both[1].items():
+            torch.testing.assert_close(grad, expected[1][name], atol=1e-6, rtol=1e-4)
+
+    @pytest.mark.filterwarnings("ignore:the history has no snapshot")
+    def test_a_history_without_snapshots_leaves_its_share_to_fakes(self) -> None:
+        stock, attached = make_worker(configured()), make_worker(configured())
+        old = nda.Generated(nda.GeneratorHistory(nn.Linear(1, 1)), 1)
+        attachment = attach(attached, {"history": old}, weights={"fake": 0.5, "history": 0.5})
+        assert train(stock, 2) == train(attached, 2)
+        assert attachment.gaps == {}
+
+    def test_wrong_labels_are_told_with_real_images_and_the_gaps_are_there(self) -> None:
+        worker = make_worker(configured("PD"))
+        kinds = {"wrong": nda.OtherClass(CLASSES), "jigsaw": "jigsaw"}
+        attachment = attach(worker, kinds, weights={"fake": 0.5, "wrong": 0.3, "jigsaw": 0.2})
+        first_step(worker)
+        real, _, wrong, _ = worker.Dis.seen[:4]
+        assert torch.equal(real[0], wrong[0])
+        assert not (real[1] == wrong[1]).any()
+        assert set(attachment.gaps) == {"wrong", "jigsaw"}
+
+    def test_several_weights_can_change_and_one_cannot(self) -> None:
+        attachment = attach(make_worker(configured()), {"flip": "flip"}, weights={"fake": 0.5, "flip": 0.5})
+        attachment.weights = {"fake": 0.75, "flip": 0.25}
+        assert attachment.fake_weight == 0.75
+        with pytest.raises(ValueError, match="set weights"):
+            attachment.fake_weight = 0.5
+        with pytest.raises(ValueError, match="must sum to 1"):
+            attachment.weights = {"fake": 0.75, "flip": 0.5}
+
     def test_real_images_that_stay_below_negatives(self) -> None:
         worker = make_worker(configured("hinge", normalise=False))
         attachment = attach(worker, nda.Flip(), 0.5)
-        attachment._watch = GapWatch(steps=2)
+        watch = attachment._watches["negative"] = GapWatch(steps=2)
         gaps: list[float] = []
-        update = attachment._watch.update
-        attachment._watch.update = lambda gap: (gaps.append(float(gap)), update(-gap.abs() - 1))
+        update = watch.update
+        watch.update = lambda gap: (gaps.append(float(gap)), update(-gap.abs() - 1))
         with pytest.warns(UserWarning, match="for 2 steps"):
             train(worker, 2)
         assert len(gaps) >= 2
@@ -391,7 +439,7 @@ class TestFactories:
         cfgs.check_compatability()
         worker = make_worker(cfgs, NDAWorker(WORKER))
         assert isinstance(worker, WORKER)
-        assert str(worker.nda.negatives) == "flip"
+        assert str(worker.nda) == "flip"
         assert worker.nda.fake_weight == 0.5
 
     def test_off_by_default(self) -> None:
@@ -408,6 +456,25 @@ class TestFactories:
         attach(by_hand, "flip", 0.5)
         assert train(by_key, 2) == train(by_hand, 2)
 
+    def test_kinds_are_read_and_their_gaps_logged(self) -> None:
+        class Logging(WORKER):
+            told: list[str] = []  # noqa: RUF012
+
+            @property
+            def logger(self) -> Any:
+                return SimpleNamespace(info=self.told.append)
+
+            def log_train_statistics(self, current_step: int) -> int:
+                return current_step
+
+        settings = {"AUG": {"apply_nda": True}, "LOSS": {"nda_weights": {"fake": 0.5, "flip": 0.3, "swap": 0.2}}}
+        cfgs = NDAConfigurations(Configurations)(settings)
+        cfgs.check_compatability()
+        worker = make_worker(cfgs, NDAWorker(Logging))
+        train(worker, 1)
+        assert worker.log_train_statistics(7) == 7
+        assert re.fullmatch(r"NDA, mean real minus mean negative logit: flip -?\d.*, swap -?\d.*", Logging.told[0])
+
     def test_sections_stay_plain_until_a_worker_is_made(self) -> None:
         cfgs = NDAConfigurations(Configurations)(self.settings)
         assert json.loads(json.dumps([vars(cfgs.AUG), vars(cfgs.LOSS)]))[0]["nda_policy"] == "flip"
@@ -417,6 +484,7 @@ class TestFactories:
         [
             ({"AUG": {"apply_nda": True, "nda_policy": "flop"}}, "did you mean"),
             ({"AUG": {"apply_nda": True}, "LOSS": {"nda_fake_weight": 2}}, "fake_weight"),
+            ({"AUG": {"apply_nda": True}, "LOSS": {"nda_weights": {"fake": 0.5, "flip": 0.4}}}, "nda_weights must sum"),
             ({"OPTIMIZATION": {"batch_size": 0}}, "batch_size"),
         ],
     )
@@ -473,7 +541,7 @@ CHECKOUT = {
             torch.set_num_threads(1)
             worker = double.make_worker(cfgs, make)
             double.train(worker, 2, seed=local_rank)
-            saved = {"state": worker.Dis.state_dict(), "nda": str(worker.nda.negatives), "run": run_name}
+            saved = {"state": worker.Dis.state_dict(), "nda": str(worker.nda), "run": run_name}
             torch.save(saved, os.path.join(cfgs.RUN.save_dir, f"{local_rank}.pt"))
             if cfgs.RUN.distributed_data_parallel:
                 dist.destroy_process_group()

@@ -291,6 +291,37 @@ class TestCalls:
             assert torch.equal(double.reported[f"Loss/scores/{kind}"], loss.D(images, c))
         assert sys.modules["torch_utils.training_stats"].report is double.report
 
+    def test_several_kinds_are_weighed_each(self, doubled: Lab) -> None:
+        kinds = {"flip": nda.Flip(), "swap": nda.Swap()}
+        weights = {"fake": 0.5, "flip": 0.3, "swap": 0.2}
+        found = doubled.step(doubled.loss(CLASS_NAME, nda_policy=kinds, nda_weights=weights), "Dmain")
+        single = [
+            doubled.step(doubled.loss(CLASS_NAME, nda_policy=kind, nda_fake_weight=0.5), "Dmain")
+            for kind in kinds.values()
+        ]
+        expected = {name: 0.6 * one + 0.4 * single[1][name] for name, one in single[0].items()}
+        assert_close(found, expected)
+        for kind in kinds:
+            gap = double.reported["Loss/scores/real"].mean() - double.reported[f"Loss/scores/{kind}"].mean()
+            torch.testing.assert_close(double.reported[f"Loss/gap/{kind}"], gap)
+
+    @pytest.mark.filterwarnings("ignore:the history has no snapshot")
+    def test_a_history_without_snapshots_leaves_its_share_to_fakes(self, doubled: Lab) -> None:
+        old = nda.Generated(nda.GeneratorHistory(nn.Linear(1, 1)), 1)
+        kinds, weights = {"history": old, "flip": nda.Flip()}, {"fake": 0.5, "history": 0.3, "flip": 0.2}
+        found = doubled.step(doubled.loss(CLASS_NAME, nda_policy=kinds, nda_weights=weights), "Dmain")
+        without = doubled.loss(CLASS_NAME, nda_policy=nda.Flip(), nda_fake_weight=0.8)
+        assert_close(found, doubled.step(without, "Dmain"))
+
+    def test_a_wrong_label_is_told_with_the_real_image(self, doubled: Lab) -> None:
+        weights = {"fake": 0.5, "wrong": 0.5}
+        loss = doubled.loss(CLASS_NAME, nda_policy={"wrong": nda.OtherClass(double.CLASSES)}, nda_weights=weights)
+        doubled.step(loss, "Dmain")
+        images, c = loss.D.seen[0]
+        assert torch.equal(images, doubled.real_img)
+        assert c.sum(1).eq(1).all()
+        assert not (c.argmax(1) == doubled.real_c.argmax(1)).any()
+
     def test_partners_by_class(self, doubled: Lab) -> None:
         images = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 3, 8, 8)
         labels = torch.eye(double.CLASSES)[[0, 0, 1, 1, 2, 2]]
@@ -389,7 +420,7 @@ class TestErrors:
 
         doubled.D = Inverted()
         loss = doubled.loss(CLASS_NAME, nda_policy=nda.AsNegative(Brighter()))
-        loss._watch = GapWatch(steps=2)
+        loss._watches["negative"] = GapWatch(steps=2)
         doubled.step(loss, "Dmain")
         with pytest.warns(UserWarning, match="for 2 steps"):
             doubled.step(loss, "Dmain")

@@ -152,9 +152,15 @@ class TestScore:
 
     def test_conditions_are_those_of_the_image(self):
         paint = Paint()
-        worst = Generated(paint, 4, labels="own", score=lambda images: torch.rand(len(images), 1), candidates=3)
-        worst(IMAGES, labels=LABELS)
+        told = []
+
+        def score(images, labels):
+            told.append(labels)
+            return torch.rand(len(images), 1)
+
+        Generated(paint, 4, labels="own", score=score, candidates=3)(IMAGES, labels=LABELS)
         assert torch.equal(paint.seen[0][1], LABELS.repeat_interleave(3))
+        assert torch.equal(told[0], LABELS.repeat_interleave(3))
 
     def test_a_density_on_features_scores(self):
         density = GaussianDensity(3, normalize=False).fit(torch.rand(100, 3))

@@ -45,6 +45,9 @@ class Arm:
         learned: How the weights of the policy's members are learned: ``"hardness"`` lets them follow it, ``"target"``
             keeps each at a gap of 2, as ``AdaptiveWeight`` does λ; ``None`` for equal ones.
         diffaugment: Positive augmentations of all that the discriminator sees.
+        history: Share of the negatives' weight 1 - λ that images of the generator's own past have.
+        blend: Share of a negative in the generated images that are blended with one, each with probability 1 - λ: then
+            negatives have no term of their own. 0 is no blending.
     """
 
     policy: str | None = None
@@ -55,6 +58,8 @@ class Arm:
     adaptive: bool = False
     learned: Literal["hardness", "target"] | None = None
     diffaugment: str | None = None
+    history: float = 0.0
+    blend: float = 0.0
 
 
 SETTINGS = {
@@ -84,6 +89,9 @@ ARMS = {
     "jigsaw-adaptive": Arm("jigsaw", adaptive=True),
     "diffaugment": Arm(diffaugment=_DIFFAUGMENT),
     "diffaugment-jigsaw": Arm("jigsaw", diffaugment=_DIFFAUGMENT),
+    "history": Arm(history=1.0),
+    "jigsaw-history": Arm("jigsaw", history=0.5),
+    "blend": Arm("jigsaw", 0.5, blend=0.2),
     # For how hard a negative is and what it does: these and those above with λ = 3/4.
     **{name: Arm(name) for name in ("cutmix", "cutout", "mixup", "flip", "roll", "cutpaste", "perlinblend")},
     "patchshuffle": Arm("patchshuffle(grid=4x4)"),

@@ -1,7 +1,7 @@
 """Runs of one arm, a few seeds side by side: a small GAN with or without negatives, measured as it goes."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from examples.gan.study.settings import Arm, Setting
 Row = dict[str, float]
 _AVERAGE = 0.995  # decay of the averaged generator, which is what is measured
 _SAMPLES = 1500
+_SNAPSHOTS = 10  # of a history, evenly over the steps; all are kept
 
 
 class Runs:
@@ -40,6 +41,7 @@ class Runs:
         )
         self.negatives = [_negatives(arm.policy, arm.learned) for _ in seeds] if arm.policy else None
         self.positives = DiffAugment(arm.diffaugment) if arm.diffaugment else None
+        self.history: list[dict[str, Tensor]] = []
         self.adaptive = [nda.AdaptiveWeight(arm.fake_weight, rate=1e-3) for _ in seeds] if arm.adaptive else None
         self.step = 0
 
@@ -50,12 +52,14 @@ class Runs:
                 self._discriminators_step(self.step * self.setting.d_steps + turn)
             self._generators_step()
             self.step += 1
+            if self.arm.history and self.step % (self.setting.steps // _SNAPSHOTS) == 0:
+                self.history.append({name: weight.clone() for name, weight in self.generators.frozen().items()})
 
     @property
     def fake_weights(self) -> list[float]:
         """λ of each run at the present step."""
         progress = self.step / self.setting.steps
-        if self.negatives is None or not self.arm.start <= progress < self.arm.stop:
+        if (self.negatives is None and not self.arm.history) or not self.arm.start <= progress < self.arm.stop:
             return [1.0] * len(self.seeds)
         if self.adaptive is not None:
             return [weight.fake_weight for weight in self.adaptive]
@@ -65,22 +69,48 @@ class Runs:
         batch, count = self.setting.batch, self.setting.images
         chosen = self._draw(lambda draws: torch.randint(count, (batch,), generator=draws), "batch", turn)
         real = self.images[torch.arange(len(self.seeds)).unsqueeze(1), chosen]
-        sets = [real, self.generators(self._latents("d", turn), self.generators.frozen()).detach()]
+        fake = self.generators(self._latents("d", turn), self.generators.frozen()).detach()
         fake_weights = self.fake_weights
-        if self.negatives is not None and min(fake_weights) < 1:
-            sets.append(self._negative(real, "negatives", turn))
-        logits = self.discriminators(self._augmented(torch.cat(sets, dim=1), "d", turn))
+        kinds = self._kinds(real, turn) if min(fake_weights) < 1 else {}
+        if self.arm.blend and kinds:
+            stays = self._draw(lambda draws: torch.rand(batch, generator=draws), "stays", turn)
+            blended = fake.lerp(kinds.pop("policy"), self.arm.blend)
+            fake = torch.where((stays < self.arm.fake_weight).view(-1, batch, 1, 1, 1), fake, blended)
+        logits = self.discriminators(self._augmented(torch.cat([real, fake, *kinds.values()], dim=1), "d", turn))
         total = torch.zeros(())
         for lane, fake_weight in enumerate(fake_weights):
-            terms = nda.losses.discriminator_terms(*logits[lane].view(-1, batch), kind=self.setting.loss)
-            total = total + terms.total(fake_weight)
-            if self.adaptive is not None and terms.logit_gap is not None:
-                self.adaptive[lane].update(terms.logit_gap)
-            if self.arm.learned and terms.hardness is not None:
-                self.learned[lane].update(terms.hardness)
+            on_real, on_fake, *others = logits[lane].view(-1, batch)
+            negatives: dict[str, Tensor | None] = dict(zip(kinds, others, strict=True))
+            if self.arm.history and not self.history:
+                negatives["history"] = None
+            terms = nda.losses.discriminator_terms(on_real, on_fake, negatives, kind=self.setting.loss)
+            total = total + terms.total(self._weights(fake_weight, negatives))
+            if self.adaptive is not None and "policy" in terms.logit_gap:
+                self.adaptive[lane].update(terms.logit_gap["policy"])
+            if self.arm.learned and "policy" in terms.hardness:
+                self.learned[lane].update(terms.hardness["policy"])
         self.d_optimizer.zero_grad()
         torch.autograd.backward(total)
         self.d_optimizer.step()
+
+    def _kinds(self, real: Tensor, turn: int) -> dict[str, Tensor]:
+        """Return negatives by kind: of the policy, and of the generator's past once there is one."""
+        kinds: dict[str, Tensor] = {}
+        if self.negatives is not None:
+            kinds["policy"] = self._negative(real, "negatives", turn)
+        if self.history:
+            count, lanes = len(self.history), torch.arange(len(self.seeds))
+            which = self._draw(lambda draws: torch.randint(count, (), generator=draws), "snapshot", turn)
+            # One snapshot for a batch: the batch norms take its statistics.
+            past = {name: torch.stack([each[name] for each in self.history])[which, lanes] for name in self.history[0]}
+            kinds["history"] = self.generators(self._latents("history", turn), past)
+        return kinds
+
+    def _weights(self, fake_weight: float, kinds: Iterable[str]) -> dict[str, float]:
+        """Return the share of generated images and of each kind; generated images have it all if there is none."""
+        shares = {"policy": 1 - self.arm.history, "history": self.arm.history}
+        weights = {kind: (1 - fake_weight) * shares[kind] for kind in kinds}
+        return {"fake": fake_weight if weights else 1.0, **weights}
 
     def _generators_step(self) -> None:
         fake = self._augmented(self.generators(self._latents("g", self.step)), "g", self.step)

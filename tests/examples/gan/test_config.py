@@ -127,6 +127,16 @@ def test_mistakes_are_named(word, message):
         (["RUN.precision=16-mixed", "LOSS.apply_r1_reg=true"], "too small for 16-mixed"),
         (["AUG.apply_diffaug=true", "AUG.apply_ada=true"], "augment the same images"),
         (["LOSS.apply_augself=true", "AUG.apply_diffaug=true", "LOSS.nda_mode=replace"], "puts negatives there"),
+        (["LOSS.nda_blend_ada=true", "AUG.apply_ada=true"], "it needs LOSS.nda_mode=blend"),
+        (["LOSS.nda_blend_ada=true", "LOSS.nda_mode=blend"], "AUG.apply_ada=true"),
+        (["LOSS.nda_weights={fake: 0.5, jigsaw: 0.4}"], "LOSS.nda_weights must sum to 1"),
+        (["LOSS.nda_weights={jigsaw: 1}"], "LOSS.nda_weights have no 'fake'"),
+        (["LOSS.nda_weights={fake: 0.5, jigsw: 0.5}"], "unknown negative.*a kind is history, wrong_label or a policy"),
+        (["LOSS.nda_weights={fake: 0.5, wrong_label: 0.5}"], "needs MODEL.d_cond_mtd"),
+        (["LOSS.nda_weights={fake: 0.5, history: 0.5}", "LOSS.nda_fake_weight=0.5"], "LOSS.nda_fake_weight is for"),
+        (["LOSS.nda_weights={fake: 0.5, history: 0.5}", "LOSS.nda_mode=blend"], "LOSS.nda_mode is for"),
+        (["LOSS.nda_weights={fake: 0.5, history: 0.5}", "LOSS.nda_adaptive=true"], "LOSS.nda_adaptive is for"),
+        (["LOSS.nda_weights={fake: 0.5, history: 0.5}", "LOSS.adv_loss=rumi_softplus"], "LOSS.adv_loss is for"),
     ],
 )
 def test_settings_that_do_not_go_together_are_named(words, message):

@@ -32,6 +32,14 @@ RUNS = {
         "MODEL.d_cond_mtd=PD",
         "OPTIMIZATION.acml_steps=2",
     ],
+    "kinds": [
+        "LOSS.nda_weights={fake: 0.5, stitch: 0.2, history: 0.2, wrong_label: 0.1}",
+        "AUG.nda_history_every=1",
+        "AUG.nda_history_candidates=2",
+        "AUG.apply_ada=true",
+        "MODEL.g_cond_mtd=cBN",
+        "MODEL.d_cond_mtd=PD",
+    ],
 }
 
 
@@ -68,7 +76,10 @@ def test_two_processes_train_like_one_on_the_joined_batch(tmp_path):
             assert first_learned == then
             for mine, theirs in zip(then["heard"], by_one["heard"], strict=True):
                 assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-4)
-        assert saved["adaptive_weight"] == pytest.approx(alone["adaptive_weight"], rel=1e-3, abs=1e-4)
+        if "adaptive_weight" in alone:
+            assert saved["adaptive_weight"] == pytest.approx(alone["adaptive_weight"], rel=1e-3, abs=1e-4)
+        if "past" in alone:
+            torch.testing.assert_close(saved["past"], alone["past"], atol=2e-5, rtol=1e-4)
         assert [list(row) for row in saved["history"]] == [list(row) for row in alone["history"]]
         for mine, theirs in zip(saved["history"], alone["history"], strict=True):
             assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-4)

@@ -214,12 +214,12 @@ class TestNegativeTerm:
         batch = run._batch(1)
         with torch.no_grad():
             fake, _ = run._generate("D", 1)
-        mixed = run.negatives.replace(fake, None, batch, 1, 0.5)
+        mixed = run.negatives.mix(fake, None, batch, 1, 0.5)
         assert 0 < mixed.count < 6
         # Generating once more moved no weights: the generator's batch norm works on the batch.
         assert torch.equal(judged[1][0], mixed.images)
         assert loss.item() == pytest.approx((verdict.terms["real"] + verdict.terms["fake"]).item())
-        assert verdict.gap.isfinite()
+        assert verdict.gaps["negative"].isfinite()
 
     @pytest.mark.parametrize("weight", [0.25, 0.75])
     def test_replacement_has_the_separate_loss_on_average(self, quick, weight):
@@ -232,15 +232,19 @@ class TestNegativeTerm:
                 network(images).logits for images in (batch.images, fake, run.negatives.of(batch, 0))
             )
             separate = run.objective.discriminator(
-                Judgement(on_real), Judgement(on_fake), Judgement(on_negative), None, weight
+                Judgement(on_real),
+                Judgement(on_fake),
+                {"negative": Judgement(on_negative)},
+                None,
+                {"fake": weight, "negative": 1 - weight},
             )
             totals = []
             for number in range(1000):
-                mixed = run.negatives.replace(fake, None, batch, number, weight)
+                mixed = run.negatives.mix(fake, None, batch, number, weight)
                 logits = torch.where(mixed.gone, on_negative, on_fake)
                 if number == 0:
                     assert torch.allclose(network(mixed.images).logits, logits, atol=1e-6)
-                verdict = run.objective.discriminator(Judgement(on_real), Judgement(logits), None, None, 1.0)
+                verdict = run.objective.discriminator(Judgement(on_real), Judgement(logits), {}, None, {"fake": 1.0})
                 totals.append(verdict.total.item())
         assert statistics.stdev(totals) > 0
         error = statistics.stdev(totals) / 1000**0.5

@@ -98,7 +98,7 @@ class TestReplacement:
         negatives = Negatives(tiny("a"), 1, share or Share())
         own = negatives.share.of(batch.images)
         fake, labels = torch.full_like(own, 7.0), torch.full((len(own),), 9)
-        return negatives.replace(fake, labels, batch, number, weight), negatives.of(batch, number)
+        return negatives.mix(fake, labels, batch, number, weight), negatives.of(batch, number)
 
     def test_an_image_is_a_fake_or_the_negative_in_its_place_label_included(self, tiny, batch):
         for number in range(5):
@@ -113,7 +113,7 @@ class TestReplacement:
     def test_a_fake_gives_way_with_probability_one_minus_lambda(self, tiny, batch, weight):
         many = Images(torch.rand(2000, 1, 8, 8), None)
         negatives = Negatives(tiny("a"), 1, Share())
-        mixed = negatives.replace(torch.zeros(2000, 1, 8, 8), None, many, 0, weight)
+        mixed = negatives.mix(torch.zeros(2000, 1, 8, 8), None, many, 0, weight)
         assert mixed.count / 2000 == pytest.approx(1 - weight, abs=0.04)  # four standard errors
         assert mixed.labels is None
 
@@ -128,10 +128,10 @@ class TestReplacement:
         alone, *ranks = (Negatives(settings, 1, share) for share in (Share(), *(Share(rank, 3) for rank in range(3))))
         real, logits = torch.randn(6), torch.randn(6)
         for number in range(12):
-            whole = alone.replace(fake, None, batch, number, weight).gap(real, logits)
+            whole = alone.mix(fake, None, batch, number, weight).gap(real, logits)
             gaps = []
             for each in ranks:
-                own = each.replace(each.share.of(fake), None, batch, number, weight)
+                own = each.mix(each.share.of(fake), None, batch, number, weight)
                 gaps.append(own.gap(each.share.of(real), each.share.of(logits)))
                 bare += whole is not None and not own.gone.any()
             # All or none: they would wait for each other forever.
@@ -149,3 +149,16 @@ class TestReplacement:
         none, _ = self.mixed(tiny, batch, 0, weight=1.0)
         assert none.count == 0
         assert none.gap(real, logits) is None
+
+
+class TestBlending:
+    def test_an_image_stays_or_has_its_share_of_the_negative_and_keeps_its_label(self, tiny, batch):
+        negatives = Negatives(tiny("a"), 1, Share())
+        fake, labels = torch.full_like(batch.images, 7.0), torch.full((len(batch),), 9)
+        mixed = negatives.mix(fake, labels, batch, 3, 0.5, blend=0.2)
+        assert 0 < mixed.count < len(batch)
+        blended = 0.8 * fake + 0.2 * negatives.of(batch, 3)
+        torch.testing.assert_close(mixed.images[mixed.gone], blended[mixed.gone])
+        assert torch.equal(mixed.images[~mixed.gone], fake[~mixed.gone])
+        assert torch.equal(mixed.labels, labels)
+        assert torch.equal(mixed.gone, negatives.mix(fake, labels, batch, 3, 0.5).gone)

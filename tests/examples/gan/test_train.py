@@ -99,12 +99,12 @@ class TestExactResume:
 class TestNegatives:
     def test_real_images_that_stay_below_negatives_are_named(self, tiny, monkeypatch):
         run = Training(tiny("below"), data.load(tiny("below").DATA)[0])
-        run.gap_watch = GapWatch(steps=1)
+        run.gap_watches["negative"] = GapWatch(steps=1)
         discriminator_loss = run.discriminator_loss
 
         def below(number):
             loss, verdict = discriminator_loss(number)
-            return loss, verdict._replace(gap=torch.tensor(-0.5))
+            return loss, verdict._replace(gaps={"negative": torch.tensor(-0.5)})
 
         monkeypatch.setattr(run, "discriminator_loss", below)
         with pytest.warns(UserWarning, match="for 1 steps .* below those of negatives"):
