@@ -1,1 +1,5 @@
-"""What the trainings share: ``settings``, ``data``, ``randomness``, ``photographs``, ``corruptions``, ``pictures``."""
+"""What the trainings share.
+
+``settings`` and ``sections``, ``data`` and ``randomness``, ``negatives`` of a batch; ``training``, a loop that goes on
+as if it had never stopped, and ``runs``; ``judging`` of generated images, ``tables`` and ``pictures``.
+"""

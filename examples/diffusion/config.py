@@ -124,6 +124,8 @@ class Config(Settings):
             check_negative(nda.from_policy(self.AUG.nda_policy), labels=True)
         except ValueError as error:
             raise ConfigError(f"AUG.nda_policy: {error}") from error
+        if self.LOSS.repulsion_weight and self.AUG.apply_nda:
+            raise ConfigError("LOSS.repulsion_weight would push negatives off themselves; use it without AUG.apply_nda")
         self.RUN.check_batch(self.OPTIMIZATION.batch_size)
         sampling = self.SAMPLING
         if sampling.scale and sampling.away_from == "negatives" and not self.AUG.apply_nda:

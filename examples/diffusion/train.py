@@ -7,6 +7,7 @@ never stopped (on a GPU, as far as its kernels are deterministic).
 """
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from examples.common.data import Images
 from examples.common.negatives import Negatives
 from examples.common.randomness import batch_indices, generator
 from examples.common.runs import command
+from examples.common.settings import ConfigError
 from examples.common.training import console, update_average
 from examples.diffusion import config
 from examples.diffusion.config import DIGITS, Config
@@ -61,9 +63,13 @@ class Training(training.Training):
 
     def __init__(self, settings: Config, images: Images) -> None:
         data.check_batch(images, settings.OPTIMIZATION.batch_size)
+        if settings.MODEL.conditional and images.labels is None:
+            raise ConfigError(
+                "MODEL.conditional needs labels: sub-folders named after the classes, or an array 'labels' in the .npz"
+            )
         super().__init__(settings)
         self.images, self.fingerprint = images, images.fingerprint()
-        self.classes = int(data.labels_of(images).max()) + 1 if settings.MODEL.conditional else 0
+        self.classes = images.classes if settings.MODEL.conditional else 0
         self.process = build_process(settings.LOSS)
         self.negatives = Negatives(settings.AUG.nda_policy, settings.RUN.seed, self.share)
         shape = settings.DATA.img_size, images.images.shape[1], self.classes
@@ -113,8 +119,11 @@ class Training(training.Training):
     def samples(self, count: int) -> Tensor:
         """Images of the averaged denoiser, always from the same noise, guided as ``SAMPLING`` says."""
         sampling, snapshot = self.settings.SAMPLING, None
-        if sampling.scale and sampling.away_from == "snapshot" and (self.folder / SNAPSHOT).exists():
-            snapshot = load_denoiser(self.folder, SNAPSHOT, self.device)
+        if sampling.scale and sampling.away_from == "snapshot":
+            if self.step < self.settings.RUN.snapshot_step:
+                sampling = replace(sampling, scale=0.0)  # there is none to move away from yet
+            else:
+                snapshot = load_denoiser(self.folder, SNAPSHOT, self.device)
         return sample(self.average, sampling, count, self.settings.RUN.seed, "samples", snapshot)
 
     def facts(self) -> State:

@@ -32,6 +32,11 @@ def test_what_cannot_be_is_refused_with_what_would_do(word, message):
         config.load(None, [word])
 
 
+def test_negatives_are_not_pushed_off_themselves():
+    with pytest.raises(ConfigError, match=r"use it without AUG.apply_nda"):
+        config.load(None, ["LOSS.repulsion_weight=1", "AUG.apply_nda=true"])
+
+
 def test_autoguidance_needs_a_snapshot():
     words = ["SAMPLING.scale=1", "SAMPLING.away_from=snapshot"]
     with pytest.raises(ConfigError, match=r"needs RUN.snapshot_step"):

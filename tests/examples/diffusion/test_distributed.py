@@ -14,7 +14,7 @@ def test_two_processes_train_like_one_on_the_joined_batch(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 3), dtype=np.uint8)
     np.savez(tmp_path / "images.npz", images=images, labels=np.arange(32) % 2)
     words = [*TINY, f"DATA.path={tmp_path / 'images.npz'}", "OPTIMIZATION.total_steps=3", "RUN.print_freq=1"]
-    words += ["MODEL.conditional=true", "LOSS.repulsion_weight=1", "RUN.snapshot_step=2", "RUN.save_freq=1"]
+    words += ["MODEL.conditional=true", "RUN.snapshot_step=2", "RUN.save_freq=1"]
     processes = torch.multiprocessing.spawn(
         ranks.run, (tmp_path, free_port(), [*words, f"RUN.save_dir={tmp_path / 'two'}"]), nprocs=2, join=False
     )
