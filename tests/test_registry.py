@@ -9,9 +9,15 @@ from nda_augment.transforms import NegativeTransform
 
 
 def public_negatives() -> set[type[NegativeTransform]]:
-    """All public classes that are a negative by themselves: neither abstract nor wrapped around another transform."""
+    """All public classes that are a negative by themselves: neither abstract nor made of other transforms.
+
+    Corruptions leave an image what it is: they are shifts, and promise nothing that a card could say.
+    """
     classes = {value for value in vars(transforms).values() if inspect.isclass(value)}
-    negatives = {cls for cls in classes if issubclass(cls, NegativeTransform)}
+    negatives = {
+        cls for cls in classes if issubclass(cls, NegativeTransform) and not issubclass(cls, transforms.Mixture)
+    }
+    negatives -= {transforms.Corruption}
     return {cls for cls in negatives if not inspect.isabstract(cls) and not _needs_arguments(cls) and _has_kernel(cls)}
 
 

@@ -68,6 +68,8 @@ class TestText:
     def test_str_is_its_policy(self, case: Case) -> None:
         if not hasattr(nda, type(case.module).__name__):
             pytest.skip("a preset's own class has no policy word")
+        if isinstance(case.module, nda.Random):
+            pytest.skip("a row of other negatives than the default ones has no policy")
         (member,) = nda.from_policy(f"({case.module})").members
         while isinstance(member, nda.Mixture) and not isinstance(case.module, nda.Mixture):
             (member,) = member.members
