@@ -83,12 +83,15 @@ def cutout(images: Tensor, boxes: Tensor, fill: Fill = "patch_mean") -> Tensor:
 
 def flatten_boxes(images: Sequence[Tensor], boxes: Tensor) -> None:
     """Fill a box of every one of some images ``(P, H, W, S)``, where they lie, with its mean."""
-    if images:
-        check_boxes(boxes, len(images), (images[0].shape[1], images[0].shape[2]))
-    for region in regions(images, boxes):
-        # Two sums are faster than a mean over two axes, of which the inner one is short.
-        total = region.sum(1, keepdim=True, dtype=working_dtype(region)).sum(2, keepdim=True)
-        region.copy_(to_dtype(total / (region.shape[1] * region.shape[2]), region.dtype))
+    if not images:
+        return
+    check_boxes(boxes, len(images), (images[0].shape[1], images[0].shape[2]))
+    found, dtype = list(regions(images, boxes)), working_dtype(images[0])
+    # Two sums are faster than a mean over two axes, of which the inner one is short.
+    totals = [region.sum(1, keepdim=True, dtype=dtype).sum(2, keepdim=True) for region in found]
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1).view(-1, 1, 1, 1, 1)
+    for region, colour in zip(found, to_dtype(torch.stack(totals) / areas, images[0].dtype).unbind(), strict=True):
+        region.copy_(colour)
 
 
 def cut_paste(
