@@ -58,8 +58,8 @@ class Generated(NegativeTransform):
         **common: ``p``, ``same_on_batch``, ``keepdim`` of :class:`NegativeTransform`.
 
     Raises:
-        ValueError: If an argument is out of bounds; or the generator makes images that are not as many, have other
-            channels, or, on the CPU, are not finite.
+        ValueError: If an argument is out of bounds; or a network is on another device than the images; or the
+            generator makes images that are not as many, have other channels, or, on the CPU, are not finite.
         TypeError: If ``labels`` is none of the above.
 
     Shape:
@@ -217,8 +217,9 @@ class Generated(NegativeTransform):
     def _generated(self, images: Tensor, batch: Tensor, params: Params) -> Tensor:
         if not len(images):
             return images.clone()
-        parts = (self.generator, self.encoder, self.score)
-        with evaluating(*(part for part in parts if isinstance(part, nn.Module))):
+        parts = [part for part in (self.generator, self.encoder, self.score) if isinstance(part, nn.Module)]
+        _check_devices(parts, images.device)
+        with evaluating(*parts):
             conditions = [params["labels"]] if self.needs_labels else []
             if self.encoder is not None:
                 conditions.append(self._features(images, params.get("pool", batch), params))
@@ -274,6 +275,16 @@ class Generated(NegativeTransform):
         if (low, high) != (to_low, to_high):
             made = to_low + (made - low) * ((to_high - to_low) / (high - low))
         return made.round().clamp(*_UINT8).to(images.dtype) if whole else made.to(images.dtype)
+
+
+def _check_devices(parts: list[nn.Module], device: torch.device) -> None:
+    for part in parts:
+        own = next((parameter.device for parameter in part.parameters()), device)
+        if own != device:
+            raise ValueError(
+                f"{type(part).__name__} is on {own} and the images are on {device}; move one of them, the "
+                f'networks with Generated(...).to("{device}")'
+            )
 
 
 def _as_value_range(value: Any, name: str) -> Range:

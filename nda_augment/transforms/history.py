@@ -22,7 +22,8 @@ class GeneratorHistory:
     In the place of a generator it is called with latents and conditions, ``nda.Generated(history, ...)``, and each
     image comes from a snapshot of its own. Snapshots are weights and buffers on the CPU; one at a time they are loaded
     into a copy of the generator, in eval mode, on the latents' device. With several processes all of them take the
-    weights and buffers of the first.
+    weights and buffers of the first. The images of one snapshot are made together, so a generator that takes statistics
+    of its batch in eval mode too sees small batches.
 
     Args:
         generator: Module that is trained, without a wrapper such as DistributedDataParallel.

@@ -240,6 +240,7 @@ BAD = [
         r"\(12, 5\).*got \(3, 5\)",
     ),
     (lambda: Generated(GeneratorHistory(Paint()), 4)(IMAGES), "no snapshot before update 1000"),
+    (lambda: Generated(Paint().to("meta"), 4)(IMAGES), r"Paint is on meta and the images are on cpu.*to\("),
 ]
 
 

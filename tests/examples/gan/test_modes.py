@@ -80,6 +80,15 @@ STATEFUL = [
     "RUN.print_freq=1",
     "RUN.save_freq=1",
 ]
+# The same with what has no part in λ that moves: several kinds, one of them the generator's past.
+HISTORY = [
+    "LOSS.nda_weights={fake: 0.7, jigsaw: 0.1, history: 0.2}",
+    "AUG.nda_history_every=1",
+    "AUG.nda_history_capacity=2",
+    "AUG.nda_history_candidates=2",
+    "RUN.print_freq=1",
+    "RUN.save_freq=1",
+]
 
 
 @pytest.fixture
@@ -111,8 +120,10 @@ def test_every_mode_trains_resumes_exactly_and_generates(quick, ordinary, mode):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
-def test_a_killed_process_goes_on_as_if_nothing_had_happened(tiny, tmp_path):
-    settings = tiny("killed", *STATEFUL)
+@pytest.mark.filterwarnings("ignore:the history has no snapshot")
+@pytest.mark.parametrize("stateful", [STATEFUL, HISTORY], ids=["stateful", "history"])
+def test_a_killed_process_goes_on_as_if_nothing_had_happened(tiny, tmp_path, stateful):
+    settings = tiny("killed", *stateful)
     settings.save(tmp_path / "c.yaml")
     saved = Path(settings.RUN.save_dir) / CHECKPOINT
     # More steps than it will live to see; how many they are is no part of what makes a run.
@@ -127,9 +138,12 @@ def test_a_killed_process_goes_on_as_if_nothing_had_happened(tiny, tmp_path):
     step = load_checkpoint(saved, {})["step"]
     assert step >= 1
     more = f"OPTIMIZATION.total_steps={step + 3}"
-    whole = final(tiny("whole", *STATEFUL, more))
-    assert differing(whole, final(tiny("killed", *STATEFUL, more))) == []
+    whole = final(tiny("whole", *stateful, more))
+    assert differing(whole, final(tiny("killed", *stateful, more))) == []
     # Nothing of what is stateful stood still.
+    if stateful is HISTORY:
+        assert whole["past"]["updates"] == step + 3
+        return
     assert whole["adaptive_weight"]["fake_weight"] != nda.losses.FAKE_WEIGHT
     assert whole["positives"]["_extra_state"]["p"] > 0.5
     assert whole["scaler"]["_growth_tracker"] > 0
