@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.resources import files
 
 import torch
@@ -29,6 +30,7 @@ _FURTHER = {
 }
 
 
+@cache
 def load_whole(name: str) -> Tensor:
     """Return a photograph or a texture as large as it is, ``(3, H, W)`` uint8."""
     package, file = _FURTHER[name] if name in _FURTHER else _PHOTOGRAPHS[name][:2]

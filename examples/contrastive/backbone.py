@@ -10,13 +10,13 @@ from lightly.models.batchnorm import SplitBatchNorm
 from torch import Tensor, nn
 
 from examples.common.settings import ConfigError
-from examples.contrastive.config import Model
+from examples.contrastive.config import Backbone
 from nda_augment._files import load_checkpoint, restoring
 
 _HEADS = ("fc", "classifier", "heads", "head")
 
 
-def make_backbone(settings: Model, size: int) -> tuple[nn.Module, int]:
+def make_backbone(settings: Backbone, size: int) -> tuple[nn.Module, int]:
     """Return the encoder of a config, from images ``(B, 3, size, size)`` to features ``(B, D)``, and ``D``.
 
     It starts from the weights at ``MODEL.weights`` if there are any.
@@ -41,7 +41,7 @@ def make_backbone(settings: Model, size: int) -> tuple[nn.Module, int]:
     return network.train(), features.shape[1]
 
 
-def weights_of(network: nn.Module, settings: Model) -> dict[str, Tensor]:
+def weights_of(network: nn.Module, settings: Backbone) -> dict[str, Tensor]:
     """Return the weights of an encoder under the names that torchvision and timm have for those of a ResNet."""
     # Leaving train mode makes one set of statistics of those of all parts of a batch.
     state = dict(network.eval().state_dict())
@@ -61,7 +61,7 @@ def _split_statistics(network: nn.Module) -> list[tuple[str, int]]:
     ]
 
 
-def _resnet(settings: Model) -> nn.Module:
+def _resnet(settings: Backbone) -> nn.Module:
     resnet = ResNetGenerator(settings.backbone, width=settings.width, num_splits=settings.bn_splits)
     # Lightly's own recipe, all children in a row, would lose the activation between stem and first stage.
     stem = [resnet.conv1, resnet.bn1, nn.ReLU()]

@@ -9,15 +9,15 @@ from pathlib import Path
 from examples.common.contrastive import sections
 from examples.common.data import Data
 from examples.common.sections import EpochRun
-from examples.common.settings import ConfigError, at_least, nearest, one_of, positive, share
+from examples.common.settings import ConfigError, Section, at_least, nearest, one_of, positive, share
 
 RESNETS = ("resnet-9", "resnet-18", "resnet-34", "resnet-50")
 DIGITS = Path(__file__).parent / "configs" / "digits.yaml"
 
 
 @dataclass
-class Model(sections.Method):
-    """The method and its encoder, a ResNet."""
+class Backbone(Section):
+    """A ResNet, or another network."""
 
     # One of Lightly's RESNETS; torchvision:NAME, timm:NAME, or PACKAGE.MODULE:FUNCTION that makes a network of yours.
     backbone: str = "resnet-9"
@@ -37,8 +37,13 @@ class Model(sections.Method):
                     f"MODEL.backbone must be one of {', '.join(RESNETS)}, or name where it comes from, such as "
                     f"torchvision:resnet18, got {self.backbone!r}; did you mean {near!r}?"
                 )
-        elif (self.stem, self.width, self.bn_splits) != (Model.stem, Model.width, Model.bn_splits):
+        elif any(getattr(self, key) != getattr(type(self), key) for key in ("stem", "width", "bn_splits")):
             raise ConfigError(f"MODEL.stem, width and bn_splits are of {', '.join(RESNETS)}, not of {self.backbone}")
+
+
+@dataclass
+class Model(Backbone, sections.Method):
+    """The method and its encoder."""
 
     @property
     def parts(self) -> int:

@@ -57,10 +57,10 @@ def _learn(images: Path, pretraining: Path, base: Config, arm: str, policy: str,
     """Learn features, and return the file of the backbone."""
     folder = Path(base.RUN.save_dir) / "features"
     words = [f"RUN.save_dir={folder}", f"DATA.path={images}", f"RUN.threads={base.RUN.threads}"]
+    words += [f"DATA.img_size={base.DATA.img_size}"]
+    shared = ("backbone",) if ":" in base.MODEL.backbone else ("backbone", "stem", "width")
+    words += [f"MODEL.{key}={getattr(base.MODEL, key)}" for key in shared]
     settings = settings_of(contrastive.Config, pretraining, words, arm, policy, seed)
-    shared = ("backbone", "stem", "width")
-    for key in shared:
-        setattr(settings.MODEL, key, getattr(base.MODEL, key))
     features.train(settings)
     output = Path(settings.RUN.save_dir) / "backbone.pt"
     export(Path(settings.RUN.save_dir), output)

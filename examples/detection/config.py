@@ -5,7 +5,7 @@ from pathlib import Path
 
 from examples.common import sections
 from examples.common.settings import ConfigError, Section, at_least, one_of, positive, share
-from examples.contrastive import config as contrastive
+from examples.contrastive.config import Backbone
 
 SCENES = Path(__file__).parent / "configs" / "scenes.yaml"
 
@@ -39,8 +39,8 @@ class Data(Section):
 
 
 @dataclass
-class Model(contrastive.Model):
-    """A Faster R-CNN on a ResNet; backbone, weights, stem and width are those of examples.contrastive."""
+class Model(Backbone):
+    """A Faster R-CNN on a ResNet, whose settings are those of examples.contrastive."""
 
     stem: str = one_of("large", ("small", "large"))
     form: str = one_of("fpn", ("fpn", "c4"))  # a feature pyramid; or the third stage alone, with the fourth as head
@@ -54,8 +54,7 @@ class Model(contrastive.Model):
 
     def check(self) -> None:
         """Refuse what leaves nothing to learn."""
-        if ":" not in self.backbone:
-            super().check()
+        super().check()
         if self.frozen > 5:
             raise ConfigError(f"MODEL.frozen={self.frozen}: a ResNet has 5 parts, a stem and four stages")
 

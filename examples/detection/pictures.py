@@ -17,7 +17,6 @@ from examples.detection.learning import Detection, predict
 from examples.detection.samples import Boxed
 from nda_augment._files import load_checkpoint, restoring
 
-_SURE = 0.5  # score from which a box is drawn
 _SCALE = 3
 
 
@@ -39,10 +38,10 @@ def load_run(folder: Path) -> tuple[nn.Module, Boxed]:
     return module.detector, test
 
 
-def draw(image: Tensor, true: Tensor, found: dict[str, Tensor], classes: tuple[str, ...]) -> Tensor:
-    """An image ``(3, H, W)`` uint8, enlarged, with the true boxes in white and those that are found in red."""
+def draw(image: Tensor, true: Tensor, found: dict[str, Tensor], classes: tuple[str, ...], score: float) -> Tensor:
+    """An image ``(3, H, W)`` uint8, enlarged, with true boxes in white and those found with a score or more in red."""
     large = image.repeat_interleave(_SCALE, 1).repeat_interleave(_SCALE, 2)
-    sure = found["scores"] >= _SURE
+    sure = found["scores"] >= score
     names = [classes[label - 1] for label in found["labels"][sure].tolist()]
     for boxes, titles, colour in ((true, None, "white"), (found["boxes"][sure], names, "red")):
         if len(boxes):
@@ -55,12 +54,13 @@ def main(
     folder: Annotated[Path, typer.Argument(help="The folder of a run")],
     path: Annotated[Path, typer.Argument(help="Where to write the PNG")] = Path("detections.png"),
     count: Annotated[int, typer.Option(help="How many images")] = 8,
+    score: Annotated[float, typer.Option(help="From which score on a box is drawn")] = 0.5,
 ) -> None:
     """Draw the first test images with the true boxes in white and those that a detector finds in red."""
     detector, test = load_run(folder)
     first = Boxed([test[number] for number in range(min(count, len(test)))], test.classes)
     pictures = [
-        draw(sample.image, sample.boxes, found, test.classes)
+        draw(sample.image, sample.boxes, found, test.classes, score)
         for samples, results in predict(detector, first, batch_size=8)
         for sample, found in zip(samples, results, strict=True)
     ]

@@ -113,7 +113,7 @@ def test_found_boxes_are_red_and_true_ones_white() -> None:
         "labels": torch.tensor([1, 1]),
         "scores": torch.tensor([0.9, 0.1]),
     }
-    drawn = pictures.draw(image, torch.tensor([[14.0, 2.0, 24.0, 10.0]]), found, ("a",))
+    drawn = pictures.draw(image, torch.tensor([[14.0, 2.0, 24.0, 10.0]]), found, ("a",), 0.5)
     red = (drawn[0] > 200) & (drawn[1] < 50)
     assert red[:33, :33].any()
     assert not red[50:, 50:].any()
