@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nda_augment._checks import as_share, as_whole
+from nda_augment.functional.patches import Cells
 from nda_augment.transforms.base import Common, DrawContext, NegativeTransform, Params
 from nda_augment.transforms.filters import Blur, Noise
 from nda_augment.transforms.geometry import Flip, Roll
@@ -125,8 +126,12 @@ class Random(Mixture):
         undone = (negatives == images).flatten(1).all(dim=1)
         return torch.where(undone.view(-1, *(1,) * (images.ndim - 1)), first, negatives)
 
-    def _gated(self, changed: Tensor, unchanged: Tensor | None, params: Params) -> Tensor:
-        return NegativeTransform._gated(self, changed, unchanged, params)
+    def cells(self, shape: tuple[int, ...], params: Params) -> Cells | None:
+        """Return nothing: a row is more than one move of cells."""
+        return None
+
+    def _transform_chosen(self, images: Tensor, params: Params) -> Tensor:
+        return NegativeTransform._transform_chosen(self, images, params)
 
 
 def _of_place(params: Params, place: int) -> Params:

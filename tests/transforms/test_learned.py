@@ -158,7 +158,7 @@ def test_a_draw_of_other_weights_is_repeated(compiling: bool, monkeypatch: pytes
 
 
 def test_a_fresh_draw_is_computed_in_groups_of_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    mixture, images = LearnedMixture(members()), distinct((30, 3, 8, 8))
+    mixture, images = LearnedMixture([nda.Cutout(), nda.Noise(), nda.Mixup()]), distinct((30, 3, 8, 8))
     sizes: list[int] = []
     whole = nda.Mixture._of_member
     monkeypatch.setattr(

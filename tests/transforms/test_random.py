@@ -59,6 +59,18 @@ def test_without_the_guarantee_rows_would_lead_back() -> None:
         assert torch.equal(Random(n, transforms=[flip])(images), flip(images))
 
 
+def test_a_row_of_one_member_skips_images_and_goes_into_a_mixture() -> None:
+    images = distinct((16, 3, 8, 8))
+    sometimes = Random(2, transforms=[nda.Jigsaw()], p=0.5)
+    unchanged = (sometimes(images, generator=generator(0)) == images).flatten(1).all(dim=1)
+    assert torch.equal(unchanged, ~sometimes._params["batch_prob"])
+    assert 0 < unchanged.sum() < 16
+    mixture = Mixture([Random(2, transforms=[nda.Jigsaw(), Flip()]), nda.Jigsaw(), nda.Stitch()])
+    negatives = mixture(images, generator=generator(0))
+    assert not (negatives == images).flatten(1).all(dim=1).any()
+    assert torch.equal(mixture(images, params=mixture._params), negatives)
+
+
 def test_members_have_the_common_strength_and_the_originals_keep_theirs() -> None:
     given = [nda.Mixup(strength=0.9), nda.Jigsaw()]
     random = Random(strength=0.25, transforms=given)
