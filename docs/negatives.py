@@ -16,7 +16,8 @@ HEADER = """# The negatives
 Every negative differs from its source *by construction*, not on average; what content can still defeat it (a constant
 image, a symmetric one) is written in its docstring. All of them draw one set of parameters per image, take images
 `(B, C, H, W)` and clips `(B, T, C, H, W)`, floating point or uint8, keep shape, dtype, device and memory format, and
-repeat a draw exactly from `_params`.
+repeat a draw exactly from `_params`. What a generator makes, as a negative or as a positive, has
+[a page of its own](transforms/generated.md).
 """
 
 GALLERY = "## The gallery\n\n"
