@@ -317,12 +317,7 @@ def _noised(scheduler: Any, images: Tensor, generator: torch.Generator | None) -
 
 
 def _ddpm_step(scheduler: Any, images: Tensor, noise: Tensor, source: sampling.Source) -> _Step:
-    prediction = scheduler.config.prediction_type
-    if prediction not in ("epsilon", "sample", "v_prediction"):
-        raise ValueError(
-            f"prediction_type={prediction!r} of {type(scheduler).__name__} is unknown; use 'epsilon', 'sample' or "
-            "'v_prediction'"
-        )
+    prediction = _prediction(scheduler, "epsilon", "sample", "v_prediction")
     timesteps = sampling.integers(0, scheduler.config.num_train_timesteps, len(images), **source)
     kept = scheduler.alphas_cumprod.to(images.device)[timesteps].to(images.dtype)
     signal, sigma = kept.sqrt(), (1 - kept).sqrt()
@@ -331,6 +326,7 @@ def _ddpm_step(scheduler: Any, images: Tensor, noise: Tensor, source: sampling.S
 
 
 def _edm_step(scheduler: Any, images: Tensor, noise: Tensor, source: sampling.Source) -> _Step:
+    _prediction(scheduler, "epsilon", "v_prediction")  # how it preconditions; the target is the image for both
     mean, deviation = _EDM_LOG_SIGMA
     sigma = (mean + deviation * sampling.normal(len(images), **source)).exp().to(images.dtype)
     noisy = images + _per_image(sigma) * noise
@@ -348,6 +344,15 @@ def _flow_step(scheduler: Any, images: Tensor, noise: Tensor, source: sampling.S
     sigma = (shift * times / (1 + (shift - 1) * times)).to(images.dtype)
     noisy = (1 - _per_image(sigma)) * images + _per_image(sigma) * noise
     return _Step(noisy, sigma * scheduler.config.num_train_timesteps, denoising_target(images, noise, "flow"))
+
+
+def _prediction(scheduler: Any, *known: Any) -> Any:
+    """Return the ``prediction_type`` of a scheduler, which must be one of those known for its family."""
+    prediction = scheduler.config.prediction_type
+    if prediction not in known:
+        right = " or ".join(map(repr, known))
+        raise ValueError(f"prediction_type={prediction!r} of {type(scheduler).__name__} is unknown; use {right}")
+    return prediction
 
 
 def _per_image(values: Tensor) -> Tensor:

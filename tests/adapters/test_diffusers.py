@@ -165,6 +165,10 @@ class TestTrainingLoss:
                 DDPMScheduler(prediction_type="flow"),
                 "prediction_type='flow' of DDPMScheduler is unknown",
             ),
+            (
+                EDMEulerScheduler(prediction_type="sample"),
+                "prediction_type='sample' of EDMEulerScheduler is unknown; use 'epsilon' or 'v_prediction'",
+            ),
             (object(), "object is of an unknown family"),
         ],
     )
@@ -312,7 +316,7 @@ def test_a_scheduler_with_karras_noise_samples_as_well():
 
 
 class TestUnconditionalExample:
-    """train_unconditional.py of the library's repository, which DIFFUSERS_SOURCE names, with the patch of our page."""
+    """train_unconditional.py of the library's repository, which DIFFUSERS_SRC names, with the patch of our page."""
 
     def test_the_patch_is_at_most_ten_lines(self):
         lines = PAGE.read_text().split("```diff")[1].split("```")[0].splitlines()
@@ -320,11 +324,9 @@ class TestUnconditionalExample:
         assert len(patch_of(PAGE.read_text())) == 7
 
     def test_it_trains_samples_and_saves(self, tmp_path):
-        if "DIFFUSERS_SOURCE" not in os.environ:
-            pytest.skip("DIFFUSERS_SOURCE names no checkout")
-        example = (
-            Path(os.environ["DIFFUSERS_SOURCE"]) / "examples/unconditional_image_generation/train_unconditional.py"
-        )
+        if "DIFFUSERS_SRC" not in os.environ:
+            pytest.skip("DIFFUSERS_SRC names no checkout")
+        example = Path(os.environ["DIFFUSERS_SRC"]) / "examples/unconditional_image_generation/train_unconditional.py"
         script = tmp_path / "train.py"
         script.write_text(apply(patch_of(PAGE.read_text()), example.read_text()))
         (tmp_path / "images").mkdir()

@@ -1,8 +1,6 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("diffusers", reason="diffusers is not installed: pip install 'nda-augment[diffusers]'")
-
 from examples.diffusion import config
 
 TINY = [
