@@ -207,8 +207,8 @@ class NegativePrompt(nn.Module):
         Args:
             prompt_embeds: ``(B, tokens, width)`` encoded prompts of the images.
             kinds: int64 ``(B,)`` kinds, of :func:`~nda_augment.guidance.mix_kinds`.
-            empty_embeds: ``(tokens, width)`` encoded empty prompt, for images whose kind was dropped; without it
-                ``drop`` must have been 0.
+            empty_embeds: ``(tokens, width)`` encoded empty prompt, for images whose kind was dropped; without it they
+                get the learned prompt, since one of them may be a negative.
 
         Returns:
             Tensor like ``prompt_embeds``.
@@ -221,8 +221,8 @@ class NegativePrompt(nn.Module):
                 f"prompt_embeds must be (B, {', '.join(map(str, self.embedding.shape))}), as the learned prompt, got "
                 f"{tuple(prompt_embeds.shape)}"
             )
-        kind = kinds.view(-1, 1, 1)
-        prompts = torch.where(kind == Kind.NEGATIVE, self.embedding.to(prompt_embeds.dtype), prompt_embeds)
+        kind, learned = kinds.view(-1, 1, 1), self.embedding.to(prompt_embeds.dtype)
+        prompts = torch.where(kind == Kind.REAL, prompt_embeds, learned)
         return prompts if empty_embeds is None else torch.where(kind == Kind.ANY, empty_embeds, prompts)
 
     def embeds(self, batch: int) -> Tensor:

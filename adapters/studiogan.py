@@ -43,6 +43,7 @@ from nda_augment.transforms import NegativeTransform, OtherClass
 from ._gan import Kind, Weighed, as_kinds, make_kind, warn_undone
 
 _KEYS = ("LOSS.nda_fake_weight", "LOSS.nda_weights")
+_TOLD = ("PD", "SPD", "MD", "MH")  # values of d_cond_mtd with which the adversarial logit depends on the class
 _WRONG_LABEL = "wrong_label"  # of LOSS.nda_weights: the kind that is no policy
 
 # What StudioGAN's augmentation types consist of, by the names of ADA and DiffAugment.
@@ -92,8 +93,8 @@ def attach(
 
     Raises:
         TypeError: If ``negatives`` is neither a transform nor a string, nor a mapping to them.
-        ValueError: If the worker has negatives already, a policy cannot be read, λ is out of bounds, or weights do not
-            fit the kinds.
+        ValueError: If the worker has negatives already, a policy cannot be read, λ is out of bounds, weights do not
+            fit the kinds, or a kind is an :class:`~nda_augment.OtherClass` where the logits do not depend on the label.
 
     Warns:
         UserWarning: If an augmentation of the worker shows as real what a negative shows as not real; and, once, if the
@@ -120,7 +121,9 @@ def attach(
     """
     if hasattr(worker, "nda"):
         raise ValueError(f"the worker has negatives already ({worker.nda}); detach(worker) removes them")
-    worker.nda = attachment = Attachment(worker, *as_kinds(negatives, fake_weight, weights))
+    kinds, shares = as_kinds(negatives, fake_weight, weights)
+    _check_labels_count(worker, kinds)
+    worker.nda = attachment = Attachment(worker, kinds, shares)
     warn_undone(attachment.kinds.values(), _operations(worker))
     return attachment
 
@@ -345,13 +348,24 @@ def NDAConfigurations(base: type) -> type:  # noqa: N802 - it stands for the cla
             super().check_compatability()
             if self.AUG.apply_nda:
                 settings = _settings(self)
-                as_kinds(settings["negatives"], settings["fake_weight"], settings["weights"], _KEYS)
+                _check_labels_count(self, as_kinds(**settings, names=_KEYS)[0])
 
         def __reduce__(self) -> tuple[Any, ...]:
             # By name, since the launcher puts this class in the place of its base.
             return _restore, (base.__module__, base.__qualname__, vars(self))
 
     return NDAConfigurations
+
+
+def _check_labels_count(owner: Any, kinds: Mapping[str, Kind]) -> None:
+    """Refuse real images with a wrong label where the adversarial logit is the same with any: they would be fakes."""
+    method = getattr(getattr(owner, "MODEL", None), "d_cond_mtd", None)
+    for name, kind in kinds.items():
+        if isinstance(kind, OtherClass) and method not in (None, *_TOLD):
+            raise ValueError(
+                f"{name!r} shows real images with another class, but with d_cond_mtd={method} the discriminator's "
+                f"logits do not depend on the class; that is so with {', '.join(_TOLD)}"
+            )
 
 
 def _settings(owner: Any) -> dict[str, Any]:

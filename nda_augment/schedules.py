@@ -9,7 +9,8 @@ from torch import Tensor
 
 from nda_augment._checks import as_finite, as_one_of, as_positive
 from nda_augment.losses.gan import FAKE_WEIGHT
-from nda_augment.transforms import Mixture, NegativeTransform
+from nda_augment.transforms import NegativeTransform
+from nda_augment.transforms.mixture import set_strength
 
 Kind = Literal["constant", "linear", "cosine"]
 
@@ -85,7 +86,7 @@ class Schedule:
         value = self(step)
         if not 0.0 <= value <= 1.0:
             raise ValueError(f"strength must be in [0, 1], the schedule gives {value} at step {step}")
-        if not _set_strength(transform, value):
+        if not set_strength(transform, value):
             raise ValueError(f"{transform} has no strength to set")
         return value
 
@@ -204,11 +205,3 @@ class AdaptiveWeight:
     def __repr__(self) -> str:
         settings = ("fake_weight", "target", "rate", "interval", "lowest", "highest")
         return f"AdaptiveWeight({', '.join(f'{name}={getattr(self, name)}' for name in settings)})"
-
-
-def _set_strength(transform: NegativeTransform, value: float) -> bool:
-    if "strength" in transform.defaults():
-        setattr(transform, "strength", value)  # noqa: B010 - which transforms have one is known at run time only
-        return True
-    reached = [_set_strength(member, value) for member in transform.members] if isinstance(transform, Mixture) else []
-    return any(reached)

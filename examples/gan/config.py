@@ -308,10 +308,10 @@ def _check_kinds(config: Config) -> None:
                 check_negative(nda.from_policy(kind), labels=True)
     except ValueError as error:
         raise ConfigError(f"LOSS.nda_weights: {error}; a kind is {HISTORY}, {WRONG_LABEL} or a policy") from error
-    if WRONG_LABEL in kinds and not config.conditional:
+    if WRONG_LABEL in kinds and config.MODEL.d_cond_mtd not in ("PD", "MH"):
         raise ConfigError(
-            f"LOSS.nda_weights: {WRONG_LABEL} is a real image with another class; it needs "
-            "MODEL.d_cond_mtd and MODEL.g_cond_mtd"
+            f"LOSS.nda_weights: {WRONG_LABEL} is a real image with another class; it needs logits that depend on the "
+            "class, MODEL.g_cond_mtd=cBN and MODEL.d_cond_mtd=PD or MH"
         )
 
 

@@ -54,11 +54,12 @@ def restyle(images: Tensor, means: Tensor, deviations: Tensor) -> Tensor:
     Source: Huang and Belongie, Adaptive Instance Normalization, ICCV 2017.
     """
     check_images(images)
-    mean, deviation = (statistic.detach() for statistic in channel_statistics(images))
+    mean, deviation = channel_statistics(images)
     for name, values in (("means", means), ("deviations", deviations)):
         check_parameter(values, name, tuple(mean.shape))
     shape = (len(images), *(1,) * (images.ndim - 4), mean.shape[1], 1, 1)
-    scale = (deviations / deviation.clamp(min=torch.finfo(mean.dtype).tiny)).view(shape)
+    flat = deviation == 0
+    scale = torch.where(flat, 0.0, deviations / torch.where(flat, 1.0, deviation)).view(shape)
     styled = (images.to(mean.dtype) - mean.view(shape)) * scale + means.view(shape)
     return in_layout_of(images, styled.to(images.dtype))
 

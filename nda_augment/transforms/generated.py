@@ -13,7 +13,7 @@ from nda_augment._networks import evaluating
 from nda_augment._tracing import is_plain
 from nda_augment.functional._layout import in_layout_of
 from nda_augment.sampling import Source
-from nda_augment.transforms.base import Common, DrawContext, NegativeTransform, Params
+from nda_augment.transforms.base import Common, DrawContext, NegativeTransform, Params, select
 from nda_augment.transforms.history import GeneratorHistory
 from nda_augment.transforms.labels import OtherClass, OtherLabel
 
@@ -172,7 +172,7 @@ class Generated(NegativeTransform):
         index = (params["batch_prob"] > 0.5).nonzero().squeeze(1)
         if not len(index):
             return images
-        own = {name: value if name == "pool" else value[index] for name, value in params.items()}
+        own = select(params, index)
         own.setdefault("pool", images)
         return images.index_copy(0, index, self._generated(images[index], images, own))
 

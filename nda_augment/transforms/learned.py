@@ -116,7 +116,8 @@ class LearnedMixture(Mixture):
 
         Args:
             hardness: Hardness of each negative, float ``(B,)``, higher is harder.
-            choice: Member that each was made by, int64 ``(B,)``; that of the last call by default.
+            choice: Member that each was made by, int64 ``(B,)``; that of the last call by default, where images that
+                were left alone, below ``p=1``, count for none.
 
         Raises:
             ValueError: If the shapes do not fit, nothing was drawn yet, or the hardness since the last move is not
@@ -126,6 +127,8 @@ class LearnedMixture(Mixture):
             if "choice" not in getattr(self, "_params", {}):
                 raise ValueError("nothing was drawn yet; call the mixture first, or pass choice=")
             choice = self._params["choice"]
+            if "batch_prob" in self._params:
+                choice = torch.where(self._params["batch_prob"] > 0.5, choice, len(self.members))
         check_parameter(hardness, "hardness", (len(choice),))
         values, choice = hardness.detach().float(), choice.to(hardness.device, non_blocking=True)
         # Not index_add, which adds up in any order on a device: a run that goes on would not be the same.

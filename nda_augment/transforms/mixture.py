@@ -221,6 +221,15 @@ class Mixture(NegativeTransform):
         return [math.ceil(drawn_for * probability) + 1 for probability in self.probabilities]
 
 
+def set_strength(transform: NegativeTransform, strength: float) -> bool:
+    """Set the strength of a negative, or of the members of a mixture; tell whether any of them has one."""
+    if "strength" in transform.defaults():
+        setattr(transform, "strength", strength)  # noqa: B010 - which transforms have one is known at run time only
+        return True
+    reached = [set_strength(member, strength) for member in transform.members] if isinstance(transform, Mixture) else []
+    return any(reached)
+
+
 def _may_count(choice: Tensor) -> bool:
     """Tell whether images can be counted without waiting for a device, or breaking a graph."""
     return choice.device.type == "cpu" and not torch.compiler.is_compiling()

@@ -11,8 +11,9 @@ from nda_augment._checks import as_share, as_whole
 from nda_augment.functional.patches import Cells
 from nda_augment.transforms.base import Common, DrawContext, NegativeTransform, Params
 from nda_augment.transforms.filters import Blur, Noise
+from nda_augment.transforms.generated import Generated
 from nda_augment.transforms.geometry import Flip, Roll
-from nda_augment.transforms.mixture import Mixture
+from nda_augment.transforms.mixture import Mixture, set_strength
 from nda_augment.transforms.pairs import CutMix, Mixup, ResizeMix, Stitch
 from nda_augment.transforms.patches import Jigsaw, PatchRotate
 from nda_augment.transforms.regions import Cutout, CutPaste, CutPasteForeign, PerlinBlend
@@ -45,7 +46,7 @@ class Random(Mixture):
         **common: ``p``, ``same_on_batch`` (one row for the whole batch), ``keepdim`` of :class:`NegativeTransform`.
 
     Raises:
-        ValueError: If a number is out of bounds, or there is nothing to draw from.
+        ValueError: If a number is out of bounds, there is nothing to draw from, or a member has a generator.
         TypeError: If a member is not a negative transform of this package.
 
     Shape:
@@ -70,6 +71,11 @@ class Random(Mixture):
         self._default = transforms is None
         members = [negative() for negative in _CATALOGUE] if transforms is None else copy.deepcopy(transforms)
         super().__init__(members, None, **common)
+        if any(isinstance(part, Generated) for part in self.modules()):
+            raise ValueError(
+                "members are copied, and a copy of Generated would keep its generator as it is now; put it beside the "
+                "row: Mixture([Random(...), Generated(...)])"
+            )
         self.keeps_share = False
         self.n = as_whole(n, "n")
         if not self.n:
@@ -87,8 +93,7 @@ class Random(Mixture):
         if not self._strength:
             raise ValueError("strength must be above 0 and at most 1, got 0.0: nothing would change")
         for member in self.members:
-            if "strength" in member.defaults():
-                setattr(member, "strength", self._strength)  # noqa: B010 - which have one is known at run time only
+            set_strength(member, self._strength)
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
@@ -109,7 +114,7 @@ class Random(Mixture):
         return {f"{place}.{name}": value for place, row in enumerate(rows) for name, value in row.items()}
 
     def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
-        """Return all that one of the row changed."""
+        """Return all that one of the row changed; where a row led back, the first alone did, and less was changed."""
         rows = [super(Random, self).region(shape, _of_place(params, place)) for place in range(self.n)]
         return torch.stack(rows).any(0)
 

@@ -18,8 +18,8 @@ class AdversarialStyle(nn.Module):
     What it yields depends on the loss. With the loss of the task and the labels it is a *hard positive*, to be learned
     together with the image, under the same label; its source trains on both. With what a discriminator returns it is a
     *negative that looks real*: give it negatives, and their style, which is not what makes them negative, gets out of
-    the way. It is a module on a batch and a loss, and cannot be in a mixture; where the loss has no gradient,
-    the image comes back as it was, so that it guarantees no change.
+    the way. It is a module on a batch and a loss, and cannot be in a mixture; where the loss is flat, the
+    image comes back as it was, up to rounding: it guarantees no change.
 
     Args:
         rate: Length of the step in gradients, above 0. The gradient of a mean over a batch is smaller the larger the
@@ -85,9 +85,11 @@ class AdversarialStyle(nn.Module):
             value = loss(functional.restyle(images, *statistics))
             if tuple(value.shape) not in ((), (len(images),)):
                 raise ValueError(f"the loss must be a scalar or one value per image, got shape {tuple(value.shape)}")
-            if not value.requires_grad:
-                raise ValueError("the loss has no gradient: it must be computed from the images that it is given")
-            gradients = torch.autograd.grad(value.sum(), statistics)
+            gradients = (
+                torch.autograd.grad(value.sum(), statistics, allow_unused=True) if value.requires_grad else [None]
+            )
+        if any(gradient is None for gradient in gradients):
+            raise ValueError("the loss has no gradient: it must be computed from the images that it is given")
         moved = [(before + self.rate * step).detach() for before, step in zip(statistics, gradients, strict=True)]
         return {"means": moved[0], "deviations": moved[1]}
 

@@ -297,6 +297,12 @@ class TestNegativePrompt:
         loss = text_training_loss(model, DDPMScheduler(), self.images, self.images, self.texts, prompt, drop=0.0)
         assert loss.isfinite()
 
+    def test_without_an_empty_prompt_what_was_dropped_is_never_called_real(self):
+        prompt, texts = NegativePrompt(5, 8), torch.randn(3, 5, 8)
+        told = prompt(texts, torch.tensor([Kind.REAL, Kind.NEGATIVE, Kind.ANY]))
+        assert torch.equal(told[0], texts[0])
+        assert torch.equal(told[1:], prompt.embeds(2))
+
     def test_where_there_is_no_class_embedding_the_error_says_what_to_call(self):
         with pytest.raises(ValueError, match="UNet2DConditionModel is told by text; train it with text_training_loss"):
             training_loss(text_unet(), DDPMScheduler(), self.images, self.images)

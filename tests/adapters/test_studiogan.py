@@ -163,6 +163,13 @@ class TestAttach:
         assert not (real[1] == wrong[1]).any()
         assert set(attachment.gaps) == {"wrong", "jigsaw"}
 
+    @pytest.mark.parametrize("method", ["W/O", "AC", "2C", "D2DCE"])
+    def test_wrong_labels_are_refused_where_logits_do_not_depend_on_them(self, method: str) -> None:
+        worker = make_worker(configured())
+        worker.MODEL.d_cond_mtd = method
+        with pytest.raises(ValueError, match=f"'wrong' shows .* with d_cond_mtd={method}"):
+            attach(worker, {"wrong": nda.OtherClass(CLASSES)}, weights={"fake": 0.5, "wrong": 0.5})
+
     def test_several_weights_can_change_and_one_cannot(self) -> None:
         attachment = attach(make_worker(configured()), {"flip": "flip"}, weights={"fake": 0.5, "flip": 0.5})
         attachment.weights = {"fake": 0.75, "flip": 0.25}

@@ -1,3 +1,4 @@
+import kornia.augmentation as K
 import pytest
 import torch
 from torch import Tensor, nn
@@ -80,6 +81,12 @@ class TestWhatIsGenerated:
         assert paint.weight.grad is None
         same = (swapped == IMAGES).flatten(1).all(1)
         assert torch.equal(images.grad.flatten(1).bool().all(1), same)
+
+    def test_a_container_of_kornia_leaves_images_alone_too(self):
+        sequence = K.AugmentationSequential(Generated(Paint(), 4, p=0.5), data_keys=["input"])
+        images = torch.rand(16, 3, 8, 8)
+        kept = (sequence(images) == images).flatten(1).all(dim=1)
+        assert 0 < kept.sum() < 16
 
 
 class TestConditions:

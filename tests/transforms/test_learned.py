@@ -200,3 +200,11 @@ def test_what_cannot_be_learned_from_is_named() -> None:
         mixture.update(torch.full((4,), math.nan))
     with pytest.raises(TypeError, match="weights"):
         LearnedMixture(members(), weights=[1, 2, 3])
+
+
+def test_images_that_were_left_alone_teach_nothing() -> None:
+    mixture, images = nda.LearnedMixture([nda.Jigsaw(), nda.Stitch()], p=0.5, interval=1), distinct((16, 3, 8, 8))
+    changed = (mixture(images, generator=generator(0)) != images).flatten(1).any(dim=1)
+    assert 0 < changed.sum() < 16
+    mixture.update(torch.where(changed, -1.0, 5.0))
+    assert set(mixture.hardness) <= {-1.0, None}

@@ -106,3 +106,15 @@ def test_the_region_is_all_that_the_row_changed() -> None:
 def test_what_is_out_of_bounds_is_named(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Random(**arguments)
+
+
+def test_strength_reaches_into_mixtures() -> None:
+    row = nda.Random(n=1, strength=0.1, transforms=[nda.Mixture([nda.Mixup(), nda.PerlinBlend()]), nda.Mixup()])
+    assert [part.strength for part in row.modules() if isinstance(part, nda.Mixup | nda.PerlinBlend)] == [0.1] * 3
+
+
+def test_a_generator_is_not_copied_in_silence() -> None:
+    generated = nda.Generated(torch.nn.Linear(4, 4), 4)
+    for members in ([generated], [nda.Mixture([generated, nda.Jigsaw()])]):
+        with pytest.raises(ValueError, match=r"a copy of Generated would keep its generator as it is now"):
+            nda.Random(transforms=members)

@@ -90,3 +90,20 @@ def test_bytes_and_rates_that_are_none_are_refused() -> None:
         AdversarialStyle()((255 * IMAGES).to(torch.uint8), curved)
     with pytest.raises(ValueError, match="rate must be a finite number above 0"):
         AdversarialStyle(0)
+
+
+def test_gradients_are_right_and_finite_on_a_flat_channel() -> None:
+    source = torch.Generator().manual_seed(0)
+    images = torch.rand(2, 3, 4, 5, dtype=torch.float64, generator=source, requires_grad=True)
+    others = [torch.rand(2, 3, dtype=torch.float64, generator=source, requires_grad=True) for _ in range(2)]
+    assert torch.autograd.gradcheck(restyle, (images, *others))
+    flat = torch.ones(1, 2, 4, 4, requires_grad=True)
+    restyle(flat, torch.zeros(1, 2), torch.ones(1, 2)).sum().backward()
+    assert flat.grad is not None
+    assert flat.grad.isfinite().all()
+
+
+def test_a_loss_of_other_things_is_refused() -> None:
+    weight = torch.ones(3, requires_grad=True)
+    with pytest.raises(ValueError, match="it must be computed from the images"):
+        AdversarialStyle()(torch.rand(2, 3, 4, 4), lambda images: weight.sum())
