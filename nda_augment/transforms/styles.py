@@ -85,10 +85,9 @@ class AdversarialStyle(nn.Module):
             value = loss(functional.restyle(images, *statistics))
             if tuple(value.shape) not in ((), (len(images),)):
                 raise ValueError(f"the loss must be a scalar or one value per image, got shape {tuple(value.shape)}")
-            gradients = (
-                torch.autograd.grad(value.sum(), statistics, allow_unused=True) if value.requires_grad else [None]
-            )
-        if any(gradient is None for gradient in gradients):
+            found = torch.autograd.grad(value.sum(), statistics, allow_unused=True) if value.requires_grad else ()
+        gradients = [gradient for gradient in found if gradient is not None]
+        if len(gradients) < len(statistics):
             raise ValueError("the loss has no gradient: it must be computed from the images that it is given")
         moved = [(before + self.rate * step).detach() for before, step in zip(statistics, gradients, strict=True)]
         return {"means": moved[0], "deviations": moved[1]}
