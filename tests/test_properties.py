@@ -190,6 +190,13 @@ class LosesPrecisionUnderAutocast(Sound):
         return super().forward((images.to(unit.dtype) @ unit).to(images.dtype), *args, **kwargs)
 
 
+class KeptLessThanItSays(Sound):
+    keeps_share = True
+
+    def own_share(self, shape: tuple[int, ...], params: Params) -> Tensor:
+        return params["weights"].sqrt()
+
+
 class NeedsCompany(Sound):
     def transform(self, images: Tensor, params: Params) -> Tensor:
         return super().transform(images, params).repeat(2 if len(images) == 1 else 1, *(1,) * (images.ndim - 1))
@@ -231,6 +238,7 @@ BROKEN: dict[str, list[type[NegativeTransform]]] = {
     "survives_pickle_and_copy": [CannotBePickled, ForgetsAnArgument],
     "keeps_dtype_and_precision_under_autocast": [LosesPrecisionUnderAutocast],
     "marks_the_region_it_changed": [MarksTheWrongRegion, MarksTheSkipped],
+    "says_what_share_it_kept": [KeptLessThanItSays],
     "takes_an_image_alone": [NeedsCompany],
     "takes_an_empty_batch": [NeedsSomebody],
 }

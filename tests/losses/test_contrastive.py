@@ -517,7 +517,7 @@ def measured(tmp_path_factory):
 
 def test_two_ranks_equal_one_process_on_the_joined_batch(measured):
     shares, expected = measured
-    assert len(expected) == 6 * (1 + 2 * 2 * 2) + 5 * 2 + 5
+    assert len(expected) == 6 * (1 + 2 * 2 * 2) + 5 * 2 + 7
     for name, (value, gradient) in expected.items():
         for share in shares:
             torch.testing.assert_close(share[name][0], value, msg=lambda m, n=name: f"{n}: {m}")

@@ -53,20 +53,21 @@ def test_the_command_lines(runs, tmp_path):
     assert "has no config.yaml" in " ".join(done.output.replace("│", " ").split())
 
 
-class TestMeasure:
-    @pytest.fixture(scope="class")
-    def measured(self, tmp_path_factory):
-        folder = tmp_path_factory.mktemp("measure")
-        words = ["DATA.img_size=8", "MODEL.widths=[8]", "MODEL.norm_groups=4", "DATA.limit=24", "DATA.holdout=0.9"]
-        words += [
-            "OPTIMIZATION.batch_size=6",
-            "OPTIMIZATION.total_steps=4",
-            "SAMPLING.steps=2",
-            f"RUN.save_dir={folder}",
-        ]
-        arguments = (measure.DIGITS, words, {"plain": 2, "jigsaw": 2, "repulsion": 1}, 12, 1)
-        return measure.measure(*arguments), arguments
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("measure")
+    words = ["DATA.img_size=8", "MODEL.widths=[8]", "MODEL.norm_groups=4", "DATA.limit=24", "DATA.holdout=0.9"]
+    words += [
+        "OPTIMIZATION.batch_size=6",
+        "OPTIMIZATION.total_steps=4",
+        "SAMPLING.steps=2",
+        f"RUN.save_dir={folder}",
+    ]
+    arguments = (measure.DIGITS, words, {"plain": 2, "jigsaw": 2, "repulsion": 1}, 12, 1)
+    return measure.measure(*arguments), arguments
 
+
+class TestMeasure:
     def test_every_run_has_a_row_for_every_scale(self, measured):
         folder, _ = measured
         results = {path.parent.name: json.loads(path.read_text()) for path in folder.glob("*/result.json")}

@@ -43,6 +43,7 @@ RUNS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:the history has no snapshot")
 @pytest.mark.slow
 def test_two_processes_train_like_one_on_the_joined_batch(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 3), dtype=np.uint8)
