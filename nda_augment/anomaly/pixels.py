@@ -1,4 +1,4 @@
-"""A network that judges pixels by their surroundings at several scales, and learns in a minute on one core."""
+"""A network that judges pixels by their surroundings at several scales, and learns in minutes on one core."""
 
 import math
 
