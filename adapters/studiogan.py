@@ -122,7 +122,7 @@ def attach(
     if hasattr(worker, "nda"):
         raise ValueError(f"the worker has negatives already ({worker.nda}); detach(worker) removes them")
     kinds, shares = as_kinds(negatives, fake_weight, weights)
-    _check_labels_count(worker, kinds)
+    _check_labels_matter(worker, kinds)
     worker.nda = attachment = Attachment(worker, kinds, shares)
     warn_undone(attachment.kinds.values(), _operations(worker))
     return attachment
@@ -348,7 +348,7 @@ def NDAConfigurations(base: type) -> type:  # noqa: N802 - it stands for the cla
             super().check_compatability()
             if self.AUG.apply_nda:
                 settings = _settings(self)
-                _check_labels_count(self, as_kinds(**settings, names=_KEYS)[0])
+                _check_labels_matter(self, as_kinds(**settings, names=_KEYS)[0])
 
         def __reduce__(self) -> tuple[Any, ...]:
             # By name, since the launcher puts this class in the place of its base.
@@ -357,7 +357,7 @@ def NDAConfigurations(base: type) -> type:  # noqa: N802 - it stands for the cla
     return NDAConfigurations
 
 
-def _check_labels_count(owner: Any, kinds: Mapping[str, Kind]) -> None:
+def _check_labels_matter(owner: Any, kinds: Mapping[str, Kind]) -> None:
     """Refuse real images with a wrong label where the adversarial logit is the same with any: they would be fakes."""
     method = getattr(getattr(owner, "MODEL", None), "d_cond_mtd", None)
     for name, kind in kinds.items():

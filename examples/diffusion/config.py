@@ -1,9 +1,7 @@
 """What can be set, section by section, with its defaults; YAML files and ``SECTION.key=value`` words change them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 import nda_augment as nda
 from examples.common.data import Data
@@ -102,11 +100,6 @@ class Config(Settings):
     AUG: Augmentation = field(default_factory=Augmentation)
     SAMPLING: Sampling = field(default_factory=Sampling)
     RUN: Run = field(default_factory=Run)
-
-    @classmethod
-    def load(cls, path: Path | None = None, overrides: Sequence[str] = ()) -> Self:
-        """Read a config, as :meth:`Settings.load` does."""
-        return super().load(path, overrides)
 
     def check(self) -> None:
         """Refuse what does not go together."""

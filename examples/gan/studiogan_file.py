@@ -26,7 +26,6 @@ _AS_HERE: dict[str, Any] = {
     "MODEL.aux_cls_type": "W/O",
     "MODEL.d_act_fn": "ReLU",
     "MODEL.g_act_fn": "ReLU",
-    "MODEL.normalize_d_embed": True,
     "MODEL.z_prior": "gaussian",
     "OPTIMIZATION.d_first": True,
     "OPTIMIZATION.g_updates_per_step": 1,
@@ -46,7 +45,9 @@ _INSTEAD = {
     "MODEL.g_act_fn": "leave it out for ReLU, the one there is",
     "MODEL.g_depth": "use MODEL.backbone=big_resnet, without depth",
     "MODEL.info_type": "use the labels: MODEL.g_cond_mtd=cBN",
+    "MODEL.normalize_d_embed": "leave it out, MODEL.d_cond_mtd=2C and D2DCE do it and no other does",
     "MODEL.z_prior": "leave it out for gaussian, the one there is",
+    "OPTIMIZATION.d_first": "leave it out, the discriminator is always first",
     "OPTIMIZATION.g_updates_per_step": "use OPTIMIZATION.d_updates_per_step, or other learning rates",
     "OPTIMIZATION.type_": "leave it out for Adam, the one there is",
     "PRE.apply_rflip": "add mirrored copies to the images",
@@ -67,11 +68,17 @@ def read(change: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: If a key of StudioGAN asks for what there is not; it names what comes nearest.
     """
+    normalizes = (change.get("MODEL") or {}).get("d_cond_mtd") in ("2C", "D2DCE")
+    as_here = _AS_HERE | {"MODEL.normalize_d_embed": normalizes}
     read: dict[str, Any] = {}
     for section, values in change.items():
         if isinstance(values, Mapping):
             kept = {name: _word(f"{section}.{name}", value) for name, value in values.items()}
-            values = {name: kept[name] for name in kept if not _goes_without(f"{section}.{name}", kept[name], known)}
+            values = {
+                name: value
+                for name, value in kept.items()
+                if not _goes_without(f"{section}.{name}", value, known, as_here)
+            }
             if kept and not values:
                 continue
         read[section] = values
@@ -82,14 +89,14 @@ def _word(key: str, value: Any) -> Any:
     return _WORDS.get(key, {}).get(value, value) if isinstance(value, str) else value
 
 
-def _goes_without(key: str, value: Any, known: Mapping[str, Any]) -> bool:
+def _goes_without(key: str, value: Any, known: Mapping[str, Any], as_here: Mapping[str, Any]) -> bool:
     """Whether a key need not be said, since nothing else would be so without it."""
     if value == "N/A":
         return True
     if key in known:
         return False
-    if key in _AS_HERE and value == _AS_HERE[key]:
+    if key in as_here and value == as_here[key]:
         return True
-    if value is not False and key in _INSTEAD:
+    if key in _INSTEAD and (value is not False or key in as_here):
         raise ConfigError(f"{key}={value} is StudioGAN's, and not here: {_INSTEAD[key]}")
     return value is False and (key in _INSTEAD or key.split(".")[1].startswith("apply_"))

@@ -33,6 +33,8 @@ def test_what_means_the_same_is_read(tmp_path: Path) -> None:
         ("LOSS.apply_wc=true", "LOSS.apply_wc=True is StudioGAN's, and not here: use MODEL.apply_d_sn=true or"),
         ("OPTIMIZATION.type_=SGD", "OPTIMIZATION.type_=SGD is .* leave it out for Adam"),
         ("PRE.apply_rflip=true", "add mirrored copies"),
+        ("MODEL.normalize_d_embed=true", "MODEL.d_cond_mtd=2C and D2DCE do it and no other does"),
+        ("OPTIMIZATION.d_first=false", "the discriminator is always first"),
         ("LOSS.apply_sorcery=true", "unknown key 'LOSS.apply_sorcery'"),
         ("STYLEGAN.pl_weight=2", "unknown key 'STYLEGAN.pl_weight'"),
     ],
@@ -60,3 +62,14 @@ def test_every_file_of_the_real_source_is_read_or_refused() -> None:
         except ConfigError:
             continue
     assert read > len(files) / 5
+
+
+@pytest.mark.parametrize(("method", "said"), [("2C", True), ("D2DCE", True), ("PD", False)])
+def test_what_is_so_here_anyway_need_not_be_said(tmp_path: Path, method: str, said: bool) -> None:
+    path = tmp_path / "embedded.yaml"
+    model = f"{{g_cond_mtd: cBN, d_cond_mtd: {method}, normalize_d_embed: {said}}}"
+    path.write_text(f"MODEL: {model}\n")
+    assert config.load(path).MODEL.d_cond_mtd == method
+    path.write_text(f"MODEL: {model.replace(str(said), str(not said))}\n")
+    with pytest.raises(ConfigError, match="normalize_d_embed"):
+        config.load(path)
