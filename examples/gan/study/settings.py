@@ -46,6 +46,7 @@ class Arm:
             keeps each at a gap of 2, as ``AdaptiveWeight`` does λ; ``None`` for equal ones.
         diffaugment: Positive augmentations of all that the discriminator sees.
         history: Share of the negatives' weight 1 - λ that images of the generator's own past have.
+        candidates: Of so many such images the one that the discriminator thinks worst of is taken.
         blend: Share of a negative in the generated images that are blended with one, each with probability 1 - λ: then
             negatives have no term of their own. 0 is no blending.
     """
@@ -59,6 +60,7 @@ class Arm:
     learned: Literal["hardness", "target"] | None = None
     diffaugment: str | None = None
     history: float = 0.0
+    candidates: int = 1
     blend: float = 0.0
 
 
@@ -90,7 +92,10 @@ ARMS = {
     "diffaugment": Arm(diffaugment=_DIFFAUGMENT),
     "diffaugment-jigsaw": Arm("jigsaw", diffaugment=_DIFFAUGMENT),
     "history": Arm(history=1.0),
+    "history-late": Arm(history=1.0, start=0.5),
+    "history-worst": Arm(history=1.0, candidates=10),
     "jigsaw-history": Arm("jigsaw", history=0.5),
+    "jigsaw-history-late": Arm("jigsaw", history=0.5, start=0.5),
     "blend": Arm("jigsaw", 0.5, blend=0.2),
     # For how hard a negative is and what it does: these and those above with λ = 3/4.
     **{name: Arm(name) for name in ("cutmix", "cutout", "mixup", "flip", "roll", "cutpaste", "perlinblend")},

@@ -103,8 +103,18 @@ class Runs:
             which = self._draw(lambda draws: torch.randint(count, (), generator=draws), "snapshot", turn)
             # One snapshot for a batch: the batch norms take its statistics.
             past = {name: torch.stack([each[name] for each in self.history])[which, lanes] for name in self.history[0]}
-            kinds["history"] = self.generators(self._latents("history", turn), past)
+            kinds["history"] = self._worst(self.generators(self._latents("history", turn, self.arm.candidates), past))
         return kinds
+
+    @torch.no_grad()
+    def _worst(self, images: Tensor) -> Tensor:
+        """Return of each of the arm's candidates, which follow each other, the one with the lowest logit."""
+        if self.arm.candidates == 1:
+            return images
+        several = images.unflatten(1, (self.setting.batch, self.arm.candidates))
+        logits = self.discriminators(images).view(several.shape[:3])
+        worst = logits.argmin(dim=2).view(*several.shape[:2], 1, 1, 1, 1).expand(-1, -1, 1, *several.shape[3:])
+        return several.gather(2, worst).squeeze(2)
 
     def _weights(self, fake_weight: float, kinds: Iterable[str]) -> dict[str, float]:
         """Return the share of generated images and of each kind; generated images have it all if there is none."""
@@ -129,8 +139,8 @@ class Runs:
         """Stack what is drawn from each seed's source."""
         return torch.stack([draw(source(seed, *purpose)) for seed in self.seeds])  # type: ignore[arg-type]
 
-    def _latents(self, player: str, turn: int) -> Tensor:
-        shape = (self.setting.batch, networks.LATENT)
+    def _latents(self, player: str, turn: int, each: int = 1) -> Tensor:
+        shape = (self.setting.batch * each, networks.LATENT)
         return self._draw(lambda draws: torch.randn(shape, generator=draws), f"latent-{player}", turn)
 
     def _augmented(self, images: Tensor, player: str, turn: int) -> Tensor:

@@ -84,6 +84,29 @@ def test_lambda_follows_the_arm(split: data.Split) -> None:
     }
 
 
+def test_of_the_candidates_the_one_with_the_lowest_logit_is_taken(split: data.Split) -> None:
+    runs = Runs(SETTING, replace(ARMS["history-worst"], candidates=3), [1, 2], split)
+    images = torch.rand(2, 8 * 3, 1, 16, 16)
+    taken = runs._worst(images)
+    for lane in range(2):
+        logits = runs.discriminators(images)[lane]
+        for place in range(8):
+            candidates = range(3 * place, 3 * place + 3)
+            worst = min(candidates, key=lambda number: logits[number].item())
+            assert torch.equal(taken[lane, place], images[lane, worst])
+
+
+def test_a_history_may_come_late(split: data.Split) -> None:
+    setting = replace(SETTING, steps=10)
+    plain, late = (Runs(setting, arm, [1], split) for arm in (Arm(), ARMS["history-late"]))
+    for runs in (plain, late):
+        runs.train(5)
+    assert torch.equal(plain.samples(), late.samples())
+    for runs in (plain, late):
+        runs.train(2)
+    assert not torch.equal(plain.samples(), late.samples())
+
+
 def test_a_run_is_measured_as_it_goes(split: data.Split, judge: measures.Judge) -> None:
     rows, samples = run(SETTING, ARMS["jigsaw"], [1, 2], split, judge)
     assert samples.shape == (2, 1500, 1, 16, 16)
