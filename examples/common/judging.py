@@ -52,6 +52,7 @@ _COLUMNS = {
     "forbidden": "forb.",
     "copies": "copies",
     "logit_gap": "gap",
+    "nearness": "near",
 }
 
 Extract = Callable[[Tensor], Tensor]
@@ -72,6 +73,8 @@ class Scores:
         forbidden: Share of images that the real-versus-negative classifier calls negative.
         copies: See :func:`near_copies`.
         logit_gap: Mean real minus mean negative logit of a GAN's discriminator, over its last logged rows.
+        nearness: Of a GAN with instances: how often an image is nearer to its own instance's neighbours than to those
+            of another, in the encoder's features.
     """
 
     frechet: float | None = None
@@ -84,6 +87,7 @@ class Scores:
     forbidden: float | None = None
     copies: float | None = None
     logit_gap: float | None = None
+    nearness: float | None = None
 
 
 @dataclass
@@ -347,7 +351,8 @@ def table(report: Report, title: str) -> Table:
         f"Against as many held-out images, n = {report.n}; {features}; k = {report.nearest_k}. Fréchet and kernel "
         "distance: lower is better; precision, recall, density, coverage: higher. Forbidden: share of images that a "
         f"classifier takes for negatives ({report.negatives}); copies: share that is nearer to training images than to "
-        "held-out ones, 0.5 without copying; gap: real minus negative logit at the end of the run. The first row is "
+        "held-out ones, 0.5 without copying; gap: real minus negative logit at the end of the run; near: how often an "
+        "image is nearer to its own instance's neighbours than to those of another, 0.5 by chance. The first row is "
         "about what a perfect generator would get, but for the copies."
     )
     if report.n <= FEW:

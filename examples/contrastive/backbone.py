@@ -9,8 +9,9 @@ from lightly.models import ResNetGenerator
 from lightly.models.batchnorm import SplitBatchNorm
 from torch import Tensor, nn
 
+from examples.common.fitting import CHECKPOINT, STATE
 from examples.common.settings import ConfigError
-from examples.contrastive.config import Backbone
+from examples.contrastive.config import Backbone, Config, load
 from nda_augment._files import load_checkpoint, restoring
 
 _HEADS = ("fc", "classifier", "heads", "head")
@@ -39,6 +40,26 @@ def make_backbone(settings: Backbone, size: int) -> tuple[nn.Module, int]:
     if not isinstance(features, Tensor) or features.ndim != 2:
         raise ConfigError(f"MODEL.backbone={settings.backbone} must return features (B, D) of images")
     return network.train(), features.shape[1]
+
+
+def load_backbone(folder: Path) -> tuple[nn.Module, Config]:
+    """Return the trained encoder of a run, and the run's settings.
+
+    Raises:
+        ConfigError: If the folder holds no run.
+        CheckpointError: If its checkpoint is damaged.
+    """
+    saved = folder / CHECKPOINT
+    if not saved.exists():
+        raise ConfigError(f"{folder} is no folder of a run: it has no {CHECKPOINT}")
+    settings = load(folder / "config.yaml", ["MODEL.weights=''"])
+    network, _ = make_backbone(settings.MODEL, settings.DATA.img_size)
+    state = load_checkpoint(saved, STATE)["state_dict"]
+    with restoring(saved):
+        network.load_state_dict(
+            {name.removeprefix("backbone."): value for name, value in state.items() if name.startswith("backbone.")}
+        )
+    return network, settings
 
 
 def weights_of(network: nn.Module, settings: Backbone) -> dict[str, Tensor]:

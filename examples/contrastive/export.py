@@ -9,13 +9,9 @@ from typing import Annotated
 
 import typer
 
-from examples.common.fitting import CHECKPOINT, STATE
 from examples.common.runs import command
-from examples.common.settings import ConfigError
-from examples.contrastive import config
-from examples.contrastive.backbone import weights_of
-from examples.contrastive.train import parts
-from nda_augment._files import load_checkpoint, restoring, save_checkpoint
+from examples.contrastive.backbone import load_backbone, weights_of
+from nda_augment._files import save_checkpoint
 
 
 def export(folder: Path, output: Path) -> None:
@@ -25,16 +21,7 @@ def export(folder: Path, output: Path) -> None:
         ConfigError: If the folder holds no run.
         CheckpointError: If its checkpoint is damaged.
     """
-    saved = folder / CHECKPOINT
-    if not saved.exists():
-        raise ConfigError(f"{folder} is no folder of a run: it has no {CHECKPOINT}")
-    settings = config.load(folder / "config.yaml", ["MODEL.weights=''"])
-    network = parts(settings).backbone
-    state = load_checkpoint(saved, STATE)["state_dict"]
-    with restoring(saved):
-        network.load_state_dict(
-            {name.removeprefix("backbone."): value for name, value in state.items() if name.startswith("backbone.")}
-        )
+    network, settings = load_backbone(folder)
     save_checkpoint({"backbone": weights_of(network, settings.MODEL), "of": settings.MODEL.backbone}, output)
 
 

@@ -8,13 +8,61 @@ What negatives do in each: they are judged with the label of the image they were
 mismatch that is easy to see), and enter the adversarial loss alone. No class loss ever sees them, nor does the
 similarity matrix of 2C and D2DCE. With MH, where the class loss *is* the adversarial one, they belong to the class
 beyond the last, as generated images do.
+
+Beside the class, or without, both players may be told the features of an instance (IC-GAN, Casanova et al. 2021); the
+discriminator projects on them as ``PD`` does on the class, and negatives are judged with those of their source.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from examples.common.data import Images
+
+
+class Told(NamedTuple):
+    """What players are told of a batch of images.
+
+    Attributes:
+        labels: ``(B,)``, their classes.
+        features: ``(B, D)`` of the instances whose neighbours they are.
+    """
+
+    labels: Tensor | None = None
+    features: Tensor | None = None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Told":
+        """Change what there is."""
+        return Told(*(None if each is None else change(each) for each in self))
+
+    def where(self, chosen: Tensor, other: "Told") -> "Told":
+        """What ``other`` says of the chosen images, bool ``(B,)``, and this of the rest."""
+        return Told(
+            *(
+                mine if mine is None or theirs is None else torch.where(_column(chosen, mine), theirs, mine)
+                for mine, theirs in zip(self, other, strict=True)
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Batch(Images):
+    """The real images of all processes.
+
+    Attributes:
+        features: ``(B, D)`` of the instances whose neighbours they are, in a run that has instances.
+    """
+
+    features: Tensor | None = None
+
+    @property
+    def told(self) -> Told:
+        """What the discriminator is told of them."""
+        return Told(self.labels, self.features)
 
 
 class Judgement(NamedTuple):
@@ -43,16 +91,17 @@ class Judgement(NamedTuple):
 
 
 class Head(nn.Module):
-    """Features ``(B, F)`` and labels ``(B,)`` to a judgement.
+    """Features ``(B, F)`` of images, and what is told of them, to a judgement.
 
     Args:
         features: F.
         method: ``W/O``, ``AC``, ``PD``, ``2C``, ``D2DCE`` or ``MH``.
         classes: Number of classes.
         embed_dim: Length of the embeddings of 2C and D2DCE.
+        instance: Length of an instance's features; 0 without instances.
     """
 
-    def __init__(self, features: int, method: str, classes: int, embed_dim: int) -> None:
+    def __init__(self, features: int, method: str, classes: int, embed_dim: int, instance: int = 0) -> None:
         super().__init__()
         self.logits = nn.Linear(features, 1 + classes if method == "MH" else 1)
         self.classify = nn.Linear(features, classes, bias=False) if method == "AC" else None
@@ -60,14 +109,17 @@ class Head(nn.Module):
         contrasts = method in ("2C", "D2DCE")
         self.embed = nn.Linear(features, embed_dim) if contrasts else None
         self.proxies = nn.Embedding(classes, embed_dim) if contrasts else None
+        self.match = nn.Linear(instance, features) if instance else None
 
-    def forward(self, features: Tensor, labels: Tensor | None) -> Judgement:
+    def forward(self, features: Tensor, labels: Tensor | None, instances: Tensor | None = None) -> Judgement:
         """Judge a batch."""
         logits: Tensor = self.logits(features)
         if logits.shape[1] == 1:
             logits = logits.squeeze(1)
         if self.project is not None:
             logits = logits + (self.project(labels) * features).sum(dim=1)
+        if self.match is not None:
+            logits = logits + (self.match(instances) * features).sum(dim=1)
         return Judgement(
             logits,
             None if self.classify is None else self.classify(features),
@@ -153,3 +205,7 @@ def multi_hinge(logits: Tensor, classes: Tensor) -> Tensor:
 def _similarities(embeddings: Tensor, proxies: Tensor) -> tuple[Tensor, Tensor]:
     embeddings, proxies = F.normalize(embeddings.float()), F.normalize(proxies.float())
     return (embeddings * proxies).sum(dim=1), embeddings @ embeddings.T
+
+
+def _column(chosen: Tensor, like: Tensor) -> Tensor:
+    return chosen.view(-1, *(1,) * (like.ndim - 1))

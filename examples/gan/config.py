@@ -52,6 +52,11 @@ class Model(Section):
     g_conv_dim: int = at_least(16, 1)  # channels are multiples of this; see common/networks
     d_conv_dim: int = at_least(16, 1)
     d_embed_dim: int = at_least(512, 1)  # 2C, D2DCE
+    # Both players are told the features of an image, and the real ones are among its nearest neighbours: IC-GAN
+    instance_cond: bool = False
+    instance_encoder: str = ""  # folder of a run of examples.contrastive; without one see instances.py
+    instance_neighbours: int = at_least(50, 1)  # how many, the image itself not counted
+    g_instance_dim: int = at_least(64, 1)  # length of the embedding of the features that all levels share
     g_init: str = one_of("default", _WEIGHTS)  # ortho, N02, xavier, or default: torch's
     d_init: str = one_of("default", _WEIGHTS)
     apply_g_ema: bool = True  # samples come from an average of the generator's weights
@@ -206,6 +211,9 @@ load = Config.load
 
 def _check_used(config: Config, overrides: Sequence[str]) -> None:
     named = [word.partition("=")[0].strip() for word in overrides]
+    of_instances = [name for name in named if name.startswith(("MODEL.instance_", "MODEL.g_instance_"))]
+    if of_instances and not config.MODEL.instance_cond and "MODEL.instance_cond" not in named:
+        raise ConfigError(f"{of_instances[0]} changes nothing without MODEL.instance_cond=true")
     idle = [name for name in named if name.startswith(("AUG.nda_", "LOSS.nda_"))]
     if idle and not config.AUG.apply_nda and "AUG.apply_nda" not in named:
         raise ConfigError(
@@ -221,6 +229,10 @@ def _check_model(config: Config) -> None:
             f"MODEL.g_cond_mtd={model.g_cond_mtd} and MODEL.d_cond_mtd={model.d_cond_mtd}: either both players are "
             "told classes or neither; the generator's word is cBN"
         )
+    if model.instance_cond:
+        _check_instances(config)
+    elif model.instance_encoder:
+        raise ConfigError("MODEL.instance_encoder describes instances; it needs MODEL.instance_cond=true")
     if (model.d_cond_mtd == "MH") != (config.LOSS.adv_loss == "MH"):
         raise ConfigError(
             f"MODEL.d_cond_mtd={model.d_cond_mtd} and LOSS.adv_loss={config.LOSS.adv_loss}: the multi-hinge loss is "
@@ -250,6 +262,17 @@ def _check_model(config: Config) -> None:
                 raise ConfigError(
                     f"LOSS.{key} penalises gradients image by image, which batch norm mixes; set MODEL.apply_d_sn=true"
                 )
+
+
+def _check_instances(config: Config) -> None:
+    if config.MODEL.d_cond_mtd == "MH":
+        raise ConfigError("MODEL.instance_cond adds to one logit per image; MODEL.d_cond_mtd=MH has one per class")
+    if config.conditional and not config.MODEL.g_shared_dim:
+        raise ConfigError("MODEL.instance_cond with classes needs MODEL.g_shared_dim, an embedding to join features to")
+    if HISTORY in config.LOSS.nda_weights:
+        raise ConfigError(
+            f"LOSS.nda_weights: {HISTORY} makes images of no instance; MODEL.instance_cond has no use for it"
+        )
 
 
 def _check_losses(config: Config) -> None:

@@ -14,17 +14,18 @@ from torch import Tensor
 
 import nda_augment as nda
 from examples.common import data, judging
-from examples.common.judging import Judge, Report
+from examples.common.judging import Judge, Report, Scores
 from examples.common.randomness import Share
 from examples.common.runs import command
 from examples.common.settings import ConfigError
 from examples.common.training import CHECKPOINT
 from examples.gan import config
 from examples.gan.config import Config
-from examples.gan.generation import load_generator, sample
+from examples.gan.generation import instances_of, load_generator, sample
 from examples.gan.negatives import Negatives
 from nda_augment._files import load_checkpoint
 
+PURPOSE = "evaluation"
 console = Console()
 
 
@@ -49,8 +50,12 @@ def evaluate(
     """
     settings = _common_settings({name: config.load(folder / "config.yaml") for name, folder in runs.items()}, policy)
     judge = judge_of(settings, classifier_epochs=classifier_epochs, inception=inception)
-    scores = {name: judge.score(generate(folder, judge.n)) for name, folder in runs.items()}
-    return judge.report({name: replace(row, logit_gap=logit_gap(runs[name])) for name, row in scores.items()})
+    return judge.report({name: _score(folder, judge) for name, folder in runs.items()})
+
+
+def _score(folder: Path, judge: Judge) -> Scores:
+    images = generate(folder, judge.n)
+    return replace(judge.score(images), logit_gap=logit_gap(folder), nearness=nearness(folder, images))
 
 
 def judge_of(settings: Config, *, classifier_epochs: int = 15, inception: Path | None = None) -> Judge:
@@ -72,8 +77,14 @@ def common_negatives(settings: Config, channels: int) -> Negatives:
 
 def generate(folder: Path, count: int) -> Tensor:
     """Images of a run's averaged generator: ``(count, C, H, W)`` in [-1, 1]."""
-    seed = config.load(folder / "config.yaml").RUN.seed
-    return sample(load_generator(folder), count, seed, "evaluation")
+    network, instances = load_generator(folder)
+    return sample(network, count, _seed(folder), PURPOSE, instances)
+
+
+def nearness(folder: Path, images: Tensor) -> float | None:
+    """How often images of :func:`generate` are nearer to their own instance's neighbours than to those of others."""
+    _, instances = load_generator(folder)
+    return instances and instances.nearness(images, instances_of(instances, len(images), _seed(folder), PURPOSE))
 
 
 def logit_gap(folder: Path) -> float | None:
@@ -82,6 +93,10 @@ def logit_gap(folder: Path) -> float | None:
     last = history[-max(len(history) // 10, 1) :]
     gaps = [row["gap"] for row in last if "gap" in row]
     return sum(gaps) / len(gaps) if gaps else None
+
+
+def _seed(folder: Path) -> int:
+    return config.load(folder / "config.yaml").RUN.seed
 
 
 def _common_settings(settings: dict[str, Config], policy: str | None) -> Config:

@@ -17,11 +17,11 @@ from examples.gan.config import Model
 
 
 class Discriminator(nn.Module):
-    """Images ``(B, C, H, W)`` in [-1, 1], and labels ``(B,)`` if it has classes, to a judgement of each.
+    """Images ``(B, C, H, W)`` in [-1, 1], and what it is told of them, to a judgement of each.
 
     Args:
         body: From images to feature maps; their sum over all places is what the head sees.
-        head: From features and labels to the judgement.
+        head: From features and what is told to the judgement.
         augmentation: Tells from features how images were augmented, if the run asks for that.
     """
 
@@ -29,10 +29,16 @@ class Discriminator(nn.Module):
         super().__init__()
         self.body, self.head, self.augmentation = body, head, augmentation
 
-    def forward(self, images: Tensor, labels: Tensor | None = None, plain: Tensor | None = None) -> Judgement:
+    def forward(
+        self,
+        images: Tensor,
+        labels: Tensor | None = None,
+        plain: Tensor | None = None,
+        instances: Tensor | None = None,
+    ) -> Judgement:
         """Judge a batch of images; with ``plain``, the images before augmentation, say how they were augmented."""
         features = self._features(images)
-        judgement: Judgement = self.head(features, labels)
+        judgement: Judgement = self.head(features, labels, instances)
         if plain is None or self.augmentation is None:
             return judgement
         return judgement._replace(told=self.augmentation(features, self._features(plain)))
@@ -42,7 +48,7 @@ class Discriminator(nn.Module):
         return features
 
 
-def build_generator(settings: Model, size: int, channels: int, classes: int) -> Generator:
+def build_generator(settings: Model, size: int, channels: int, classes: int, features: int = 0) -> Generator:
     """Build the generator of a run.
 
     Args:
@@ -50,6 +56,7 @@ def build_generator(settings: Model, size: int, channels: int, classes: int) -> 
         size: Side of the images: 8, 16, 32, 64 or 128.
         channels: Of the images.
         classes: How many the data have; a generator without classes does not need to know.
+        features: How many describe an instance; 0 without instances.
     """
     table = biggan.GENERATOR if settings.backbone == "big_resnet" else sngan.GENERATOR
     widths = [settings.g_conv_dim * multiple for multiple in table[size]]
@@ -57,7 +64,15 @@ def build_generator(settings: Model, size: int, channels: int, classes: int) -> 
         widths = dcgan.widths(size, settings.g_conv_dim)[::-1]
     levels = len(widths) - 1
     classes = classes if settings.g_cond_mtd == "cBN" else 0
-    condition = Condition(settings.z_dim, levels, classes, settings.g_shared_dim, settings.hierarchical_z)
+    condition = Condition(
+        settings.z_dim,
+        levels,
+        classes,
+        settings.g_shared_dim,
+        settings.hierarchical_z,
+        features,
+        settings.g_instance_dim,
+    )
     if settings.backbone == "deep_conv":
         blocks: list[nn.Module] = [dcgan.UpLayer(i, o, condition) for i, o in pairwise(widths)]
         end = dcgan.end(widths[-1], channels)
@@ -72,7 +87,12 @@ def build_generator(settings: Model, size: int, channels: int, classes: int) -> 
 
 
 def build_discriminator(
-    settings: Model, size: int, channels: int, classes: int, augmentation: Mapping[str, int] | None = None
+    settings: Model,
+    size: int,
+    channels: int,
+    classes: int,
+    augmentation: Mapping[str, int] | None = None,
+    features: int = 0,
 ) -> Discriminator:
     """Build the discriminator of a run.
 
@@ -82,6 +102,7 @@ def build_discriminator(
         channels: Of the images.
         classes: How many the data have; a discriminator without classes does not need to know.
         augmentation: How many numbers each family of augmentation draws, for a discriminator that is to tell them.
+        features: How many describe an instance; 0 without instances.
     """
     if settings.backbone == "deep_conv":
         widths = dcgan.widths(size, settings.d_conv_dim)[:-1]
@@ -91,7 +112,7 @@ def build_discriminator(
         multiples, pools = table[size]
         widths = [settings.d_conv_dim * multiple for multiple in multiples]
         body = sngan.down_blocks(channels, widths, pools, settings.attn_d_loc if settings.apply_attn else [])
-    head = Head(widths[-1], settings.d_cond_mtd, classes, settings.d_embed_dim)
+    head = Head(widths[-1], settings.d_cond_mtd, classes, settings.d_embed_dim, features)
     network = Discriminator(body, head)
     initialise(network, settings.d_init)
     if settings.apply_d_sn:

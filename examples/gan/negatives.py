@@ -14,6 +14,7 @@ from examples.common.negatives import made
 from examples.common.randomness import Share, generator
 from examples.common.settings import ConfigError
 from examples.gan import config
+from examples.gan.conditioning import Batch, Told
 from examples.gan.config import HISTORY, WRONG_LABEL, Config
 from nda_augment.losses.kinds import FAKE
 
@@ -61,17 +62,18 @@ class Negatives(negatives.Negatives):
         return data.normalize(self.undesired.images[self.share.of(chosen).cpu()].to(images.device))
 
     def mix(
-        self, fake: Tensor, labels: Tensor | None, batch: Images, number: int, stay: float, blend: float | None = None
+        self, fake: Tensor, told: Told, batch: Batch, number: int, stay: float, blend: float | None = None
     ) -> "Mixed":
-        """Let each generated image stay with a probability, or give way to a negative, with that one's label.
+        """Let each generated image stay with a probability, or give way to a negative, with what is told of that one.
 
         Args:
             fake: Generated images of this process.
-            labels: Theirs.
+            told: What is told of them.
             batch: The real images of all processes.
             number: Of the batch.
             stay: The probability: λ.
-            blend: How much of a negative there is in those that do not stay, which keep their labels; all by default.
+            blend: How much of a negative there is in those that do not stay, of which the same is told as before; all
+                by default.
         """
         source = generator(self.seed, "replaced", number)
         # Drawn and counted on the host, so that no device is asked how many there are.
@@ -80,9 +82,8 @@ class Negatives(negatives.Negatives):
         negatives = self.of(batch, number)
         negatives = negatives if blend is None else fake.lerp(negatives, blend)
         images = torch.where(gone.view(-1, 1, 1, 1), negatives, fake)
-        if blend is None and labels is not None and batch.labels is not None:
-            labels = torch.where(gone, self.share.of(batch.labels), labels)
-        return Mixed(images, labels, gone, int(chosen.sum()) / self.share.processes)
+        told = told if blend is not None else told.where(gone, batch.told.map(self.share.of))
+        return Mixed(images, told, gone, int(chosen.sum()) / self.share.processes)
 
 
 class Kinds:
@@ -143,13 +144,13 @@ class Mixed:
 
     Attributes:
         images: ``(B, C, H, W)``.
-        labels: ``(B,)``, of a negative those of the image it was made from.
+        told: What is told of them; of a negative, what is of the image it was made from.
         gone: bool ``(B,)``, where a negative stands.
         count: How many there are in the batch of all processes, divided by the number of processes.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor | None, gone: Tensor, count: float) -> None:
-        self.images, self.labels, self.gone, self.count = images, labels, gone, count
+    def __init__(self, images: Tensor, told: Told, gone: Tensor, count: float) -> None:
+        self.images, self.told, self.gone, self.count = images, told, gone, count
 
     def gap(self, real: Tensor, logits: Tensor) -> Tensor | None:
         """Mean real logit minus mean logit of the negatives, once it is averaged over the processes.

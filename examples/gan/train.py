@@ -29,9 +29,10 @@ from examples.common.runs import command
 from examples.common.settings import ConfigError
 from examples.common.training import CHECKPOINT, STATE, Row, console, update_average
 from examples.gan import augself, config
-from examples.gan.conditioning import Judgement, class_loss
+from examples.gan.conditioning import Batch, Judgement, Told, class_loss
 from examples.gan.config import DIGITS, Config
 from examples.gan.generation import NETWORK, sample
+from examples.gan.instances import Instances, read_instances, write_instances
 from examples.gan.models import build_discriminator, build_generator
 from examples.gan.negatives import Kinds, Mixed, Negatives
 from examples.gan.objective import SINGLE, Verdict, objective_of
@@ -66,9 +67,9 @@ class Player:
     network: _FabricModule
     optimizer: torch.optim.Optimizer
 
-    def judge(self, images: Tensor, labels: Tensor | None, plain: Tensor | None = None) -> Judgement:
+    def judge(self, images: Tensor, told: Told, plain: Tensor | None = None) -> Judgement:
         """What a discriminator says of images."""
-        judgement: Judgement = self.network(images, labels, plain)
+        judgement: Judgement = self.network(images, told.labels, plain, told.features)
         return judgement
 
 
@@ -102,11 +103,13 @@ class Training(training.Training):
         self.lecam = LeCam(settings.LOSS.lecam_ema_decay).to(self.device) if settings.LOSS.apply_lecam else None
         self.positives = _positives(settings, self.negatives)
 
+        self.instances = self._instances() if settings.MODEL.instance_cond else None
+        features = self.instances.features.shape[1] if self.instances else 0
         told = self.positives.sizes if settings.LOSS.apply_augself and self.positives else None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(generator(settings.RUN.seed, "weights").initial_seed())
-            generative = build_generator(settings.MODEL, size, channels, classes)
-            discriminative = build_discriminator(settings.MODEL, size, channels, classes, told)
+            generative = build_generator(settings.MODEL, size, channels, classes, features)
+            discriminative = build_discriminator(settings.MODEL, size, channels, classes, told, features)
         self.average = copy.deepcopy(generative).to(self.device).eval().requires_grad_(False)
         self.generator = self._player(generative, settings.OPTIMIZATION.g_lr)
         self.discriminator = self._player(discriminative, settings.OPTIMIZATION.d_lr)
@@ -150,37 +153,37 @@ class Training(training.Training):
         """Tell real images from generated ones and, at λ < 1, from negatives."""
         settings, loss, weight = self.settings, self.settings.LOSS, self.fake_weight
         batch = self._batch(number)
-        real, labels = self.share.of(batch.images), None if batch.labels is None else self.share.of(batch.labels)
+        real, told = self.share.of(batch.images), batch.told.map(self.share.of)
         with torch.no_grad():
-            fake, fake_labels = self._generate("D", number)
+            fake, fake_told = self._generate("D", number)
         mixes = weight < 1 and loss.nda_mode != "separate"
-        mixed = self._mixed(fake, fake_labels, batch, number) if mixes else None
+        mixed = self._mixed(fake, fake_told, batch, number) if mixes else None
 
         real_shown, real_draw = self._show(real, "real", number)
         real_shown.requires_grad_(loss.apply_r1_reg)
         fake_shown, fake_draw = self._show(mixed.images if mixed else fake, "fake", number)
         tell = loss.apply_augself
-        on_real = self.discriminator.judge(real_shown, labels, real if tell else None)
-        on_fake = self.discriminator.judge(fake_shown, mixed.labels if mixed else fake_labels, fake if tell else None)
+        on_real = self.discriminator.judge(real_shown, told, real if tell else None)
+        on_fake = self.discriminator.judge(fake_shown, mixed.told if mixed else fake_told, fake if tell else None)
         separate = settings.rumi or (weight < 1 and not mixes)
         on_negatives = self._judge_negatives(batch, number) if separate else {}
 
         weights = loss.nda_weights or {FAKE: weight, SINGLE: 1 - weight}
         weights = weights if on_negatives else {FAKE: 1.0}
-        verdict = self.objective.discriminator(on_real, on_fake, on_negatives, labels, weights)
+        verdict = self.objective.discriminator(on_real, on_fake, on_negatives, told.labels, weights)
         gap = mixed.gap(on_real.realness, on_fake.realness) if mixed else None
         if gap is not None:
             verdict = verdict._replace(gaps={SINGLE: gap})
         if isinstance(self.positives, AdaptiveAugment):
             self.positives.update(self.joined(on_real.realness))
 
-        more = {"class": self._class_loss(on_real, labels)}
+        more = {"class": self._class_loss(on_real, told.labels)}
         if loss.apply_r1_reg:
             more["r1"] = loss.r1_lambda * r1_penalty(on_real.realness, real_shown)
         if loss.apply_gp:
-            more["gp"] = loss.gp_lambda * self._gradient_penalty(real_shown, fake, labels, number)
+            more["gp"] = loss.gp_lambda * self._gradient_penalty(real_shown, fake, told, number)
         if loss.apply_cr:
-            more["cr"] = loss.cr_lambda * self._inconsistency(real, on_real, labels, number)
+            more["cr"] = loss.cr_lambda * self._inconsistency(real, on_real, told, number)
         if self.lecam is not None:
             self.lecam.update(*(self.mean(each.realness.detach().mean()) for each in (on_real, on_fake)))
             if self.step >= loss.lecam_ema_start_iter:
@@ -192,20 +195,20 @@ class Training(training.Training):
         terms = verdict.terms | {name: term.detach() for name, term in present.items()}
         return sum(present.values(), start=verdict.total), verdict._replace(terms=terms, fake_weight=weight)
 
-    def _mixed(self, fake: Tensor, labels: Tensor | None, batch: Images, number: int) -> Mixed:
+    def _mixed(self, fake: Tensor, told: Told, batch: Batch, number: int) -> Mixed:
         """Generated images, with negatives in the place of some, or in some."""
         loss, stay = self.settings.LOSS, self.fake_weight
         if loss.nda_blend_ada and isinstance(self.positives, AdaptiveAugment):
             stay = self.positives.p
         blend = loss.nda_blend if loss.nda_mode == "blend" else None
-        return self.negatives.mix(fake, labels, batch, number, stay, blend)
+        return self.negatives.mix(fake, told, batch, number, stay, blend)
 
-    def _judge_negatives(self, batch: Images, number: int) -> dict[str, Judgement | None]:
+    def _judge_negatives(self, batch: Batch, number: int) -> dict[str, Judgement | None]:
         """What the discriminator says of the negatives of each kind; ``None`` where there are none so far."""
-        labels = None if batch.labels is None else self.share.of(batch.labels)
+        told = batch.told.map(self.share.of)
         if not self.kinds.names:
             shown, _ = self._show(self.negatives.of(batch, number), "negative", number)
-            judgement = self.discriminator.judge(shown, labels)
+            judgement = self.discriminator.judge(shown, told)
             self.negatives.learn(judgement.realness)
             return {SINGLE: judgement}
         judged: dict[str, Judgement | None] = {}
@@ -213,7 +216,7 @@ class Training(training.Training):
             made = self.kinds.of(kind, batch, number)
             if made is not None:
                 shown, _ = self._show(made[0], f"negative, {kind}", number)
-            judged[kind] = None if made is None else self.discriminator.judge(shown, made[1])
+            judged[kind] = None if made is None else self.discriminator.judge(shown, told._replace(labels=made[1]))
         return judged
 
     def generator_step(self) -> Tensor:
@@ -237,11 +240,11 @@ class Training(training.Training):
 
     def generator_loss(self, number: int) -> Tensor:
         """The generator's adversarial loss, that of its classes, and that of how its images were augmented."""
-        fake, labels = self._generate("G", number)
+        fake, told = self._generate("G", number)
         shown, draw = self._show(fake, "G fake", number)
-        judgement = self.discriminator.judge(shown, labels, fake if self.settings.LOSS.apply_augself else None)
-        loss = self.objective.generator(judgement, labels)
-        of_classes = self._class_loss(judgement, labels)
+        judgement = self.discriminator.judge(shown, told, fake if self.settings.LOSS.apply_augself else None)
+        loss = self.objective.generator(judgement, told.labels)
+        of_classes = self._class_loss(judgement, told.labels)
         if of_classes is not None:
             loss = loss + of_classes
         if judgement.told is not None:
@@ -261,7 +264,7 @@ class Training(training.Training):
 
     def samples(self, count: int) -> Tensor:
         """Images of the averaged generator, always from the same latents: ``(count, C, H, W)`` in [-1, 1]."""
-        return sample(self.average, count, self.settings.RUN.seed, "samples")
+        return sample(self.average, count, self.settings.RUN.seed, "samples", self.instances)
 
     def go_on_from(self, folder: Path) -> None:
         """Go on from the checkpoint in a folder, or else begin, with the players of another run if so asked."""
@@ -314,6 +317,13 @@ class Training(training.Training):
         }
         return {name: part for name, part in parts.items() if part is not None}
 
+    def _instances(self) -> Instances:
+        """What the first process has written into the folder, or finds there."""
+        if self.fabric.is_global_zero:
+            write_instances(self.settings, self.images)
+        self.fabric.barrier()
+        return read_instances(self.folder, self.settings, self.images)
+
     def _past(self) -> nda.GeneratorHistory:
         augmentation = self.settings.AUG
         generative = self.generator.network.module
@@ -322,7 +332,7 @@ class Training(training.Training):
     def _badness(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """How little the discriminator thinks of images as they are, ``(B,)``; leaves no trace in it."""
         with evaluating(self.discriminator.network):  # spectral norms hold still
-            return -self.discriminator.judge(images, labels).realness
+            return -self.discriminator.judge(images, Told(labels)).realness
 
     def _player(self, network: nn.Module, learning_rate: float) -> Player:
         if self.settings.RUN.channels_last:
@@ -333,25 +343,33 @@ class Training(training.Training):
         optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, betas=betas)
         return Player(*self.fabric.setup(network, optimizer))
 
-    def _batch(self, number: int) -> Images:
+    def _batch(self, number: int) -> Batch:
         """The real images of all processes, in [-1, 1]; they have labels if somebody asks for them."""
-        optimization = self.settings.OPTIMIZATION
-        indices = batch_indices(len(self.images), optimization.batch_size, self.settings.RUN.seed, number)
+        seed, features = self.settings.RUN.seed, None
+        indices = batch_indices(len(self.images), self.settings.OPTIMIZATION.batch_size, seed, number)
+        if self.instances:
+            features = self.instances.features[indices].to(self.device, non_blocking=True)
+            indices = self.instances.near(indices, seed, "neighbours", number)
         chosen = self.images[indices]
         asked = chosen.labels is not None and (self.settings.conditional or self.negatives.transform.needs_labels)
         labels = chosen.labels.to(self.device, non_blocking=True) if asked and chosen.labels is not None else None
-        return Images(data.normalize(chosen.images.to(self.device, non_blocking=True)), labels)
+        images = data.normalize(chosen.images.to(self.device, non_blocking=True))
+        return Batch(images, labels, features=features)
 
-    def _generate(self, player: str, number: int) -> tuple[Tensor, Tensor | None]:
-        """Generated images for a step of ``player``, and the labels that were asked for."""
+    def _generate(self, player: str, number: int) -> tuple[Tensor, Told]:
+        """Generated images for a step of ``player``, and what was asked for."""
         seed, count = self.settings.RUN.seed, self.settings.OPTIMIZATION.batch_size
         source = generator(seed, f"{player} latent", number, device=self.device)
         latents = torch.randn(count, self.settings.MODEL.z_dim, generator=source, device=self.device)
-        labels = None
-        if self.classes:
+        told = Told()
+        if self.instances:
+            which = self.instances.draw(count, seed, f"{player} instances", number)
+            told = self.instances.told(which, seed, f"{player} labels", number).map(lambda each: each.to(self.device))
+        elif self.classes:
             source = generator(seed, f"{player} labels", number, device=self.device)
-            labels = self.share.of(torch.randint(self.classes, (count,), generator=source, device=self.device))
-        return self.generator.network(self.share.of(latents), labels), labels
+            told = Told(torch.randint(self.classes, (count,), generator=source, device=self.device))
+        told = told.map(self.share.of)
+        return self.generator.network(self.share.of(latents), *told), told
 
     def _show(self, images: Tensor, purpose: str, number: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Images as the discriminator sees them, and the draw by which they were augmented."""
@@ -374,27 +392,27 @@ class Training(training.Training):
         )
         return None if term is None else loss.cond_lambda * term
 
-    def _gradient_penalty(self, real: Tensor, fake: Tensor, labels: Tensor | None, number: int) -> Tensor:
+    def _gradient_penalty(self, real: Tensor, fake: Tensor, told: Told, number: int) -> Tensor:
         """Between real and generated images as they are shown; in replacement mode still without negatives."""
         shown, _ = self._show(fake, "fake", number)
         source = generator(self.settings.RUN.seed, "gradient penalty", number, self.share.process, device=self.device)
         return gradient_penalty(
-            lambda images: self.discriminator.judge(images, labels).realness, real, shown, generator=source
+            lambda images: self.discriminator.judge(images, told).realness, real, shown, generator=source
         )
 
-    def _inconsistency(self, real: Tensor, judged: Judgement, labels: Tensor | None, number: int) -> Tensor:
+    def _inconsistency(self, real: Tensor, judged: Judgement, told: Told, number: int) -> Tensor:
         other, _ = self._augment(self.parallel, real, "consistency", number)
-        return consistency(judged.logits, self.discriminator.judge(other, labels).logits)
+        return consistency(judged.logits, self.discriminator.judge(other, told).logits)
 
     @torch.no_grad()
     def _measure_gap(self) -> Tensor:
         """The gap of a batch that was judged without negatives, measured so that it leaves no trace in the run."""
         number = self.step * self.settings.OPTIMIZATION.d_updates_per_step * self.settings.OPTIMIZATION.acml_steps - 1
         batch = self._batch(number)
-        labels = None if batch.labels is None else self.share.of(batch.labels)
+        told = batch.told.map(self.share.of)
         network = self.discriminator.network.eval()  # spectral norms hold still
-        on_real = self.discriminator.judge(self.share.of(batch.images), labels)
-        on_negative = self.discriminator.judge(self.negatives.of(batch, number), labels)
+        on_real = self.discriminator.judge(self.share.of(batch.images), told)
+        on_negative = self.discriminator.judge(self.negatives.of(batch, number), told)
         network.train()
         return on_real.realness.mean() - on_negative.realness.mean()
 

@@ -8,7 +8,9 @@ from examples.common.networks.layers import START, Condition
 
 
 class Generator(nn.Module):
-    """Latent vectors ``(B, z_dim)``, and labels ``(B,)`` if it has classes, to images ``(B, C, H, W)`` in [-1, 1].
+    """Latent vectors ``(B, z_dim)``, and what it is told, to images ``(B, C, H, W)`` in [-1, 1].
+
+    It is told labels ``(B,)`` if it has classes, and features ``(B, D)`` if it has instances.
 
     Args:
         z_dim: Length of a latent vector.
@@ -26,9 +28,9 @@ class Generator(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.end = end
 
-    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(self, latents: Tensor, labels: Tensor | None = None, features: Tensor | None = None) -> Tensor:
         """Images of a batch of latents."""
-        first, told = self.condition(latents, labels)
+        first, told = self.condition(latents, labels, features)
         features = self.start(first).unflatten(1, (-1, START, START))
         for block, condition in zip(self.blocks, told, strict=True):
             features = block(features, condition)

@@ -12,7 +12,7 @@ _WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.Embedding)
 
 
 class Condition(nn.Module):
-    """What a generator's layers are told: the class, its own share of the latent, both, or nothing.
+    """What a generator's layers are told: class, features of an instance, a share of the latent, some, or nothing.
 
     Args:
         z_dim: Length of a latent vector.
@@ -20,23 +20,40 @@ class Condition(nn.Module):
         classes: Number of classes; 0 for a generator without.
         shared_dim: Length of the embedding of a class that all layers share (BigGAN); at 0 every layer has its own.
         hierarchical: Give the first layer and each level a piece of the latent (BigGAN); else the first has it all.
+        features: How many describe an instance; 0 for a generator without. With classes it needs ``shared_dim``.
+        instance_dim: Length of their embedding, which all layers share (IC-GAN).
     """
 
-    def __init__(self, z_dim: int, levels: int, classes: int = 0, shared_dim: int = 0, hierarchical: bool = False):
+    def __init__(
+        self,
+        z_dim: int,
+        levels: int,
+        classes: int = 0,
+        shared_dim: int = 0,
+        hierarchical: bool = False,
+        features: int = 0,
+        instance_dim: int = 0,
+    ):
         super().__init__()
         self.levels, self.classes = levels, classes
         self.piece = z_dim // (levels + 1) if hierarchical else 0
         self.first_dim = self.piece or z_dim
         self.shared = nn.Embedding(classes, shared_dim) if classes and shared_dim else None
-        self.dim = self.piece + (shared_dim if self.shared else 0)
+        self.instance = nn.Linear(features, instance_dim) if features else None
+        self.dim = self.piece + (shared_dim if self.shared else 0) + (instance_dim if self.instance else 0)
 
-    def forward(self, latents: Tensor, labels: Tensor | None) -> tuple[Tensor, Sequence[Tensor | None]]:
+    def forward(
+        self, latents: Tensor, labels: Tensor | None, features: Tensor | None = None
+    ) -> tuple[Tensor, Sequence[Tensor | None]]:
         """Return what the first layer gets, and what each level is told."""
-        told = labels if self.shared is None or labels is None else self.shared(labels).to(latents.dtype)
+        if not self.dim:
+            return latents, [labels] * self.levels
+        embedded = [(self.shared, labels), (self.instance, features)]
+        told = [embed(known).to(latents.dtype) for embed, known in embedded if embed is not None]
         if not self.piece:
-            return latents, [told] * self.levels
+            return latents, [torch.cat(told, dim=1)] * self.levels
         first, *pieces = torch.split(latents, self.piece, dim=1)
-        return first, pieces if told is None else [torch.cat([told, piece], dim=1) for piece in pieces]
+        return first, [torch.cat([*told, piece], dim=1) for piece in pieces]
 
     def norm(self, features: int) -> "Norm":
         """Return a batch norm whose scale and shift depend on what its level is told."""

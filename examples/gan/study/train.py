@@ -111,10 +111,11 @@ class Runs:
         """Return of each of the arm's candidates, which follow each other, the one with the lowest logit."""
         if self.arm.candidates == 1:
             return images
-        several = images.unflatten(1, (self.setting.batch, self.arm.candidates))
+        several = images.view(len(images), self.setting.batch, self.arm.candidates, *images.shape[2:])
         logits = self.discriminators(images).view(several.shape[:3])
         worst = logits.argmin(dim=2).view(*several.shape[:2], 1, 1, 1, 1).expand(-1, -1, 1, *several.shape[3:])
-        return several.gather(2, worst).squeeze(2)
+        taken: Tensor = several.gather(2, worst).squeeze(2)
+        return taken
 
     def _weights(self, fake_weight: float, kinds: Iterable[str]) -> dict[str, float]:
         """Return the share of generated images and of each kind; generated images have it all if there is none."""

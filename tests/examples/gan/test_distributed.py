@@ -32,6 +32,15 @@ RUNS = {
         "MODEL.d_cond_mtd=PD",
         "OPTIMIZATION.acml_steps=2",
     ],
+    "instances": [
+        "MODEL.instance_cond=true",
+        "MODEL.instance_neighbours=3",
+        "AUG.apply_ada=true",
+        "LOSS.nda_mode=replace",
+        "MODEL.g_cond_mtd=cBN",
+        "MODEL.d_cond_mtd=PD",
+        "MODEL.g_shared_dim=3",
+    ],
     "kinds": [
         "LOSS.nda_weights={fake: 0.5, stitch: 0.2, history: 0.2, wrong_label: 0.1}",
         "AUG.nda_history_every=1",

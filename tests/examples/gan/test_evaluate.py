@@ -83,7 +83,7 @@ class TestReport:
         images = evaluate.generate(folder, 10)
         assert images.shape == (10, 1, 8, 8)
         assert torch.equal(images, evaluate.generate(folder, 10))
-        expected = sample(load_generator(folder), 10, seed=0, purpose="evaluation")
+        expected = sample(load_generator(folder)[0], 10, seed=0, purpose="evaluation")
         assert torch.equal(images, expected)
 
 

@@ -19,8 +19,8 @@ from examples.common.randomness import generator
 from examples.common.regularizers import consistency, gradient_penalty, r1_penalty
 from examples.common.training import CHECKPOINT
 from examples.gan import augself, config, train
-from examples.gan.conditioning import Judgement, class_loss
-from examples.gan.generation import labels_of, load_generator, sample
+from examples.gan.conditioning import Judgement, Told, class_loss
+from examples.gan.generation import load_generator, sample, told_of
 from examples.gan.positives import DiffAugment
 from examples.gan.train import Training
 from nda_augment._files import load_checkpoint
@@ -40,6 +40,7 @@ BIGGAN = [
     "MODEL.g_conv_dim=2",
     "MODEL.d_conv_dim=2",
 ]
+INSTANCES = ["MODEL.instance_cond=true", "MODEL.instance_neighbours=5", "MODEL.g_instance_dim=3"]
 MODES = {
     "dcgan": ["MODEL.backbone=deep_conv"],
     "dcgan without spectral norm": ["MODEL.backbone=deep_conv", "MODEL.apply_d_sn=false"],
@@ -61,6 +62,8 @@ MODES = {
     "bf16": ["RUN.precision=bf16-mixed"],
     "adaptive": ["LOSS.nda_adaptive=true", "LOSS.nda_adaptive_interval=2", "LOSS.nda_adaptive_rate=0.01"],
     "learned": ["AUG.nda_learned=true", "OPTIMIZATION.d_updates_per_step=4"],
+    "instances": INSTANCES,
+    "instances and classes": [*INSTANCES, *CONDITIONAL, "MODEL.d_cond_mtd=PD", "MODEL.g_shared_dim=3"],
     "schedule": ["LOSS.nda_schedule=linear", "LOSS.nda_schedule_steps=4", "LOSS.nda_schedule_delay=2"],
 }
 THREE_STEPS = ["OPTIMIZATION.total_steps=3", "RUN.print_freq=1", "RUN.save_freq=1"]
@@ -114,9 +117,10 @@ def test_every_mode_trains_resumes_exactly_and_generates(quick, ordinary, mode):
     assert all(torch.as_tensor(value).isfinite().all() for row in whole["history"] for value in row.values())
 
     folder = Path(quick("whole", *MODES[mode]).RUN.save_dir)
-    images = sample(load_generator(folder), 5, 0, "test")
+    network, instances = load_generator(folder)
+    images = sample(network, 5, 0, "test", instances)
     assert images.shape == (5, 1, 8, 8)
-    assert torch.equal(images, sample(load_generator(folder), 5, 0, "test"))
+    assert torch.equal(images, sample(network, 5, 0, "test", load_generator(folder)[1]))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
@@ -228,7 +232,7 @@ class TestNegativeTerm:
         batch = run._batch(1)
         with torch.no_grad():
             fake, _ = run._generate("D", 1)
-        mixed = run.negatives.mix(fake, None, batch, 1, 0.5)
+        mixed = run.negatives.mix(fake, Told(), batch, 1, 0.5)
         assert 0 < mixed.count < 6
         # Generating once more moved no weights: the generator's batch norm works on the batch.
         assert torch.equal(judged[1][0], mixed.images)
@@ -254,7 +258,7 @@ class TestNegativeTerm:
             )
             totals = []
             for number in range(1000):
-                mixed = run.negatives.mix(fake, None, batch, number, weight)
+                mixed = run.negatives.mix(fake, Told(), batch, number, weight)
                 logits = torch.where(mixed.gone, on_negative, on_fake)
                 if number == 0:
                     assert torch.allclose(network(mixed.images).logits, logits, atol=1e-6)
@@ -352,9 +356,9 @@ def test_lambda_follows_its_schedule(quick):
 
 def test_samples_go_through_the_classes(quick):
     folder = train.train(quick("a", *CONDITIONAL, "MODEL.d_cond_mtd=AC"))
-    network = load_generator(folder)
+    network, _ = load_generator(folder)
     assert network.classes == 2
-    assert labels_of(5, network.classes).tolist() == [0, 1, 0, 1, 0]
+    assert told_of(network, 5, 0, "test").labels.tolist() == [0, 1, 0, 1, 0]
     latents = torch.randn(5, 4, generator=generator(0, "test"))
     assert torch.equal(sample(network, 5, 0, "test"), network(latents, torch.tensor([0, 1, 0, 1, 0])))
 

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 import nda_augment as nda
-from examples.common.data import Images
 from examples.common.randomness import Share, generator
 from examples.common.settings import ConfigError
+from examples.gan.conditioning import Batch, Told
 from examples.gan.negatives import Negatives
 
 POLICIES = ["jigsaw", "stitch", "jigsaw,stitch:2,cutout,mixup", "(jigsaw,cutmix),stitch", "cutmix(partner=other_class)"]
@@ -14,7 +14,7 @@ POLICIES = ["jigsaw", "stitch", "jigsaw,stitch:2,cutout,mixup", "(jigsaw,cutmix)
 @pytest.fixture
 def batch():
     images = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    return Images(images, torch.arange(6) % 2)
+    return Batch(images, torch.arange(6) % 2)
 
 
 class TestTransform:
@@ -98,7 +98,7 @@ class TestReplacement:
         negatives = Negatives(tiny("a"), 1, share or Share())
         own = negatives.share.of(batch.images)
         fake, labels = torch.full_like(own, 7.0), torch.full((len(own),), 9)
-        return negatives.mix(fake, labels, batch, number, weight), negatives.of(batch, number)
+        return negatives.mix(fake, Told(labels), batch, number, weight), negatives.of(batch, number)
 
     def test_an_image_is_a_fake_or_the_negative_in_its_place_label_included(self, tiny, batch):
         for number in range(5):
@@ -107,15 +107,15 @@ class TestReplacement:
             for place, gone in enumerate(mixed.gone):
                 expected = negatives[place] if gone else torch.full((1, 8, 8), 7.0)
                 assert torch.equal(mixed.images[place], expected)
-                assert mixed.labels[place] == (batch.labels[place] if gone else 9)
+                assert mixed.told.labels[place] == (batch.labels[place] if gone else 9)
 
     @pytest.mark.parametrize("weight", [0.25, 0.75])
     def test_a_fake_gives_way_with_probability_one_minus_lambda(self, tiny, batch, weight):
-        many = Images(torch.rand(2000, 1, 8, 8), None)
+        many = Batch(torch.rand(2000, 1, 8, 8), None)
         negatives = Negatives(tiny("a"), 1, Share())
-        mixed = negatives.mix(torch.zeros(2000, 1, 8, 8), None, many, 0, weight)
+        mixed = negatives.mix(torch.zeros(2000, 1, 8, 8), Told(), many, 0, weight)
         assert mixed.count / 2000 == pytest.approx(1 - weight, abs=0.04)  # four standard errors
-        assert mixed.labels is None
+        assert mixed.told.labels is None
 
     def test_the_shares_of_processes_make_up_the_batch(self, tiny, batch):
         whole, _ = self.mixed(tiny, batch, 2)
@@ -128,10 +128,10 @@ class TestReplacement:
         alone, *ranks = (Negatives(settings, 1, share) for share in (Share(), *(Share(rank, 3) for rank in range(3))))
         real, logits = torch.randn(6), torch.randn(6)
         for number in range(12):
-            whole = alone.mix(fake, None, batch, number, weight).gap(real, logits)
+            whole = alone.mix(fake, Told(), batch, number, weight).gap(real, logits)
             gaps = []
             for each in ranks:
-                own = each.mix(each.share.of(fake), None, batch, number, weight)
+                own = each.mix(each.share.of(fake), Told(), batch, number, weight)
                 gaps.append(own.gap(each.share.of(real), each.share.of(logits)))
                 bare += whole is not None and not own.gone.any()
             # All or none: they would wait for each other forever.
@@ -155,10 +155,10 @@ class TestBlending:
     def test_an_image_stays_or_has_its_share_of_the_negative_and_keeps_its_label(self, tiny, batch):
         negatives = Negatives(tiny("a"), 1, Share())
         fake, labels = torch.full_like(batch.images, 7.0), torch.full((len(batch),), 9)
-        mixed = negatives.mix(fake, labels, batch, 3, 0.5, blend=0.2)
+        mixed = negatives.mix(fake, Told(labels), batch, 3, 0.5, blend=0.2)
         assert 0 < mixed.count < len(batch)
         blended = 0.8 * fake + 0.2 * negatives.of(batch, 3)
         torch.testing.assert_close(mixed.images[mixed.gone], blended[mixed.gone])
         assert torch.equal(mixed.images[~mixed.gone], fake[~mixed.gone])
-        assert torch.equal(mixed.labels, labels)
-        assert torch.equal(mixed.gone, negatives.mix(fake, labels, batch, 3, 0.5).gone)
+        assert torch.equal(mixed.told.labels, labels)
+        assert torch.equal(mixed.gone, negatives.mix(fake, Told(labels), batch, 3, 0.5).gone)
