@@ -1,12 +1,13 @@
 """Images to train and to test on, all in memory, and the batches of an epoch.
 
-They come from scikit-learn's digits, a folder, an ``.npz``, sheets, or CIFAR-10 through torchvision.
+They come from scikit-learn's digits, a folder, an ``.npz``, sheets, or CIFAR-10 through torchvision, as squares of one
+size, and as they are stored where a training asks for these too.
 """
 
 import hashlib
 import math
 import warnings
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
@@ -53,11 +54,14 @@ class Images:
         images: ``(N, C, size, size)`` uint8.
         labels: ``(N,)`` int64, or ``None`` where nothing says what the images show.
         names: What the classes of a folder are called.
+        originals: The images as they are stored, uint8 ``(C, H, W)`` of any sizes; ``None`` where none are asked for,
+            or ``images`` is what is stored.
     """
 
     images: Tensor
     labels: Tensor | None
     names: tuple[str, ...] = ()
+    originals: Sequence[Tensor] | None = None
 
     @property
     def classes(self) -> int:
@@ -66,24 +70,26 @@ class Images:
 
     def fingerprint(self) -> str:
         """A hash: the same for the same images and labels in the same order, and for no others."""
-        digest = hashlib.sha256(self.images.contiguous().numpy().data)
-        if self.labels is not None:
-            digest.update(self.labels.contiguous().numpy().data)
+        digest = hashlib.sha256()
+        for part in (self.images, *([] if self.labels is None else [self.labels]), *(self.originals or ())):
+            digest.update(part.contiguous().numpy().data)
         return digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, indices: Tensor) -> "Images":
-        return Images(self.images[indices], None if self.labels is None else self.labels[indices], self.names)
+        labels = None if self.labels is None else self.labels[indices]
+        originals = None if self.originals is None else [self.originals[place] for place in indices.tolist()]
+        return Images(self.images[indices], labels, self.names, originals)
 
 
 class UnreadableImagesError(ValueError):
     """Files in an image folder that cannot be read."""
 
 
-def load(settings: Data) -> tuple[Images, Images]:
-    """Return the training images and the test images.
+def load(settings: Data, originals: bool = False) -> tuple[Images, Images]:
+    """Return the training images, with the stored ones where ``originals`` asks for them, and the test images.
 
     What is held out for testing depends on the number of images and ``holdout`` only, so runs with different seeds hold
     out the same. CIFAR-10 has test images of its own.
@@ -91,9 +97,9 @@ def load(settings: Data) -> tuple[Images, Images]:
     Raises:
         ConfigError: If the images cannot be read, or the folders of ``path`` and ``test_path`` name other classes.
     """
-    training = read(settings)
+    training = read(settings, originals)
     if settings.name == "cifar10":
-        test = _cifar10(settings, train=False)
+        test = _cifar10(settings, False, train=False)
     elif settings.test_path:
         test = read(replace(settings, path=settings.test_path))
         if test.names != training.names:
@@ -104,28 +110,34 @@ def load(settings: Data) -> tuple[Images, Images]:
     else:
         order = torch.randperm(len(training), generator=generator(0, "holdout"))
         kept = round(len(order) * (1 - settings.holdout))
-        training, test = training[order[:kept]], training[order[kept:]]
+        training, test = training[order[:kept]], replace(training[order[kept:]], originals=None)
     if settings.limit > len(training):
         raise ConfigError(f"DATA.limit={settings.limit} is more than the {len(training)} training images")
     return training[torch.arange(settings.limit)] if settings.limit else training, test
 
 
-def read(settings: Data) -> Images:
+def read(settings: Data, originals: bool = False) -> Images:
     """Return all images at ``path``, in the order in which they lie there.
 
     Raises:
         ConfigError: If they cannot be read, or their labels name another number of classes than was said.
     """
-    images = _READERS[settings.name](settings)
+    images = _READERS[settings.name](settings, originals)
     if settings.num_classes not in (0, max(1, images.classes)):
         raise ConfigError(f"DATA.num_classes={settings.num_classes}, but the images have {max(1, images.classes)}")
     return images
 
 
-def load_rgb(settings: Data) -> tuple[Images, Images]:
+def load_rgb(settings: Data, originals: bool = False) -> tuple[Images, Images]:
     """Return the training images and the test images of :func:`load`, grey ones in three equal channels."""
-    training, test = (replace(part, images=part.images.expand(-1, 3, -1, -1)) for part in load(settings))
+    training, test = (_as_rgb(part) for part in load(settings, originals))
     return training, test
+
+
+def _as_rgb(part: Images) -> Images:
+    stored = part.originals
+    colour = None if stored is None else [image.expand(3, -1, -1) for image in stored]
+    return replace(part, images=part.images.expand(-1, 3, -1, -1), originals=colour)
 
 
 def labels_of(data: Images) -> Tensor:
@@ -141,7 +153,7 @@ def labels_of(data: Images) -> Tensor:
     return data.labels
 
 
-class Epoch(Dataset[tuple[Tensor, Tensor, int]]):
+class Epoch(Dataset[tuple[Tensor | Sequence[Tensor], Tensor, int]]):
     """The batches of one epoch; an item is the share that one process has of a batch.
 
     An item depends on the seed and on the number of the batch in the run only, so a run that resumes sees the batches
@@ -164,14 +176,18 @@ class Epoch(Dataset[tuple[Tensor, Tensor, int]]):
     def __len__(self) -> int:
         return len(self.data) // self.batch_size
 
-    def __getitem__(self, place: int) -> tuple[Tensor, Tensor, int]:
-        """Return uint8 images ``(b, 3, H, W)``, labels ``(b,)``, -1 without, and the number of the batch in the run."""
+    def __getitem__(self, place: int) -> tuple[Tensor | Sequence[Tensor], Tensor, int]:
+        """Return uint8 images, labels ``(b,)``, -1 without, and the number of the batch in the run.
+
+        The images are ``(b, 3, H, W)``, or a list of the originals where there are some.
+        """
         if not 0 <= place < len(self):
             raise IndexError(place)
         batch = self.epoch * len(self) + place
         indices = batch_indices(len(self.data), self.batch_size, self.seed, batch)
         own = self.data[indices.chunk(self.processes)[self.rank]]
-        return own.images, torch.full((len(own),), -1) if own.labels is None else own.labels, batch
+        images = own.images if own.originals is None else own.originals
+        return images, torch.full((len(own),), -1) if own.labels is None else own.labels, batch
 
 
 def check_batch(data: Sized, batch_size: int) -> None:
@@ -187,15 +203,15 @@ def normalize(images: Tensor) -> Tensor:
     return images.float() / 127.5 - 1
 
 
-def _digits(settings: Data) -> Images:
+def _digits(settings: Data, originals: bool) -> Images:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     images = torch.from_numpy(digits.images * (255 / 16)).unsqueeze(1)
-    return Images(_fit(images, settings.img_size), torch.from_numpy(digits.target).long())
+    return _squares(images, torch.from_numpy(digits.target).long(), settings, originals)
 
 
-def _npz(settings: Data) -> Images:
+def _npz(settings: Data, originals: bool) -> Images:
     """``images`` as ``(N, H, W, C)`` or ``(N, H, W)`` uint8, and ``labels`` as ``(N,)`` integers if there are any."""
     try:
         with np.load(settings.path, allow_pickle=False) as file:
@@ -214,10 +230,10 @@ def _npz(settings: Data) -> Images:
     if labels is not None and labels.shape != pixels.shape[:1]:
         raise ConfigError(f"'labels' in {settings.path} must be one per image, got {tuple(labels.shape)}")
     images = torch.from_numpy(pixels.reshape(*pixels.shape[:3], -1)).permute(0, 3, 1, 2)
-    return Images(_fit(images, settings.img_size), labels)
+    return _squares(images, labels, settings, originals)
 
 
-def _cifar10(settings: Data, train: bool = True) -> Images:
+def _cifar10(settings: Data, originals: bool, train: bool = True) -> Images:
     """The official training or test images; torchvision downloads them to ``path`` if they are not there."""
     try:
         from torchvision.datasets import CIFAR10
@@ -226,10 +242,10 @@ def _cifar10(settings: Data, train: bool = True) -> Images:
 
     cifar = CIFAR10(settings.path, train=train, download=True)
     images = torch.from_numpy(cifar.data).permute(0, 3, 1, 2)
-    return Images(_fit(images, settings.img_size), torch.tensor(cifar.targets))
+    return _squares(images, torch.tensor(cifar.targets), settings, originals)
 
 
-def _sheets(settings: Data) -> Images:
+def _sheets(settings: Data, originals: bool) -> Images:
     """Sheets of square tiles, ``train_*.webp`` or ``.png``, and ``labels.npz`` whose ``train`` has the tiles' classes.
 
     How large the tiles are follows from how many there are.
@@ -246,19 +262,20 @@ def _sheets(settings: Data) -> Images:
     if pixels != len(labels) * side**2 or any(length % side for sheet in sheets for length in sheet.shape[1:]):
         raise ConfigError(f"the sheets in {root} cannot be cut into {len(labels)} square tiles, as labels.npz has it")
     tiles = [sheet.unfold(1, side, side).unfold(2, side, side).permute(1, 2, 0, 3, 4).flatten(0, 1) for sheet in sheets]
-    return Images(_fit(torch.cat(tiles), settings.img_size), labels)
+    return _squares(torch.cat(tiles), labels, settings, originals)
 
 
-def _folder(settings: Data) -> Images:
+def _folder(settings: Data, originals: bool) -> Images:
     """All image files below ``path``; if each lies in a sub-folder, the sub-folders' names are the classes."""
     root = Path(settings.path)
     if not root.is_dir():
         raise ConfigError(f"DATA.path={settings.path} is not a folder")
     paths = image_files(root)
-    images, read, unreadable = [], [], []
+    images, stored, read, unreadable = [], [], [], []
     for path in paths:
         try:
             images.append(read_image(path, settings.img_size))
+            stored += [read_image(path)] if originals else []
             read.append(path)
         except ValueError as error:
             unreadable.append(f"{path.relative_to(root)} ({error})")
@@ -278,17 +295,23 @@ def _folder(settings: Data) -> Images:
             "a label. If the sub-folders are classes, move these into one",
             stacklevel=2,
         )
-    pixels = _without_equal_channels(torch.stack(images))
-    if not classes or loose:
-        return Images(pixels, None)
-    names = sorted(set(classes))
-    return Images(pixels, torch.tensor([names.index(name) for name in classes]), tuple(names))
+    names = () if loose else tuple(sorted(set(classes)))
+    labels = torch.tensor([names.index(name) for name in classes]) if names else None
+    of_their_own = originals and any(image.shape[1:] != (settings.img_size,) * 2 for image in stored)
+    return Images(_without_equal_channels(torch.stack(images)), labels, names, stored if of_their_own else None)
 
 
 def _without_equal_channels(images: Tensor) -> Tensor:
     """One channel of RGB images ``(N, 3, H, W)`` that are all grey."""
     grey = all(torch.equal(image[:1].expand(3, -1, -1), image) for image in images)
     return images[:, :1].contiguous() if grey else images
+
+
+def _squares(stored: Tensor, labels: Tensor | None, settings: Data, originals: bool) -> Images:
+    """Images of the size that is asked for, of stored ones ``(N, C, H, W)`` in [0, 255]."""
+    images = _fit(stored, settings.img_size)
+    of_their_own = originals and stored.shape != images.shape
+    return Images(images, labels, originals=list(_whole_numbers(stored)) if of_their_own else None)
 
 
 def _fit(images: Tensor, size: int) -> Tensor:
@@ -304,11 +327,14 @@ def _fit(images: Tensor, size: int) -> Tensor:
 def _resize(images: Tensor, size: int) -> Tensor:
     if images.shape[-1] == size and images.dtype == torch.uint8:
         return images
-    images = F.interpolate(images.float(), size=(size, size), mode="bilinear", antialias=True)
-    return images.round().clamp(0, 255).to(torch.uint8)
+    return _whole_numbers(F.interpolate(images.float(), size=(size, size), mode="bilinear", antialias=True))
 
 
-_READERS: dict[str, Callable[[Data], Images]] = {
+def _whole_numbers(images: Tensor) -> Tensor:
+    return images if images.dtype == torch.uint8 else images.round().clamp(0, 255).to(torch.uint8)
+
+
+_READERS: dict[str, Callable[[Data, bool], Images]] = {
     "digits": _digits,
     "folder": _folder,
     "npz": _npz,

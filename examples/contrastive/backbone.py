@@ -1,5 +1,7 @@
 """The encoder without its last layer: a ResNet of Lightly, a network of torchvision or timm, or one of your own."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,7 @@ def make_backbone(settings: Backbone, size: int) -> tuple[nn.Module, int]:
             state = _without_head(state.get("backbone", state), network)
             state = state if separator else _to_lightly(state, settings.stem)
             network.load_state_dict(state | {name: state[name].repeat(n) for name, n in _split_statistics(network)})
-    with torch.no_grad():
+    with torch.no_grad(), _named(settings.backbone, f"does not take images of DATA.img_size={size}"):
         features = network.eval()(torch.zeros(2, 3, size, size))
     if not isinstance(features, Tensor) or features.ndim != 2:
         raise ConfigError(f"MODEL.backbone={settings.backbone} must return features (B, D) of images")
@@ -93,20 +95,29 @@ def _resnet(settings: Backbone) -> nn.Module:
 
 
 def _foreign(source: str, name: str) -> nn.Module:
-    try:
+    with _named(f"{source}:{name}", "cannot be made"):
         if source == "timm":
             network: nn.Module = import_module("timm").create_model(name, num_classes=0)
         elif source == "torchvision":
             network = _without_classes(import_module("torchvision.models").get_model(name, weights=None))
         else:
             network = getattr(import_module(source), name)()
-    except Exception as error:  # whatever another's code raises, it is the config that names it
-        raise ConfigError(f"MODEL.backbone={source}:{name} cannot be made: {type(error).__name__}: {error}") from error
     return network
+
+
+@contextmanager
+def _named(backbone: str, what: str) -> Iterator[None]:
+    """Whatever another's code raises, it is the config that names it."""
+    try:
+        yield
+    except Exception as error:
+        raise ConfigError(f"MODEL.backbone={backbone} {what}: {type(error).__name__}: {error}") from error
 
 
 def _without_classes(network: Any) -> nn.Module:
     """A network of torchvision whose last layer hands through what it gets."""
+    if getattr(network, "aux_logits", False):
+        raise ValueError("it returns more than features in training")
     for name in _HEADS:
         if hasattr(network, name):
             setattr(network, name, nn.Identity())

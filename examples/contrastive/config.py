@@ -6,13 +6,21 @@ What does not depend on images is in ``examples/common/contrastive/sections.py``
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from examples.common import data
 from examples.common.contrastive import sections
-from examples.common.data import Data
 from examples.common.sections import EpochRun
 from examples.common.settings import ConfigError, Section, at_least, nearest, one_of, positive, share
 
 RESNETS = ("resnet-9", "resnet-18", "resnet-34", "resnet-50")
 DIGITS = Path(__file__).parent / "configs" / "digits.yaml"
+
+
+@dataclass
+class Data(data.Data):
+    """Which images, and what the views are crops of."""
+
+    # Crops are taken of the images as they are stored, which are held in memory too; false: of those of img_size
+    originals: bool = True
 
 
 @dataclass

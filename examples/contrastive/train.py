@@ -21,7 +21,7 @@ from examples.contrastive.views import Views
 
 def train(settings: Config) -> Results:
     """Train, or go on with a run that was stopped, and evaluate."""
-    return learn(settings, lambda: data.load_rgb(settings.DATA), lambda: parts(settings))
+    return learn(settings, lambda: data.load_rgb(settings.DATA, settings.DATA.originals), lambda: parts(settings))
 
 
 def parts(settings: Config) -> Parts:

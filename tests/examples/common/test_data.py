@@ -138,8 +138,10 @@ def test_a_fingerprint_is_of_images_and_labels():
         data.Images(images, None).fingerprint(),
         data.Images(images, labels.flip(0)).fingerprint(),
         data.Images(images + 1, labels).fingerprint(),
+        data.Images(images, labels, originals=list(images)).fingerprint(),
+        data.Images(images, labels, originals=list(images + 1)).fingerprint(),
     }
-    assert len(prints) == 4
+    assert len(prints) == 6
 
 
 class TestFolder:
@@ -269,6 +271,41 @@ class TestTestImages:
         assert (len(training), len(test)) == (4, 3)
         with pytest.raises(ValueError, match=r"DATA\.limit=10 is more than the 9 training images"):
             data.load(replace(settings, limit=10))
+
+
+class TestOriginals:
+    @pytest.fixture
+    def photographs(self, tmp_path):
+        """Each has its number in all of its pixels, and a size of its own."""
+        for number in range(12):
+            path = tmp_path / "photographs" / "ab"[number % 2] / f"{number:02}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((9 + number, 20 - number, 3), number, np.uint8)).save(path)
+        return Data(name="folder", path=str(tmp_path / "photographs"), img_size=8, limit=8)
+
+    def test_lie_beside_their_squares_in_whatever_order(self, photographs):
+        training, test = data.load_rgb(photographs, originals=True)
+        assert test.originals is None
+        for part in (training, training[torch.tensor([3, 1, 4])]):
+            assert len(part) == len(part.originals)
+            for square, label, stored in zip(part.images, part.labels, part.originals, strict=True):
+                number = int(square[0, 0, 0])
+                assert stored.shape == (3, 9 + number, 20 - number)
+                assert (stored == number).all()
+                assert label == number % 2
+        batch, labels, _ = Epoch(training, 4, seed=0, epoch=0)[0]
+        assert [int(image[0, 0, 0]) % 2 for image in batch] == labels.tolist()
+
+    def test_are_kept_only_where_they_are_asked_for_and_differ(self, photographs, tmp_path):
+        assert data.load(photographs)[0].originals is None
+        settings = Data(name="npz", path=write(tmp_path / "a.npz", 12, channels=1), img_size=8)
+        assert data.load(settings, originals=True)[0].originals is None
+        training, _ = data.load_rgb(replace(settings, img_size=16), originals=True)
+        assert {tuple(image.shape) for image in training.originals} == {(3, 8, 8)}
+
+    def test_of_digits_are_whole_numbers(self):
+        training, _ = data.load(Data(), originals=True)
+        assert {(image.dtype, tuple(image.shape)) for image in training.originals} == {(torch.uint8, (1, 8, 8))}
 
 
 def test_labels_that_are_needed_and_missing_are_told(tmp_path):

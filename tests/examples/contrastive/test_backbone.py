@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -81,6 +82,28 @@ def test_other_networks_serve_too(tiny: Tiny, word: str, features: int) -> None:
     assert weights_of(network, settings.MODEL).keys() == network.state_dict().keys()
 
 
+@pytest.mark.parametrize("word", ["timm:resnet10t", "torchvision:resnet18"])
+def test_networks_of_others_go_back_to_where_they_came_from(tiny: Tiny, tmp_path: Path, word: str) -> None:
+    words = (f"MODEL.backbone={word}", "MODEL.width=0.25")  # the default, as it is of Lightly's only
+    settings = tiny("run", *words)
+    network, features = make_backbone(settings.MODEL, 32)
+    weights = weights_of(used(network), settings.MODEL)
+    if word.startswith("timm"):
+        theirs = timm.create_model("resnet10t", num_classes=0)
+        theirs.load_state_dict(weights)
+    else:
+        theirs = torchvision.models.resnet18(weights=None)
+        assert set(theirs.load_state_dict(weights, strict=False).missing_keys) == {"fc.weight", "fc.bias"}
+        theirs.fc = nn.Identity()
+    save_checkpoint({"backbone": weights}, tmp_path / "b.pt")
+    begun, _ = make_backbone(tiny("next", *words, f"MODEL.weights={tmp_path / 'b.pt'}").MODEL, 32)
+    with torch.no_grad():
+        expected = network.eval()(images())
+        assert expected.shape == (4, features)
+        assert torch.equal(theirs.eval()(images()), expected)
+        assert torch.equal(begun.eval()(images()), expected)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -93,7 +116,15 @@ def test_what_cannot_be_is_refused(tiny: Tiny, words: list[str], message: str) -
         tiny("run", "MODEL.width=0.25", *words)
 
 
-def test_a_network_that_is_not_there_is_told(tiny: Tiny) -> None:
-    settings = tiny("run", "MODEL.backbone=torchvision:resnet19", "MODEL.width=0.25")
-    with pytest.raises(ConfigError, match=r"torchvision:resnet19 cannot be made: ValueError"):
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("torchvision:resnet19", "cannot be made: ValueError"),
+        ("timm:vit_tiny_patch16_224", "does not take images of DATA.img_size=8: AssertionError"),
+        ("torchvision:googlenet", "cannot be made: ValueError: it returns more than features in training"),
+    ],
+)
+def test_a_network_that_cannot_serve_is_told(tiny: Tiny, word: str, message: str) -> None:
+    settings = tiny("run", f"MODEL.backbone={word}", "MODEL.width=0.25")
+    with pytest.raises(ConfigError, match=f"{word} {message}"):
         make_backbone(settings.MODEL, 8)

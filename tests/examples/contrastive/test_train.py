@@ -50,6 +50,14 @@ def assert_same_run(settings: Config, other: Config) -> None:
             assert same, f"{part}{place}"
 
 
+def photographs(folder: Path, count: int) -> None:
+    """Files of unequal sizes."""
+    folder.mkdir()
+    for number in range(count):
+        pixels = np.random.default_rng(number).integers(0, 256, (10 + number % 3, 9 + number % 5, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("negatives", [True, False])
 def test_a_run_trains_logs_and_evaluates(tiny: Tiny, method: str, negatives: bool) -> None:
@@ -67,11 +75,15 @@ def test_a_run_trains_logs_and_evaluates(tiny: Tiny, method: str, negatives: boo
     assert len(events.Scalars("knn")) == len(events.Scalars("loss_epoch")) == 3
 
 
+@pytest.mark.parametrize("source", ["npz", "folder"])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
-    tiny: Tiny, method: str, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, method: str, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = (f"MODEL.method={method}", "OPTIMIZATION.warmup_epochs=1", "MODEL.bn_splits=2", "AUG.nda_learned=true")
+    words = [f"MODEL.method={method}", "OPTIMIZATION.warmup_epochs=1", "MODEL.bn_splits=2", "AUG.nda_learned=true"]
+    if source == "folder":
+        photographs(tmp_path / "photos", 32)
+        words += ["DATA.name=folder", f"DATA.path={tmp_path / 'photos'}"]
     whole, killed = tiny("whole", *words), tiny("killed", *words)
     expected = train.train(whole)
 
@@ -162,10 +174,7 @@ def test_a_run_does_not_go_on_with_other_images(tiny: Tiny, tmp_path: Path) -> N
 
 def test_images_without_labels_are_learnt_from_and_nothing_is_evaluated(tiny: Tiny, tmp_path: Path) -> None:
     settings = tiny("run", "OPTIMIZATION.epochs=1", "DATA.name=folder", f"DATA.path={tmp_path / 'photos'}")
-    (tmp_path / "photos").mkdir()
-    for number in range(12):
-        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "photos" / f"{number}.png")
+    photographs(tmp_path / "photos", 12)
     results = train.train(settings)
     assert set(results) == {"epochs", "seconds"}
     assert state_of(settings)["epoch"] == 0

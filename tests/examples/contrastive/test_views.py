@@ -1,4 +1,7 @@
 import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.transforms import v2
 
 from examples.common.contrastive.views import plain
 from examples.common.randomness import seeded
@@ -17,7 +20,7 @@ def test_views_differ_and_keep_the_shape() -> None:
 def test_without_any_change_a_view_is_the_plain_image() -> None:
     nothing = Augmentation(min_scale=1.0, flip=0.0, jitter=0.0, grayscale=0.0)
     views = Views(nothing, 16)
-    views.random = torch.nn.Sequential(*list(views.random.children())[1:])  # all but the crop, whose aspect is random
+    views.crop = torch.nn.Identity()  # its aspect is random
     x0, x1 = views(IMAGES)
     assert torch.equal(x0, plain(IMAGES))
     assert torch.equal(x1, x0)
@@ -36,3 +39,37 @@ def test_views_are_a_function_of_the_seed_and_the_place_and_leave_the_generator_
     assert not torch.equal(draw(0, 3), draw(0, 4))
     assert not torch.equal(draw(0, 3), draw(1, 3))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+NOTHING_BUT_CROPS = Augmentation(min_scale=0.2, flip=0.0, jitter=0.0, grayscale=0.0)
+
+
+def test_originals_of_any_size_are_cropped_and_resized_once() -> None:
+    draws = torch.Generator().manual_seed(1)
+    originals = [torch.randint(256, (3, *side), generator=draws, dtype=torch.uint8) for side in ((40, 24), (9, 60))]
+
+    def crop(image: Tensor) -> Tensor:
+        top, left, height, width = v2.RandomResizedCrop.get_params(image, [0.2, 1.0], [3 / 4, 4 / 3])
+        box = image[None, :, top : top + height, left : left + width].float()
+        return F.interpolate(box, (16, 16), mode="bilinear", antialias=True)[0]
+
+    torch.manual_seed(5)
+    views = Views(NOTHING_BUT_CROPS, 16)(originals)
+    torch.manual_seed(5)
+    for view in views:
+        expected = torch.stack([crop(image) for image in originals])
+        assert view.shape == (2, 3, 16, 16)
+        # uint8 is rounded along each axis: a step of 255, in units of the deviation of 1/4.
+        assert (view - (expected / 255 - 0.5) / 0.25).abs().max() < 1.01 * 4 / 255
+
+
+def test_a_crop_of_an_original_has_detail_that_the_resized_image_lost() -> None:
+    board = 255 * (torch.arange(64)[:, None] // 2 + torch.arange(64) // 2).remainder(2).to(torch.uint8)
+    original = board.expand(3, -1, -1)
+    resized = v2.functional.resize(original, [16, 16], antialias=True)
+    torch.manual_seed(0)
+    views = Views(NOTHING_BUT_CROPS, 16)
+    views.crop_original.scale = (0.05, 0.1)  # from 14 to 20 pixels a side
+    sharp, dull = views([original])[0], views([resized])[0]
+    assert sharp.std() > 1
+    assert dull.std() < 0.5
