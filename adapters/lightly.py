@@ -1,13 +1,11 @@
 """Negatives in Lightly's losses, views and Lightning modules; for Lightly 1.5.26 to 1.6."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from nda_augment._checks import as_full_precision
 from nda_augment._negatives import check_negative
@@ -101,7 +99,12 @@ class NDANTXentLoss(_ReadsNegatives, NTXentLoss):  # type: ignore[misc]  # Light
         return rows > 0
 
     def forward(
-        self, out0: Tensor, out1: Tensor, negatives: Tensor | None = None, negative_mask: Tensor | None = None
+        self,
+        out0: Tensor,
+        out1: Tensor,
+        negatives: Tensor | None = None,
+        negative_mask: Tensor | None = None,
+        candidate_mask: Tensor | None = None,
     ) -> Tensor:
         """The loss of two views' projections, in the presence of negatives.
 
@@ -111,6 +114,8 @@ class NDANTXentLoss(_ReadsNegatives, NTXentLoss):  # type: ignore[misc]  # Light
             negatives: Projections of negatives, ``(B, D)``, ``(B, M, D)`` or ``(M, D)``; see
                 :mod:`nda_augment.losses.contrastive`.
             negative_mask: Booleans that say which negatives count; see :func:`nda_augment.losses.info_nce`.
+            candidate_mask: Booleans that say which other images count for an image, as in
+                :func:`nda_augment.losses.nt_xent`; with a memory bank ``(B, K)``, which of its rows count for a query.
 
         Returns:
             A scalar.
@@ -126,12 +131,18 @@ class NDANTXentLoss(_ReadsNegatives, NTXentLoss):  # type: ignore[misc]  # Light
                 "in eval mode the memory bank must not take in keys, but out0 carries gradient, Lightly's sign to do "
                 "so: compute the outputs under torch.no_grad(), or call train() on the loss"
             )
-        if negatives is None:
+        if _all_absent(negatives, negative_mask, candidate_mask):
             return self.parents(super().forward, out0, out1)
+        given: dict[str, Any] = {
+            "negatives": negatives,
+            "negative_mask": negative_mask,
+            "candidate_mask": candidate_mask,
+            **self.options,
+        }
         if not self.has_bank:
-            return nt_xent(out0, out1, negatives=negatives, negative_mask=negative_mask, **self.options)
+            return nt_xent(out0, out1, **given)
         _, bank = self.memory_bank(F.normalize(out1, dim=1), update=out0.requires_grad)
-        return info_nce(out0, out1, queue=bank.T, negatives=negatives, negative_mask=negative_mask, **self.options)
+        return info_nce(out0, out1, queue=bank.T, **given)
 
 
 class NDADCLLoss(_ReadsNegatives, DCLLoss):  # type: ignore[misc]  # Lightly is untyped
@@ -172,7 +183,12 @@ class NDADCLLoss(_ReadsNegatives, DCLLoss):  # type: ignore[misc]  # Lightly is 
         self.full_precision = full_precision
 
     def forward(
-        self, out0: Tensor, out1: Tensor, negatives: Tensor | None = None, negative_mask: Tensor | None = None
+        self,
+        out0: Tensor,
+        out1: Tensor,
+        negatives: Tensor | None = None,
+        negative_mask: Tensor | None = None,
+        candidate_mask: Tensor | None = None,
     ) -> Tensor:
         """The loss of two views' projections ``(B, D)``, in the presence of negatives.
 
@@ -182,6 +198,7 @@ class NDADCLLoss(_ReadsNegatives, DCLLoss):  # type: ignore[misc]  # Lightly is 
             negatives: Projections of negatives, ``(B, D)``, ``(B, M, D)`` or ``(M, D)``; see
                 :mod:`nda_augment.losses.contrastive`.
             negative_mask: Booleans that say which negatives count; see :func:`nda_augment.losses.info_nce`.
+            candidate_mask: Booleans that say which other images count; see :func:`nda_augment.losses.dcl`.
 
         Returns:
             A scalar.
@@ -191,9 +208,9 @@ class NDADCLLoss(_ReadsNegatives, DCLLoss):  # type: ignore[misc]  # Lightly is 
             ValueError: If the shape of negatives does not fit, they are not finite (looked for on the CPU), or
                 ``temperature`` is no longer above 0.
         """
-        if negatives is None:
+        if _all_absent(negatives, negative_mask, candidate_mask):
             return self.parents(super().forward, out0, out1)
-        return _decoupled(self, out0, out1, negatives, negative_mask)
+        return _decoupled(self, out0, out1, negatives, negative_mask, candidate_mask)
 
 
 class NDADCLWLoss(_ReadsNegatives, DCLWLoss):  # type: ignore[misc]  # Lightly is untyped
@@ -225,12 +242,17 @@ class NDADCLWLoss(_ReadsNegatives, DCLWLoss):  # type: ignore[misc]  # Lightly i
         self.full_precision = full_precision
 
     def forward(
-        self, out0: Tensor, out1: Tensor, negatives: Tensor | None = None, negative_mask: Tensor | None = None
+        self,
+        out0: Tensor,
+        out1: Tensor,
+        negatives: Tensor | None = None,
+        negative_mask: Tensor | None = None,
+        candidate_mask: Tensor | None = None,
     ) -> Tensor:
         """The loss of two views' projections ``(B, D)`` and of negatives; see :meth:`NDADCLLoss.forward`."""
-        if negatives is None:
+        if _all_absent(negatives, negative_mask, candidate_mask):
             return self.parents(super().forward, out0, out1)
-        return _decoupled(self, out0, out1, negatives, negative_mask)
+        return _decoupled(self, out0, out1, negatives, negative_mask, candidate_mask)
 
 
 class NDAMultiViewTransform(MultiViewTransform):
@@ -342,45 +364,29 @@ class NegativesOnDevice:
         return [[*views, negatives], *batch[1:]]
 
 
-@contextmanager
-def frozen_batch_norm_stats(module: nn.Module) -> Iterator[None]:
-    """Let batch norm layers in training mode use the batch's statistics without adding them to the running ones.
-
-    For the forward pass of negatives through an encoder that is trained: what it is evaluated with should be
-    statistics of images. Layers in eval mode stay as they are. Covers ``torch.nn``'s layers, ``SyncBatchNorm`` and
-    Lightly's ``SplitBatchNorm``; finite activations leave the running statistics bit for bit as they were.
-
-    Args:
-        module: The encoder, or anything that contains it.
-
-    Example:
-        >>> import torch
-        >>> norm = torch.nn.BatchNorm1d(4)
-        >>> with frozen_batch_norm_stats(norm):
-        ...     output = norm(torch.randn(8, 4))
-        >>> norm.running_mean
-        tensor([0., 0., 0., 0.])
-    """
-    norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.training]
-    before = [(layer.track_running_stats, layer.momentum) for layer in norms]
-    for layer in norms:
-        layer.track_running_stats = False
-        layer.momentum = 0.0  # SplitBatchNorm updates its statistics whatever the flag says
-    try:
-        yield
-    finally:
-        for layer, (tracks, momentum) in zip(norms, before, strict=True):
-            layer.track_running_stats = tracks
-            layer.momentum = momentum
+def _all_absent(*given: Tensor | None) -> bool:
+    return all(each is None for each in given)
 
 
 def _decoupled(
-    criterion: NDADCLLoss | NDADCLWLoss, out0: Tensor, out1: Tensor, negatives: Tensor, mask: Tensor | None
+    criterion: NDADCLLoss | NDADCLWLoss,
+    out0: Tensor,
+    out1: Tensor,
+    negatives: Tensor | None,
+    negative_mask: Tensor | None,
+    candidate_mask: Tensor | None,
 ) -> Tensor:
     """The parent's formula with negatives among the candidates; its weights, if any, are those of the positives."""
     views, weight_fn = stack_views(out0, out1), criterion.weight_fn
     z0, z1 = views.unbind(dim=1)
     with torch.autocast(views.device.type, enabled=False):
         weights = None if weight_fn is None else torch.stack([weight_fn(z0, z1), weight_fn(z1, z0)], dim=1)
-    options = complete(criterion.options)
-    return contrast_images(views, negatives, mask, None, options, decoupled=True, positive_weight=weights)
+    return contrast_images(
+        views,
+        negatives,
+        negative_mask,
+        candidate_mask,
+        complete(criterion.options),
+        decoupled=True,
+        positive_weight=weights,
+    )

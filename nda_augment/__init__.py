@@ -12,6 +12,7 @@ from nda_augment import transforms
 from nda_augment._version import __version__ as __version__
 from nda_augment.auditing import audit as audit
 from nda_augment.auditing import auto_policy as auto_policy
+from nda_augment.batch_norm import frozen_batch_norm_stats as frozen_batch_norm_stats
 from nda_augment.policy import from_policy as from_policy
 from nda_augment.registry import list_transforms as list_transforms
 from nda_augment.schedules import AdaptiveWeight as AdaptiveWeight
@@ -27,6 +28,7 @@ if not TYPE_CHECKING:  # to a type checker the imports say it all, and a list th
             "audit",
             "auto_policy",
             "from_policy",
+            "frozen_batch_norm_stats",
             "functional",
             "guidance",
             "list_transforms",

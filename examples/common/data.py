@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -153,7 +154,7 @@ def labels_of(data: Images) -> Tensor:
     return data.labels
 
 
-class Epoch(Dataset[tuple[Tensor | Sequence[Tensor], Tensor, int]]):
+class Epoch(Dataset[tuple[Any, Tensor, int]]):
     """The batches of one epoch; an item is the share that one process has of a batch.
 
     An item depends on the seed and on the number of the batch in the run only, so a run that resumes sees the batches
@@ -176,7 +177,7 @@ class Epoch(Dataset[tuple[Tensor | Sequence[Tensor], Tensor, int]]):
     def __len__(self) -> int:
         return len(self.data) // self.batch_size
 
-    def __getitem__(self, place: int) -> tuple[Tensor | Sequence[Tensor], Tensor, int]:
+    def __getitem__(self, place: int) -> tuple[Any, Tensor, int]:
         """Return uint8 images, labels ``(b,)``, -1 without, and the number of the batch in the run.
 
         The images are ``(b, 3, H, W)``, or a list of the originals where there are some.

@@ -16,7 +16,7 @@ from examples.common.contrastive.methods import Contrastive, Parts, full_precisi
 from examples.common.data import Images
 from examples.video.config import Config, Model
 from examples.video.encoder import make_trunk
-from nda_augment.adapters.lightly import frozen_batch_norm_stats
+from nda_augment.batch_norm import frozen_batch_norm_stats
 from nda_augment.losses import DenseInfoNCELoss, dense_probabilities
 
 

@@ -31,18 +31,25 @@ def make_batch() -> Tensor:
     return torch.randn(3, IMAGES, 5, generator=torch.Generator().manual_seed(1))
 
 
-def measure(batch: Tensor, gather: bool) -> Measured:
-    """Value, gradient, both averaged over the ranks, and the bank that each loss leaves."""
+def make_mask(columns: int) -> Tensor:
+    """Which candidates count for each image: ``(IMAGES, columns)``."""
+    return torch.rand(IMAGES, columns, generator=torch.Generator().manual_seed(3)) < 0.7
+
+
+def measure(batch: Tensor, gather: bool, rank: int = 0) -> Measured:
+    """Value, gradient, both averaged over the ranks, and the bank that each loss leaves; with a mask and without."""
     measured = {}
-    for name, criterion in criteria(gather).items():
-        torch.manual_seed(2)
-        encoder = nn.Linear(5, 4)
-        out0, out1, negatives = (encoder(views) for views in batch)
-        loss = criterion(out0, out1, negatives)
-        loss.backward()
-        gradient = torch.cat([parameter.grad.flatten() for parameter in encoder.parameters()])
-        bank = criterion.memory_bank.bank if "bank" in name else torch.empty(0)
-        measured[name] = (average(loss.detach()), average(gradient), bank)
+    for masked in (False, True):
+        for name, criterion in criteria(gather).items():
+            torch.manual_seed(2)
+            encoder = nn.Linear(5, 4)
+            out0, out1, negatives = (encoder(views) for views in batch)
+            mask = make_mask(BANK[0] if "bank" in name else IMAGES).split(len(out0))[rank]
+            loss = criterion(out0, out1, negatives, candidate_mask=mask if masked else None)
+            loss.backward()
+            gradient = torch.cat([parameter.grad.flatten() for parameter in encoder.parameters()])
+            bank = criterion.memory_bank.bank if "bank" in name else torch.empty(0)
+            measured[f"{name}, masked: {masked}"] = (average(loss.detach()), average(gradient), bank)
     return measured
 
 
@@ -57,5 +64,5 @@ def run(rank: int, folder: Path) -> None:
     """Measure this rank's share and leave the result in a file."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=WORLD_SIZE)
-    torch.save(measure(make_batch().chunk(WORLD_SIZE, dim=1)[rank], gather=True), folder / f"{rank}.pt")
+    torch.save(measure(make_batch().chunk(WORLD_SIZE, dim=1)[rank], gather=True, rank=rank), folder / f"{rank}.pt")
     dist.destroy_process_group()

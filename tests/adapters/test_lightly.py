@@ -8,7 +8,6 @@ import pytest
 import torch
 from lightly.loss import DCLLoss, DCLWLoss, NTXentLoss
 from lightly.loss.dcl_loss import negative_mises_fisher_weights
-from lightly.models.batchnorm import SplitBatchNorm
 from lightly.transforms import SimCLRTransform
 from PIL import Image
 from pytorch_lightning import LightningModule, Trainer
@@ -23,7 +22,6 @@ from nda_augment.adapters.lightly import (
     NDAMultiViewTransform,
     NDANTXentLoss,
     NegativesOnDevice,
-    frozen_batch_norm_stats,
 )
 from tests.adapters import lightly_ranks as ranks
 
@@ -96,8 +94,10 @@ def test_the_state_is_the_parents(kind: str) -> None:
 # With negatives
 
 
-def reference(kind: str, out0: Tensor, out1: Tensor, extra: Any, bank: Tensor, tau: float = 0.2) -> Tensor:
+def reference(kind: str, out0: Tensor, out1: Tensor, extra: Any, bank: Tensor, mask: Tensor | None = None) -> Tensor:
     """The losses anchor by anchor; ``extra(i)`` are the scaled similarities that image i has to its negatives."""
+    tau = 0.2
+    counts = mask if mask is not None else torch.ones(len(out0), max(len(out0), len(bank)), dtype=torch.bool)
     out0, out1 = F.normalize(out0, dim=1), F.normalize(out1, dim=1)
     losses = []
     for mine, other in [(out0, out1)] if kind == "bank" else [(out0, out1), (out1, out0)]:
@@ -109,9 +109,11 @@ def reference(kind: str, out0: Tensor, out1: Tensor, extra: Any, bank: Tensor, t
         for i, anchor in enumerate(mine):
             positive = anchor @ other[i]
             if kind == "bank":
-                candidates = [anchor @ row for row in bank]
+                candidates = [anchor @ row for j, row in enumerate(bank) if counts[i, j]]
             else:
-                candidates = [anchor @ row for view in (mine, other) for j, row in enumerate(view) if j != i]
+                candidates = [
+                    anchor @ row for view in (mine, other) for j, row in enumerate(view) if j != i and counts[i, j]
+                ]
             if kind in ("in batch", "bank"):
                 candidates.append(positive)
             total = sum(torch.exp(similarity / tau) for similarity in [*candidates, *extra(anchor, i)])
@@ -219,6 +221,47 @@ def test_masked_and_weighted_negatives(kind: str) -> None:
     masked = build(kind, negative_weight=2.0)[0](out0, out1, negatives, counted)
     twice = build(kind)[0](out0, out1, negatives[:, [0, 0]])
     torch.testing.assert_close(masked, twice)
+
+
+@lightly_warns
+@pytest.mark.parametrize("kind", PAIRS)
+@pytest.mark.parametrize("given", [True, False])
+def test_candidates_that_do_not_count_are_left_out_image_by_image(kind: str, given: bool) -> None:
+    columns = K if kind == "bank" else B
+    mask = torch.rand(B, columns, generator=torch.Generator().manual_seed(5)) < 0.5
+    criterion, _ = build(kind)
+    out0, out1, negatives = outputs((B, D), (B, D), (B, D))
+    bank = bank_of(criterion) if kind == "bank" else torch.empty(0)
+
+    def extra(anchor: Tensor, i: int) -> list[Tensor]:
+        return [F.cosine_similarity(anchor, negatives[i], dim=0)] if given else []
+
+    loss = criterion(out0, out1, negatives if given else None, candidate_mask=mask)
+    torch.testing.assert_close(loss, reference(kind, out0, out1, extra, bank, mask=mask))
+
+
+@lightly_warns
+@pytest.mark.parametrize("kind", PAIRS)
+def test_a_mask_that_is_all_true_changes_nothing(kind: str) -> None:
+    all_true = torch.ones(B, K if kind == "bank" else B, dtype=torch.bool)
+    out0, out1, negatives = outputs((B, D), (B, D), (B, D))
+    masked, plain = (build(kind)[0](out0, out1, negatives, candidate_mask=mask) for mask in (all_true, None))
+    assert torch.equal(masked, plain)
+    ours, parent = build(kind)
+    torch.testing.assert_close(ours(out0, out1, candidate_mask=all_true), parent(out0, out1))
+    if kind == "bank":
+        assert torch.equal(bank_of(ours), bank_of(parent))
+
+
+@lightly_warns
+@pytest.mark.parametrize("kind", PAIRS)
+def test_masks_that_fit_nothing_are_refused(kind: str) -> None:
+    criterion, _ = build(kind)
+    out0, out1 = outputs((B, D), (B, D))
+    with pytest.raises(ValueError, match="negative_mask says which negatives count, but there are none"):
+        criterion(out0, out1, negative_mask=torch.ones(B, dtype=torch.bool))
+    with pytest.raises(ValueError, match=rf"candidate_mask must have shape .*, got \({B}, {B + 1}\)"):
+        criterion(out0, out1, candidate_mask=torch.ones(B, B + 1, dtype=torch.bool))
 
 
 @pytest.mark.parametrize("kind", PAIRS)
@@ -450,41 +493,6 @@ def test_batches_of_another_form_are_refused(fit: Any) -> None:
         fit(Recorder(nda.Jigsaw()), [(torch.randn(3, 8, 8), 0)] * 4)
     with pytest.raises(TypeError, match="got Tensor"):
         fit(Recorder(nda.Jigsaw()), [torch.randn(3, 8, 8)] * 4)
-
-
-# Batch norm
-
-NORMS = {
-    "1d": lambda: nn.BatchNorm1d(6),
-    "2d": lambda: nn.BatchNorm2d(6),
-    "cumulative": lambda: nn.BatchNorm2d(6, momentum=None),
-    "split": lambda: SplitBatchNorm(6, 2),
-}
-
-
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("training", [True, False])
-def test_batch_norm_uses_the_batch_and_keeps_its_running_statistics(norm: str, training: bool) -> None:
-    images = torch.randn(8, 6) + 3 if norm == "1d" else torch.randn(8, 6, 2, 2) + 3
-    layer, twin = NORMS[norm](), NORMS[norm]()
-    expected = twin.train(training)(images)
-    layer.train(training)
-    before = {name: value.clone() for name, value in layer.state_dict().items()}
-    with frozen_batch_norm_stats(nn.Sequential(layer)):
-        output = layer(images)
-    assert torch.equal(output, expected)
-    after = layer.state_dict()
-    assert all(torch.equal(after[name], value) for name, value in before.items())
-    assert (layer.track_running_stats, layer.momentum) == (True, twin.momentum)
-    layer(images)
-    assert all(torch.equal(after[name], value) for name, value in twin.state_dict().items())
-
-
-def test_batch_norm_is_restored_after_an_error() -> None:
-    layer = nn.BatchNorm1d(6)
-    with pytest.raises(ZeroDivisionError), frozen_batch_norm_stats(layer):
-        _ = 1 / 0
-    assert (layer.track_running_stats, layer.momentum) == (True, 0.1)
 
 
 # The package around it

@@ -27,7 +27,8 @@ from examples.common.fitting import OnOwnImages
 from examples.common.negatives import mixture_of
 from examples.common.optimizers import make_optimizer
 from examples.common.randomness import generator, seeded
-from nda_augment.adapters.lightly import NDANTXentLoss, NegativesOnDevice, frozen_batch_norm_stats
+from nda_augment.adapters.lightly import NDANTXentLoss, NegativesOnDevice
+from nda_augment.batch_norm import frozen_batch_norm_stats
 
 
 class Parts(NamedTuple):
