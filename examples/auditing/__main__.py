@@ -41,11 +41,12 @@ def textures(side: int = 32, stride: int = 16) -> Images:
     return Images(torch.cat(patches), torch.arange(len(patches)).repeat_interleave(len(patches[0])))
 
 
-def load(source: str, path: str, size: int) -> Images:
+def load(source: str, path: str, size: int, skip_unreadable: bool = False) -> Images:
     """Images of one source, square, ``size`` pixels a side."""
     if source == "textures":
         return textures(size, size // 2)
-    everything, _ = data.load(Data(name=source, path=path, img_size=size, holdout=0.0))
+    asked = Data(name=source, path=path, img_size=size, holdout=0.0, skip_unreadable=skip_unreadable)
+    everything, _ = data.load(asked)
     return everything
 
 
@@ -79,6 +80,7 @@ def main(
     source: Annotated[str, typer.Argument(help="textures, digits, folder, npz, sheets or cifar10")] = "digits",
     path: Annotated[str, typer.Option(help="Of the folder, the .npz, the sheets")] = "",
     size: Annotated[int, typer.Option(help="Pixels a side")] = 16,
+    skip_unreadable: Annotated[bool, typer.Option(help="Leave files of a folder out that cannot be read")] = False,
     limit: Annotated[int, typer.Option(help="Look at so many images at most")] = 2000,
     labels: Annotated[bool, typer.Option(help="Let a classifier of the labels judge structure")] = False,
     seeds: Annotated[int, typer.Option(help="How many audits, from seed 0 on")] = 1,
@@ -86,7 +88,7 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder for what came out")] = Path("runs/auditing"),
 ) -> None:
     """Audit images, and print the report of the first seed."""
-    data = load(source, path, size)
+    data = load(source, path, size, skip_unreadable)
     chosen = {**arms(arm or [], data.images), **positives(size)}
     output.mkdir(parents=True, exist_ok=True)
     reports = []

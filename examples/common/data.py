@@ -85,10 +85,6 @@ class Images:
         return Images(self.images[indices], labels, self.names, originals)
 
 
-class UnreadableImagesError(ValueError):
-    """Files in an image folder that cannot be read."""
-
-
 def load(settings: Data, originals: bool = False) -> tuple[Images, Images]:
     """Return the training images, with the stored ones where ``originals`` asks for them, and the test images.
 
@@ -222,14 +218,17 @@ def _npz(settings: Data, originals: bool) -> Images:
     if "images" not in arrays:
         raise ConfigError(f"{settings.path} has no array 'images', only {', '.join(arrays) or 'nothing'}")
     pixels = arrays["images"]
-    labels = torch.from_numpy(arrays["labels"]).long() if "labels" in arrays else None
+    numbers = arrays.get("labels")
+    if numbers is not None and (numbers.dtype.kind not in "iu" or numbers.shape != pixels.shape[:1]):
+        raise ConfigError(
+            f"'labels' in {settings.path} must be integers, one per image, got {numbers.dtype} {numbers.shape}"
+        )
+    labels = None if numbers is None else torch.from_numpy(numbers).long()
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or pixels.shape[3:] not in ((), (1,), (3,)):
         raise ConfigError(
             f"'images' in {settings.path} must be uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3), "
             f"got {pixels.dtype} {pixels.shape}"
         )
-    if labels is not None and labels.shape != pixels.shape[:1]:
-        raise ConfigError(f"'labels' in {settings.path} must be one per image, got {tuple(labels.shape)}")
     images = torch.from_numpy(pixels.reshape(*pixels.shape[:3], -1)).permute(0, 3, 1, 2)
     return _squares(images, labels, settings, originals)
 
@@ -283,7 +282,7 @@ def _folder(settings: Data, originals: bool) -> Images:
     if unreadable:
         report = f"{len(unreadable)} of {len(paths)} files in {root} cannot be read: {'; '.join(unreadable)}"
         if not settings.skip_unreadable:
-            raise UnreadableImagesError(f"{report}. Mend or remove them, or set DATA.skip_unreadable=true")
+            raise ConfigError(f"{report}. Mend or remove them, or set skip_unreadable, which leaves them out")
         warnings.warn(f"{report}. They are left out", stacklevel=2)
     if not images:
         raise ConfigError(f"no readable image in {root}; files are known by their endings, such as .png or .jpg")

@@ -22,6 +22,7 @@ class Data(Section):
     path: str = ""  # of the folder
     img_size: int = one_of(64, SIZES)
     holdout: float = share(0.25, whole=False)  # folder: share of the images that is kept out of training
+    skip_unreadable: bool = False  # folder: leave files out that cannot be read, and say which; else they are an error
     low_threshold: float = 0.1  # Canny's: weaker slopes are no edges
     high_threshold: float = 0.2  # stronger ones are; those between are if they touch one
 

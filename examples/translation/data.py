@@ -70,6 +70,7 @@ def _crops(pairs: Pairs, size: int) -> Pairs:
 
 
 def _folder(settings: Data) -> tuple[Tensor, Tensor]:
-    source = Images(name="folder", path=settings.path, img_size=settings.img_size, holdout=settings.holdout)
+    shared = {key: getattr(settings, key) for key in ("path", "img_size", "holdout", "skip_unreadable")}
+    source = Images(name="folder", **shared)
     training, held_out = (data.normalize(some.images) for some in data.load(source))
     return training, held_out

@@ -83,7 +83,9 @@ class TestNpz:
             ({"images": np.zeros((2, 8, 8))}, "must be uint8.*float64"),
             ({"images": np.zeros((2, 8, 8, 4), np.uint8)}, r"got uint8 \(2, 8, 8, 4\)"),
             ({"images": np.zeros((2, 8), np.uint8)}, r"\(2, 8\)"),
-            ({"images": np.zeros((2, 8, 8), np.uint8), "labels": np.zeros(3, int)}, r"one per image, got \(3,\)"),
+            ({"images": np.zeros((2, 8, 8), np.uint8), "labels": np.zeros(3, int)}, r"one per image, got int64 \(3,\)"),
+            ({"images": np.zeros((2, 8, 8), np.uint8), "labels": np.array(["a", "b"])}, r"integers, .* got <U1 \(2,\)"),
+            ({"images": np.zeros((2, 8, 8), np.uint8), "labels": np.zeros(2)}, r"integers, .* got float64 \(2,\)"),
         ],
     )
     def test_mistakes_are_named(self, tmp_path, arrays, message):
@@ -179,7 +181,7 @@ class TestFolder:
         return folder
 
     def test_unreadable_files_are_an_error_that_names_each(self, broken):
-        with pytest.raises(data.UnreadableImagesError, match=r"2 of 8 files.*half\.png.*text\.jpg.*skip_unreadable"):
+        with pytest.raises(ConfigError, match=r"2 of 8 files.*half\.png.*text\.jpg.*skip_unreadable"):
             self.load(broken)
 
     def test_they_can_be_left_out_but_never_in_silence(self, broken, pixels):
