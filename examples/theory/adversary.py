@@ -20,6 +20,7 @@ class Settings:
 
     kind: GANKind
     fake_weight: float  # λ; at 1 there are no negatives
+    blend: float = 0.0  # how much of a negative there is in a share 1 - λ of generated images (ANDA); 0: they are apart
     seed: int = 0
     steps: int = 2000
     batch_size: int = 128
@@ -71,6 +72,9 @@ def _discriminator_loss(
     images = real(count, draws).requires_grad_(settings.r1 > 0)
     with torch.no_grad():
         fake = generator(torch.randn(count, settings.latent, generator=draws))
+        if weight < 1 and settings.blend:
+            stays = torch.rand(count, generator=draws).view(-1, *[1] * (fake.ndim - 1)) < weight
+            fake, weight = torch.where(stays, fake, fake.lerp(negative(count, draws), settings.blend)), 1.0
     logits, fake_logits, negative_logits = discriminator(images), discriminator(fake), None
     if weight < 1:
         negatives = negative(count, draws)

@@ -46,7 +46,29 @@ def test_every_batch_is_drawn_anew():
     assert torch.stack(drawn).unique(dim=0).shape[0] == 6
 
 
-@pytest.mark.parametrize("change", [{"kind": "hinge"}, {"fake_weight": 0.5}, {"r1": 1.0}, {"discriminator_steps": 2}])
+def test_blended_negatives_are_a_part_of_some_generated_images_and_no_samples_of_their_own():
+    class Spy(nn.Linear):
+        def forward(self, points):
+            seen.append(points.detach())
+            return super().forward(points).flatten()
+
+    seen, settings = [], replace(SETTINGS, steps=1, batch_size=500, fake_weight=0.7, blend=0.2)
+    generator = nn.Linear(2, 2)
+    nn.init.zeros_(generator.weight)
+    nn.init.zeros_(generator.bias)
+    negatives = lambda count, draws: torch.full((count, 2), 10.0)  # noqa: E731
+    list(train(generator, Spy(2, 1), ring.draw_data, negatives, settings))
+    _, shown, whole = seen  # data, what stands for generated images, and those the generator learns from
+    assert set(shown.flatten().tolist()) == {0.0, 2.0}
+    assert torch.equal(shown[:, 0], shown[:, 1])
+    assert 0.25 < (shown[:, 0] > 0).float().mean() < 0.35
+    assert not whole.any()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"kind": "hinge"}, {"fake_weight": 0.5}, {"r1": 1.0}, {"discriminator_steps": 2}, {"blend": 0.2}],
+)
 def test_every_setting_counts(change):
     assert not torch.equal(trained(replace(SETTINGS, **change)), trained(SETTINGS))
 
