@@ -6,7 +6,7 @@ that helps by itself, that loss without negatives. Runs take seconds and keep no
 """
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, cast
@@ -16,18 +16,28 @@ import typer
 from kornia.augmentation import RandomAffine
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
+from torch import Tensor, nn
 
 import nda_augment as nda
 from examples.classification.model import VisionTransformer
 from examples.common import data
+from examples.common.contrastive.views import random_steps
 from examples.common.corruptions import CORRUPTIONS, STRENGTHS, corrupt
 from examples.common.data import Data, Epoch, Images, labels_of
 from examples.common.randomness import generator, seeded
 from examples.common.runs import command
+from examples.common.settings import ConfigError
 from examples.common.tables import markdown, spread
+from examples.gan.generation import load_augmentation
 
 ARMS = ("plain", "uniform", "distance", "supcon", "contrastive")
+# From the side of the images to what is done to them: nothing, what digits bear, and the usual crops, mirrored or not.
+VIEWS: dict[str, Callable[[int], nn.Module]] = {
+    "none": lambda _: nn.Identity(),
+    "shift": lambda _: RandomAffine(degrees=10.0, translate=(0.1, 0.1), scale=(0.9, 1.1), p=1.0),
+    "crop": lambda size: _crops(size, flip=0.0),
+    "crop,flip": lambda size: _crops(size, flip=0.5),
+}
 console = Console()
 
 Measures = dict[str, float]
@@ -45,6 +55,9 @@ class Settings:
     batch_size: int = 64
     lr: float = 1e-3
     weight_decay: float = 0.05
+    views: str = "shift"  # one of VIEWS: what is done to every image
+    generator: str = ""  # the folder of an IC-GAN's run
+    generated: float = 0.0  # probability that an image gives way to a neighbour of it which that one makes: DA_IC-GAN
 
 
 def train(training: Images, settings: Settings) -> VisionTransformer:
@@ -55,17 +68,27 @@ def train(training: Images, settings: Settings) -> VisionTransformer:
     optimizer = torch.optim.AdamW(model.parameters(), settings.lr, weight_decay=settings.weight_decay)
     steps = settings.epochs * (len(training) // settings.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    shift = RandomAffine(degrees=10.0, translate=(0.1, 0.1), scale=(0.9, 1.1), p=1.0)
+    views = VIEWS[settings.views](training.images.shape[-1])
+    swap = load_augmentation(Path(settings.generator), settings.generated, 3) if settings.generated else None
     negative = nda.from_policy(settings.policy)
     for images, labels, number in _batches(training, settings):
+        pixels = images.float() / 255
+        if swap is not None:
+            pixels = _swapped(swap, pixels, labels, generator(settings.seed, "generated", number))
         with seeded(settings.seed, "shift", number):
-            pixels = normalize(shift(images.float() / 255))
+            pixels = normalize(views(pixels))
         negatives = negative(pixels, generator=generator(settings.seed, "negatives", number))
         optimizer.zero_grad()
         torch.autograd.backward(loss(model, pixels, negatives, labels, settings))
         optimizer.step()
         schedule.step()
     return model.eval()
+
+
+def _swapped(swap: nda.Generated, pixels: Tensor, labels: Tensor, source: torch.Generator) -> Tensor:
+    told = {"labels": labels} if swap.needs_labels else {}
+    swapped: Tensor = swap(normalize(pixels), generator=source, **told)
+    return (swapped + 1) / 2
 
 
 def loss(model: VisionTransformer, images: Tensor, negatives: Tensor, labels: Tensor, settings: Settings) -> Tensor:
@@ -123,6 +146,10 @@ def table(measured: dict[str, list[Measures]]) -> str:
     return markdown(["accuracy in %", *measured], rows)
 
 
+def _crops(size: int, flip: float) -> nn.Module:
+    return nn.Sequential(*random_steps(size, min_scale=0.5, flip=flip, jitter=0.0, grayscale=0.0))
+
+
 def _batches(training: Images, settings: Settings) -> Iterator[tuple[Tensor, Tensor, int]]:
     for epoch in range(settings.epochs):
         batches = Epoch(training, settings.batch_size, settings.seed, epoch)
@@ -138,17 +165,25 @@ def main(
     policy: Annotated[str, typer.Option(help="The negatives")] = Settings.policy,
     weight: Annotated[float, typer.Option(help="Of the term on negatives")] = Settings.negative_weight,
     epochs: Annotated[int, typer.Option()] = Settings.epochs,
+    views: Annotated[str, typer.Option(help=f"What is done to every image: {', '.join(VIEWS)}")] = Settings.views,
+    ic_gan: Annotated[str, typer.Option("--generator", help="The folder of an IC-GAN's run")] = "",
+    generated: Annotated[float, typer.Option(help="Share of images that give way to its neighbours of them")] = 0.0,
 ) -> None:
     """Compare a classifier with negatives and without."""
     unknown = [name for name in arm or () if name not in ARMS]
     if unknown:
         raise typer.BadParameter(f"unknown arm {unknown[0]!r}; there are {', '.join(ARMS)}")
+    if views not in VIEWS:
+        raise typer.BadParameter(f"unknown views {views!r}; there are {', '.join(VIEWS)}")
+    if bool(ic_gan) != bool(generated):
+        raise ConfigError("--generator and --generated go together: whose images, and how many")
     source = Data(img_size=size) if path is None else Data(name="npz", path=str(path), img_size=size)
     training, test = data.load_rgb(source)
     measured: dict[str, list[Measures]] = {name: [] for name in arm or ARMS}
     runs = [(name, seed) for seed in range(seeds) for name in measured]
     for name, seed in track(runs, console=console):
-        model = train(training, Settings(name, seed, policy, weight, epochs))
+        settings = Settings(name, seed, policy, weight, epochs, views=views, generator=ic_gan, generated=generated)
+        model = train(training, settings)
         measured[name].append(measure(model, test, policy))
     print(table(measured))
 

@@ -64,6 +64,14 @@ class Augmentation(sections.Views):
     """The views of an image, and the negatives."""
 
     blur: float = share(0.0)  # probability; MoCo-v2 has 0.5 on large images
+    generator: str = ""  # folder of an IC-GAN's run
+    generated: float = share(0.0)  # probability that the second view is of an image which that one makes: DA_IC-GAN
+
+    def check(self) -> None:
+        """Refuse a policy that cannot be read, and a generator that has nothing to do."""
+        super().check()
+        if bool(self.generator) != bool(self.generated):
+            raise ConfigError("AUG.generator and AUG.generated go together: whose images, and how many")
 
 
 @dataclass
