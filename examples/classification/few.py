@@ -63,11 +63,11 @@ def settings_of(path: str) -> Setting:
     """The setting of scikit-learn's digits, or of sheets of CIFAR-10 at a path, at 16 pixels."""
     if not path:
         grey = ("AUG.min_scale=0.4", "AUG.flip=0", "AUG.jitter=0", "AUG.grayscale=0", "OPTIMIZATION.epochs=30")
-        encoder, ic_gan = (*_CONTRASTIVE, *grey), (*_IC_GAN, "OPTIMIZATION.total_steps=1500")
-        return Setting(Data(img_size=16), 100, "crop", encoder, ic_gan, epochs=200)
+        ic_gan = (*_IC_GAN, "OPTIMIZATION.total_steps=1500")
+        return Setting(Data(img_size=16), 100, "crop", (*_CONTRASTIVE, *grey), ic_gan, epochs=200)
     images = Data(name="sheets", path=path, img_size=16, holdout=0.2, limit=8000)
-    encoder, ic_gan = (*_CONTRASTIVE, "OPTIMIZATION.epochs=15"), (*_IC_GAN, "OPTIMIZATION.total_steps=3000")
-    return Setting(images, 500, "crop,flip", encoder, ic_gan, epochs=60)
+    encoder = (*_CONTRASTIVE, "OPTIMIZATION.epochs=8")
+    return Setting(images, 500, "crop,flip", encoder, (*_IC_GAN, "OPTIMIZATION.total_steps=2000"), epochs=60)
 
 
 def arms_of(views: str, folder: str) -> dict[str, Settings]:
@@ -86,16 +86,16 @@ def compare(setting: Setting, output: Path, seeds: int) -> dict[str, list[Measur
     folder = prepare(setting, output)
     training, test = data.load_rgb(setting.images)
     test = test[torch.arange(min(TESTED, len(test)))]
-    measured: dict[str, list[Measures]] = {}
-    for name, arm in arms_of(setting.views, str(folder)).items():
-        measured[name] = []
-        for seed in range(seeds):
+    arms = arms_of(setting.views, str(folder))
+    measured: dict[str, list[Measures]] = {name: [] for name in arms}
+    for seed in range(seeds):
+        labelled = few_of(training, setting.labelled, seed)
+        for name, arm in arms.items():
             settings = replace(arm, seed=seed, epochs=setting.epochs, batch_size=50)
             file = output / f"{name.replace(' ', '')}-{seed}.json"
             given = {"settings": asdict(settings) | {"generator": ""}, "setting": asdict(setting)}
-            labelled = few_of(training, setting.labelled, seed)
             measured[name].append(once(file, given, partial(_run, labelled, test, settings)))
-        console.print(f"{name}: {spread([each['clean'] for each in measured[name]])}", highlight=False)
+            console.print(f"{name}, {seed}: {measured[name][-1]['clean']:.2f} %", highlight=False)
     return measured
 
 

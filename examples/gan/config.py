@@ -92,7 +92,7 @@ class Loss(Section):
     nda_blend_ada: bool = False  # an image is blended with probability 1 - p of ADA, not 1 - λ
     # Several kinds, in the place of λ: fake, history, wrong_label and policies to their weights, which sum to 1
     nda_weights: dict[str, float] = field(default_factory=dict)
-    nda_start_step: int = at_least(0, 0)  # until this step there are no negatives, and λ is 1
+    nda_start_step: float = at_least(0, 0)  # until this step, or share of all if below 1, there are no negatives
     nda_schedule: str = one_of("constant", _SCHEDULES)  # how λ goes from nda_schedule_start to nda_fake_weight
     nda_schedule_start: float = share(1.0, zero=False)
     nda_schedule_delay: int = at_least(0, 0)  # until this step λ is nda_schedule_start
@@ -133,7 +133,9 @@ class Augmentation(Section):
     nda_path: str = ""  # a folder or an .npz
     nda_history_every: int = at_least(200, 1)  # history: the generator's steps from one snapshot to the next
     nda_history_capacity: int = at_least(10, 1)  # how many are kept
-    nda_history_candidates: int = at_least(1, 1)  # of so many images the one that the discriminator thinks worst of
+    nda_history_candidates: int = at_least(1, 1)  # of so many images the one with the worst score
+    # What scores: the discriminator, or a density of real images' features, those of MODEL.instance_encoder
+    nda_history_score: str = one_of("discriminator", ("discriminator", "density"))
     nda_strength_schedule: str = one_of("W/O", ("W/O", *_SCHEDULES))  # how strength goes from _start to _end
     nda_strength_start: float = share(0.0)
     nda_strength_end: float = share(1.0)
@@ -177,6 +179,17 @@ class Config(Settings):
         return self.MODEL.d_cond_mtd != "W/O"
 
     @property
+    def start_step(self) -> int:
+        """The first step with negatives."""
+        start = self.LOSS.nda_start_step
+        return round(start * self.OPTIMIZATION.total_steps if start < 1 else start)
+
+    @property
+    def scored_by_density(self) -> bool:
+        """Whether images of the history are chosen by a density."""
+        return HISTORY in self.LOSS.nda_weights and self.AUG.nda_history_score == "density"
+
+    @property
     def rumi(self) -> bool:
         """Whether the objective is Rumi-GAN's, which weighs negatives in its own way."""
         return self.LOSS.adv_loss.startswith("rumi_")
@@ -211,7 +224,7 @@ load = Config.load
 
 def _check_used(config: Config, overrides: Sequence[str]) -> None:
     named = [word.partition("=")[0].strip() for word in overrides]
-    of_instances = [name for name in named if name.startswith(("MODEL.instance_", "MODEL.g_instance_"))]
+    of_instances = [name for name in named if name in ("MODEL.instance_neighbours", "MODEL.g_instance_dim")]
     if of_instances and not config.MODEL.instance_cond and "MODEL.instance_cond" not in named:
         raise ConfigError(f"{of_instances[0]} changes nothing without MODEL.instance_cond=true")
     idle = [name for name in named if name.startswith(("AUG.nda_", "LOSS.nda_"))]
@@ -231,8 +244,10 @@ def _check_model(config: Config) -> None:
         )
     if model.instance_cond:
         _check_instances(config)
-    elif model.instance_encoder:
-        raise ConfigError("MODEL.instance_encoder describes instances; it needs MODEL.instance_cond=true")
+    elif model.instance_encoder and not config.scored_by_density:
+        raise ConfigError(
+            "MODEL.instance_encoder describes images, for MODEL.instance_cond=true or AUG.nda_history_score=density"
+        )
     if (model.d_cond_mtd == "MH") != (config.LOSS.adv_loss == "MH"):
         raise ConfigError(
             f"MODEL.d_cond_mtd={model.d_cond_mtd} and LOSS.adv_loss={config.LOSS.adv_loss}: the multi-hinge loss is "
@@ -277,6 +292,10 @@ def _check_instances(config: Config) -> None:
 
 def _check_losses(config: Config) -> None:
     loss, augmentation = config.LOSS, config.AUG
+    if loss.nda_start_step > 1 and loss.nda_start_step % 1:
+        raise ConfigError(f"LOSS.nda_start_step is a whole step, or a share below 1, got {loss.nda_start_step}")
+    if augmentation.nda_history_score == "density" and augmentation.nda_history_candidates == 1:
+        raise ConfigError("AUG.nda_history_score=density chooses between AUG.nda_history_candidates; there is only 1")
     if loss.nda_schedule != "constant" and not loss.nda_schedule_steps:
         raise ConfigError(f"LOSS.nda_schedule={loss.nda_schedule} needs LOSS.nda_schedule_steps")
     if loss.nda_adaptive and (loss.nda_schedule_delay or loss.nda_schedule != "constant"):

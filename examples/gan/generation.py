@@ -74,7 +74,7 @@ def load_augmentation(folder: Path, p: float, channels: int) -> nda.Generated:
     Args:
         folder: Of the run of an IC-GAN. If it is told classes, the label of the image is what it is told.
         p: The probability.
-        channels: Of the images, which lie in [-1, 1].
+        channels: Of the images, which lie in [-1, 1] or are uint8.
 
     Raises:
         ConfigError: If the run is none, or its generator knows no instances.

@@ -4,6 +4,7 @@ Source: Casanova et al., "Instance-Conditioned GAN", NeurIPS 2021. As there, an 
 generated image gets the label of one of its instance's neighbours, and features have length one.
 """
 
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from examples.common.settings import ConfigError
 from examples.gan.conditioning import Told
 from examples.gan.config import Config
 from nda_augment._files import State, load_checkpoint, restoring, save_checkpoint
+from nda_augment.anomaly import GaussianDensity
 
 INSTANCES = "instances.pt"
 _STATE = {"images": str, "made": dict, "weights": dict, "features": Tensor, "neighbours": Tensor}
@@ -26,7 +28,7 @@ _AT_ONCE = 512
 
 
 class Encoder(nn.Module):
-    """Images ``(B, C, H, W)`` in [-1, 1] to features ``(B, D)`` of length one, frozen.
+    """Images ``(B, C, H, W)``, in [-1, 1] or uint8, to features ``(B, D)`` of length one, frozen.
 
     Args:
         network: Images to features.
@@ -40,7 +42,8 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Features of a batch."""
-        features: Tensor = self.network(self.scale * in_channels(images, self.channels))
+        pixels = data.normalize(images) if images.dtype == torch.uint8 else images
+        features: Tensor = self.network(self.scale * in_channels(pixels, self.channels))
         return F.normalize(features.float(), dim=1)
 
 
@@ -96,7 +99,7 @@ class Instances(NamedTuple):
 
 def write_instances(settings: Config, images: Images) -> None:
     """Describe the training images of a run, and write that into its folder, unless it is there already."""
-    path, k = Path(settings.RUN.save_dir) / INSTANCES, settings.MODEL.instance_neighbours
+    path, k = Path(settings.RUN.save_dir) / INSTANCES, _made(settings)["neighbours"]
     if path.exists():
         return
     if k >= len(images):
@@ -136,6 +139,16 @@ def read_instances(folder: Path, settings: Config, images: Images | None = None)
         encoder = Encoder(_network(made), made["channels"], made["scale"])
         encoder.load_state_dict(state["weights"])
     return Instances(encoder, state["features"], state["neighbours"], state["labels"])
+
+
+def density_of(instances: Instances) -> Callable[..., Tensor]:
+    """Return what says how far images, ``(B, C, H, W)`` in [-1, 1], are from the real ones, ``(B,)``."""
+    density = GaussianDensity(instances.features.shape[1]).fit(instances.features)
+
+    def score(images: Tensor, _: Tensor | None = None) -> Tensor:
+        return density.to(images.device).score(instances.encoder.to(images.device)(images))
+
+    return score
 
 
 @torch.no_grad()
@@ -205,4 +218,5 @@ def _network(made: State) -> nn.Module:
 def _made(settings: Config) -> State:
     """What of the settings the file depends on."""
     model = settings.MODEL
-    return {"encoder": model.instance_encoder, "neighbours": model.instance_neighbours, "size": settings.DATA.img_size}
+    k = model.instance_neighbours if model.instance_cond else 0
+    return {"encoder": model.instance_encoder, "neighbours": k, "size": settings.DATA.img_size}

@@ -94,7 +94,7 @@ class Kinds:
         classes: How many the data have.
         share: Which part of every batch this process has.
         history: The generator's past, if it is one of the kinds.
-        worst: From images, and their labels if there are classes, to how bad the discriminator thinks each is.
+        worst: From images, and their labels if there are classes, to how bad each is.
     """
 
     def __init__(

@@ -9,10 +9,10 @@ import copy
 import itertools
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 import typer
@@ -32,7 +32,7 @@ from examples.gan import augself, config
 from examples.gan.conditioning import Batch, Judgement, Told, class_loss
 from examples.gan.config import DIGITS, Config
 from examples.gan.generation import NETWORK, sample
-from examples.gan.instances import Instances, read_instances, write_instances
+from examples.gan.instances import Instances, density_of, read_instances, write_instances
 from examples.gan.models import build_discriminator, build_generator
 from examples.gan.negatives import Kinds, Mixed, Negatives
 from examples.gan.objective import SINGLE, Verdict, objective_of
@@ -82,11 +82,13 @@ class Training(training.Training):
     """
 
     free = ("OPTIMIZATION.total_steps", "DATA.path", "AUG.nda_path", "RUN.")
-    bound = ("RUN.seed", "RUN.precision", "RUN.init_from")
+    bound: ClassVar[Sequence[str]] = ("RUN.seed", "RUN.precision", "RUN.init_from")
 
     def __init__(self, settings: Config, images: Images) -> None:
         _check_images(settings, images)
         super().__init__(settings)
+        if 0 < settings.LOSS.nda_start_step < 1:
+            self.bound = [*self.bound, "OPTIMIZATION.total_steps"]  # type: ignore[misc]  # the start is a share of it
         if settings.RUN.synchronized_bn and self.device.type != "cuda":
             raise ConfigError(f"RUN.synchronized_bn needs GPUs, this run is on {self.device.type}")
         self.images = images
@@ -103,7 +105,8 @@ class Training(training.Training):
         self.lecam = LeCam(settings.LOSS.lecam_ema_decay).to(self.device) if settings.LOSS.apply_lecam else None
         self.positives = _positives(settings, self.negatives)
 
-        self.instances = self._instances() if settings.MODEL.instance_cond else None
+        described = self._described() if settings.MODEL.instance_cond or settings.scored_by_density else None
+        self.instances = described if settings.MODEL.instance_cond else None
         features = self.instances.features.shape[1] if self.instances else 0
         told = self.positives.sizes if settings.LOSS.apply_augself and self.positives else None
         with torch.random.fork_rng(devices=[]):
@@ -114,12 +117,13 @@ class Training(training.Training):
         self.generator = self._player(generative, settings.OPTIMIZATION.g_lr)
         self.discriminator = self._player(discriminative, settings.OPTIMIZATION.d_lr)
         self.past = self._past() if config.HISTORY in settings.LOSS.nda_weights else None
-        self.kinds = Kinds(settings, self.classes, self.share, self.past, self._badness)
+        badness = density_of(described) if described and settings.scored_by_density else self._badness
+        self.kinds = Kinds(settings, self.classes, self.share, self.past, badness)
 
     @property
     def fake_weight(self) -> float:
         """λ at this step: 1 without negatives."""
-        if not self.settings.AUG.apply_nda or self.step < self.settings.LOSS.nda_start_step:
+        if not self.settings.AUG.apply_nda or self.step < self.settings.start_step:
             return 1.0
         if self.kinds.names:
             return float(self.settings.fake_weight)
@@ -317,7 +321,7 @@ class Training(training.Training):
         }
         return {name: part for name, part in parts.items() if part is not None}
 
-    def _instances(self) -> Instances:
+    def _described(self) -> Instances:
         """What the first process has written into the folder, or finds there."""
         if self.fabric.is_global_zero:
             write_instances(self.settings, self.images)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -6,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from examples.classification import train
+import nda_augment as nda
+from examples.classification import few, train
 from examples.classification.model import VisionTransformer
 from examples.classification.train import ARMS, Settings
 from examples.common import data
@@ -88,6 +90,59 @@ def test_training_is_a_function_of_its_settings(arm: str, digits: tuple[Images, 
     first, again, other = weights(), weights(), weights(seed=1)
     assert all(torch.equal(value, again[name]) for name, value in first.items())
     assert not torch.equal(first["classify.weight"], other["classify.weight"])
+
+
+def test_some_images_give_way_to_generated_ones_before_the_views(
+    digits: tuple[Images, Images], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Tensor] = []
+
+    class Identity(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            seen.append(images)
+            return images
+
+    black = nda.Generated(lambda z, _: -torch.ones(len(z), 3, 8, 8), 2, encoder=lambda x: x.mean((2, 3)), p=0.5)
+    monkeypatch.setattr(train, "load_augmentation", lambda folder, p, channels: black)
+    monkeypatch.setitem(train.VIEWS, "none", lambda _: Identity())
+    train.train(digits[0], replace(SETTINGS, views="none", generator="run", generated=0.5))
+    shown, real = torch.cat(seen), digits[0].images.float() / 255
+    gone = (shown == 0).flatten(1).all(dim=1)
+    assert 4 < gone.sum() < 20
+    assert all((image - real).abs().amax((1, 2, 3)).min() < 1e-6 for image in shown[~gone])
+
+
+class TestFew:
+    def test_each_class_has_as_many_and_each_seed_its_own(self, digits: tuple[Images, Images]) -> None:
+        training, _ = data.load_rgb(Data(img_size=8))
+        chosen = [few.few_of(training, 30, seed) for seed in (0, 0, 1)]
+        assert data.labels_of(chosen[0]).bincount().tolist() == [3] * 10
+        assert torch.equal(chosen[0].images, chosen[1].images)
+        assert not torch.equal(chosen[0].images, chosen[2].images)
+
+    def test_arms_differ_in_views_and_generated_images_only(self) -> None:
+        arms = few.arms_of("crop", "run")
+        assert list(arms) == [
+            *("plain", "crop", "IC-GAN 0.1", "IC-GAN 0.3", "IC-GAN 0.5"),
+            *("crop + IC-GAN 0.1", "crop + IC-GAN 0.3", "crop + IC-GAN 0.5"),
+        ]
+        plain = replace(arms["crop + IC-GAN 0.3"], views="none", generator="", generated=0.0)
+        assert plain == arms["plain"]
+
+    def test_all_is_done_once_and_differences_are_paired(self, tmp_path: Path) -> None:
+        small = ("AUG.flip=0", "MODEL.width=0.0625", "MODEL.method=simclr", "OPTIMIZATION.epochs=1")
+        small += ("RUN.progress=false", "EVAL.linear_epochs=1", "AUG.apply_nda=false")
+        ic_gan = ("MODEL.instance_cond=true", "MODEL.instance_neighbours=3", "OPTIMIZATION.total_steps=1")
+        setting = few.Setting(Data(img_size=8, limit=60), 50, "crop", small, (*ic_gan, "MODEL.g_conv_dim=2"), 1)
+        small = (*small, "OPTIMIZATION.batch_size=32")
+        setting = replace(setting, encoder=small)
+        measured = few.compare(setting, tmp_path, seeds=2)
+        files = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}
+        assert len(files) == 1 + 8 * 2
+        assert few.compare(setting, tmp_path, seeds=2) == measured
+        assert files == {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}
+        apart = [run["clean"] - plain["clean"] for run, plain in zip(measured["crop"], measured["plain"], strict=True)]
+        assert f"| {sum(apart) / 2:+.2f} [" in few.table(measured).splitlines()[3]
 
 
 def test_measures_are_percentages_of_what_is_right(digits: tuple[Images, Images]) -> None:

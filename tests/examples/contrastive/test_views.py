@@ -1,3 +1,6 @@
+from pathlib import Path
+
+import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -5,8 +8,11 @@ from torchvision.transforms import v2
 
 from examples.common.contrastive.views import plain
 from examples.common.randomness import seeded
+from examples.common.settings import ConfigError
+from examples.contrastive import config
 from examples.contrastive.config import Augmentation
 from examples.contrastive.views import Views
+from tests.examples.gan.test_instances import trained as ic_gans  # noqa: F401  # a fixture
 
 IMAGES = torch.randint(256, (4, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
@@ -73,3 +79,28 @@ def test_a_crop_of_an_original_has_detail_that_the_resized_image_lost() -> None:
     sharp, dull = views([original])[0], views([resized])[0]
     assert sharp.std() > 1
     assert dull.std() < 0.5
+
+
+@pytest.mark.parametrize("originals", [False, True])
+def test_the_second_view_may_be_of_a_generated_image(ic_gans: list[Path], originals: bool) -> None:  # noqa: F811
+    still = {"min_scale": 1.0, "flip": 0.0, "jitter": 0.0, "grayscale": 0.0}
+    views = Views(Augmentation(generator=str(ic_gans[0]), generated=0.5, **still), 16)
+    views.crop = views.crop_original = torch.nn.Identity()
+    with seeded(0, "views"):
+        x0, x1 = views(list(IMAGES) if originals else IMAGES)
+    assert views.swap is not None
+    chosen = views.swap._params["batch_prob"] > 0.5
+    assert 0 < chosen.sum() < len(IMAGES)
+    assert torch.equal(x0, plain(IMAGES))
+    assert torch.equal(x1[~chosen], x0[~chosen])
+    assert not any(torch.allclose(a, b, atol=0.1) for a, b in zip(x0[chosen], x1[chosen], strict=True))
+
+
+def test_a_generator_that_is_told_classes_is_refused(ic_gans: list[Path]) -> None:  # noqa: F811
+    with pytest.raises(ConfigError, match="is told classes"):
+        Views(Augmentation(generator=str(ic_gans[1]), generated=0.5), 16)
+
+
+def test_a_generator_and_its_share_go_together() -> None:
+    with pytest.raises(ConfigError, match=r"AUG\.generator and AUG\.generated go together"):
+        config.load(None, ["AUG.generated=0.5"])

@@ -166,7 +166,7 @@ class TestRun:
             ([*WORDS, *CLASSES[:1], "MODEL.d_cond_mtd=AC"], "needs MODEL.g_shared_dim"),
             ([*WORDS, "MODEL.g_cond_mtd=cBN", "MODEL.d_cond_mtd=MH", "LOSS.adv_loss=MH"], "d_cond_mtd=MH has one per"),
             ([*WORDS, "LOSS.nda_weights={fake: 0.5, history: 0.5}"], "history makes images of no instance"),
-            (["MODEL.instance_cond=false", "MODEL.instance_encoder=runs"], "instance_encoder describes instances"),
+            (["MODEL.instance_cond=false", "MODEL.instance_encoder=runs"], "instance_encoder describes images"),
             ([*WORDS, "MODEL.instance_encoder=nowhere"], "nowhere is no folder of a run"),
         ],
     )

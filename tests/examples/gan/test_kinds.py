@@ -4,10 +4,14 @@ import pytest
 import torch
 
 from examples.common import data
+from examples.common.settings import ConfigError
+from examples.gan.instances import read_instances
 from examples.gan.train import Training
+from nda_augment.anomaly import GaussianDensity
 from tests.examples.gan.test_train import differing, final
 
 KINDS = ["LOSS.nda_weights={fake: 0.5, 'jigsaw,stitch': 0.2, history: 0.3}", "AUG.nda_history_every=2"]
+DENSITY = ["AUG.nda_history_candidates=4", "AUG.nda_history_score=density"]
 CLASSES = ["MODEL.g_cond_mtd=cBN", "MODEL.d_cond_mtd=PD"]
 WRONG = ["LOSS.nda_weights={fake: 0.6, wrong_label: 0.2, history: 0.2}", "AUG.nda_history_every=2", *CLASSES]
 
@@ -21,8 +25,8 @@ def run_of(settings):
 # Before the first snapshot, between two, and right after one has gone.
 @pytest.mark.parametrize(
     ("words", "stop"),
-    [([*KINDS, "AUG.nda_history_candidates=3"], 3), (WRONG, 1), (WRONG, 6)],
-    ids=["worst-3", "classes-1", "classes-6"],
+    [([*KINDS, "AUG.nda_history_candidates=3"], 3), ([*KINDS, *DENSITY], 3), (WRONG, 1), (WRONG, 6)],
+    ids=["worst-3", "density-3", "classes-1", "classes-6"],
 )
 def test_a_run_with_a_history_that_was_stopped_ends_as_if_it_had_not(tiny, words, stop):
     words = [*words, "AUG.nda_history_capacity=2", "RUN.print_freq=1"]
@@ -106,6 +110,32 @@ def test_the_worst_by_the_discriminator_is_taken_and_leaves_no_trace(tiny):
     stage = run.generator.network.module.eval()
     everyone = run._badness(stage(latents.flatten(0, 1))).view(6, 8)
     torch.testing.assert_close(run._badness(images), everyone.amax(1))
+
+
+def test_or_the_one_that_is_farthest_from_real_images(tiny):
+    run = run_of(tiny("far", *KINDS, *DENSITY))
+    run.past.update()
+    run.past.update()
+    images, _ = run.kinds.of("history", run._batch(0), 0)
+    instances = read_instances(run.folder, run.settings)
+    apart = GaussianDensity(64).fit(instances.features)
+    everyone = run.generator.network.module.eval()(run.kinds.old._params["latents"].flatten(0, 1))
+    scores = apart.score(instances.encoder(everyone)).view(6, 4)
+    torch.testing.assert_close(apart.score(instances.encoder(images)), scores.amax(1))
+    with pytest.raises(ConfigError, match="there is only 1"):
+        tiny("one", *KINDS, "AUG.nda_history_score=density")
+
+
+class TestLateStart:
+    def test_a_start_below_one_is_a_share_of_the_run(self, tiny):
+        late = tiny("late", "LOSS.nda_start_step=0.75", "RUN.print_freq=1")
+        assert [row["fake_weight"] for row in final(late)["history"]] == [1.0] * 6 + [0.75] * 2
+        with pytest.raises(ConfigError, match=r"OPTIMIZATION\.total_steps \(was 8, now 9\)"):
+            final(tiny("late", "LOSS.nda_start_step=0.75", "RUN.print_freq=1", "OPTIMIZATION.total_steps=9"))
+
+    def test_a_part_of_a_step_is_refused(self, tiny):
+        with pytest.raises(ConfigError, match=r"a whole step, or a share below 1, got 1\.5"):
+            tiny("late", "LOSS.nda_start_step=1.5")
 
 
 class TestBlend:
