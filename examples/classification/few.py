@@ -21,6 +21,7 @@ from examples.common import data
 from examples.common.data import Data, Images
 from examples.common.randomness import generator
 from examples.common.runs import command, once
+from examples.common.settings import ConfigError
 from examples.common.tables import interval, markdown, spread
 from examples.contrastive import config as contrastive
 from examples.contrastive import train as features
@@ -134,6 +135,8 @@ def few_of(training: Images, count: int, seed: int) -> Images:
     order = torch.randperm(len(training), generator=generator(seed, "labelled"))
     each = count // training.classes
     chosen = [order[labels[order] == number][:each] for number in range(training.classes)]
+    if min(map(len, chosen)) < each:
+        raise ConfigError(f"a class has {min(map(len, chosen))} training images, fewer than {each}")
     return training[torch.cat(chosen)]
 
 

@@ -62,7 +62,8 @@ class Views(nn.Module):
 
 def _square(image: Tensor, size: int) -> Tensor:
     central = v2.functional.center_crop(image, [min(image.shape[-2:])] * 2)
-    return v2.functional.resize(central, [size, size], antialias=True)
+    square: Tensor = v2.functional.resize(central, [size, size], antialias=True)
+    return square
 
 
 def _odd(size: float) -> int:

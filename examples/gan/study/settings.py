@@ -95,7 +95,6 @@ ARMS = {
     "history-late": Arm(history=1.0, start=0.5),
     "history-worst": Arm(history=1.0, candidates=10),
     "jigsaw-history": Arm("jigsaw", history=0.5),
-    "jigsaw-history-late": Arm("jigsaw", history=0.5, start=0.5),
     "blend": Arm("jigsaw", 0.5, blend=0.2),
     # For how hard a negative is and what it does: these and those above with λ = 3/4.
     **{name: Arm(name) for name in ("cutmix", "cutout", "mixup", "flip", "roll", "cutpaste", "perlinblend")},

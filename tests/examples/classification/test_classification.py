@@ -14,6 +14,7 @@ from examples.classification.train import ARMS, Settings
 from examples.common import data
 from examples.common.corruptions import CORRUPTIONS, STRENGTHS, corrupt
 from examples.common.data import Data, Images
+from examples.common.settings import ConfigError
 from nda_augment import losses
 
 SETTINGS = Settings("plain", seed=0, epochs=1, batch_size=8, policy="patch_shuffle(grid=2)")
@@ -119,6 +120,8 @@ class TestFew:
         assert data.labels_of(chosen[0]).bincount().tolist() == [3] * 10
         assert torch.equal(chosen[0].images, chosen[1].images)
         assert not torch.equal(chosen[0].images, chosen[2].images)
+        with pytest.raises(ConfigError, match="fewer than 300"):
+            few.few_of(training, 3000, 0)
 
     def test_arms_differ_in_views_and_generated_images_only(self) -> None:
         arms = few.arms_of("crop", "run")
@@ -129,13 +132,13 @@ class TestFew:
         plain = replace(arms["crop + IC-GAN 0.3"], views="none", generator="", generated=0.0)
         assert plain == arms["plain"]
 
-    def test_all_is_done_once_and_differences_are_paired(self, tmp_path: Path) -> None:
-        small = ("AUG.flip=0", "MODEL.width=0.0625", "MODEL.method=simclr", "OPTIMIZATION.epochs=1")
-        small += ("RUN.progress=false", "EVAL.linear_epochs=1", "AUG.apply_nda=false")
-        ic_gan = ("MODEL.instance_cond=true", "MODEL.instance_neighbours=3", "OPTIMIZATION.total_steps=1")
-        setting = few.Setting(Data(img_size=8, limit=60), 50, "crop", small, (*ic_gan, "MODEL.g_conv_dim=2"), 1)
-        small = (*small, "OPTIMIZATION.batch_size=32")
-        setting = replace(setting, encoder=small)
+    def test_all_is_done_once_and_differences_are_paired(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(few, "TESTED", 30)
+        encoder = ["MODEL.method=simclr", "MODEL.width=0.0625", "AUG.apply_nda=false", "EVAL.linear_epochs=1"]
+        encoder += ["OPTIMIZATION.epochs=1", "RUN.print_freq=1", "RUN.progress=false"]
+        ic_gan = ["MODEL.instance_cond=true", "MODEL.instance_neighbours=3", "MODEL.g_conv_dim=2"]
+        words = tuple(encoder), (*ic_gan, "OPTIMIZATION.total_steps=1")
+        setting = few.Setting(Data(img_size=8, limit=140), 50, "crop", *words, epochs=1)
         measured = few.compare(setting, tmp_path, seeds=2)
         files = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}
         assert len(files) == 1 + 8 * 2
