@@ -169,7 +169,7 @@ def test_measures_are_percentages_of_what_is_right(digits: tuple[Images, Images]
 def test_the_command_line_prints_a_table(monkeypatch: pytest.MonkeyPatch, digits: tuple[Images, Images]) -> None:
     import typer
 
-    monkeypatch.setattr(data, "load", lambda _: digits)
+    monkeypatch.setattr(data, "load", lambda *_: digits)
     app = typer.Typer()
     app.command()(train.main)
     words = ["--arm", "plain", "--seeds", "2", "--epochs", "0", "--size", "8", "--policy", "patch_shuffle(grid=2)"]
