@@ -20,7 +20,7 @@ from nda_augment.transforms import NegativeTransform
 
 # Half of the images are made into negatives, and the interval of 0 of 74 is the first to end below 5 %.
 FEWEST = 148
-REFERENCES = ("real", "identity", "noise", "horizontal flip")
+REFERENCES = ("real", "identity", "white noise", "horizontal flip")
 _TRUSTED = REFERENCES[-1]
 _SMALLEST = 8
 _STEPS = 150
@@ -42,7 +42,7 @@ def audit(
 
     The images are dealt into two halves at random. One half is made into negatives, the other is the real images that
     negatives are compared with. Four rows are there to compare with: the first half as it is
-    ("real"), the first half against itself ("identity"), noise with the mean and variance of each channel, and a
+    ("real"), the first half against itself ("identity"), white noise with the mean and variance of each channel, and a
     horizontal flip. What is measured is listed in :class:`~nda_augment.auditing.Measures`, and what follows from
     it, for each purpose, in ``nda_augment.auditing.verdicts``.
 
@@ -80,7 +80,7 @@ def audit(
         >>> images = torch.rand(148, 1, 16, 16).cumsum(2).cumsum(3) / 256
         >>> report = nda.audit(images, "jigsaw,stitch")
         >>> [row.name for row in report.rows]
-        ['real', 'identity', 'noise', 'horizontal flip', 'jigsaw', 'stitch']
+        ['real', 'identity', 'white noise', 'horizontal flip', 'jigsaw', 'stitch']
     """
     _check(images, labels, max_images)
     check_word(purpose, "purpose", get_args(Purpose))
@@ -103,7 +103,7 @@ def audit(
         makers: dict[str, Transform | None] = {
             "real": None,
             "identity": lambda images: images,
-            "noise": compared.noise,
+            "white noise": compared.noise,
             "horizontal flip": lambda images: images.flip(-1),
             **chosen,
         }

@@ -8,7 +8,7 @@ from torch import nn
 import nda_augment as nda
 from nda_augment.auditing.measuring.encoder import train_encoder
 from nda_augment.auditing.rendering.wording import looked_at
-from nda_augment.auditing.run import choose
+from nda_augment.auditing.run import REFERENCES, choose
 from nda_augment.registry import NEGATIVES
 from tests.auditing.data import digits, textures
 
@@ -69,7 +69,7 @@ def test_a_mirrored_digit_is_no_digit(audited_digits, digit_encoder):
 
 def test_the_references_are_where_they_belong(audited_digits):
     real, identity, noise, flip = audited_digits.references
-    assert [row.name for row in (real, identity, noise, flip)] == ["real", "identity", "noise", "horizontal flip"]
+    assert [row.name for row in (real, identity, noise, flip)] == ["real", "identity", "white noise", "horizontal flip"]
     assert identity.kind == real.kind == "positive"
     assert identity.measures.unchanged.value == 1.0
     assert identity.measures.shift.value == 0.0
@@ -161,6 +161,7 @@ def test_uint8_and_floats_are_the_same_images():
 
 def test_the_whole_registry_is_tried_and_what_does_not_fit_is_named():
     words, skipped = choose(None, photographs(8, 1, 16))
+    assert not set(words) & set(REFERENCES)
     assert set(skipped) == {"randomfieldcolor"}
     assert "channels" in skipped["randomfieldcolor"]
     images = [negative.word for negative in NEGATIVES if not negative.needs_clips]
@@ -268,7 +269,7 @@ def test_what_keeps_its_structure_fails_in_contrastive_learning_and_warns_in_a_g
         ({"transforms": []}, ValueError, "no transform"),
         ({"transforms": nda.Jigsaw()}, TypeError, "a list or mapping of transforms, got Jigsaw"),
         ({"transforms": [nda.Jigsaw]}, TypeError, "must be negatives of this package"),
-        ({"transforms": {"noise": nda.Jigsaw()}}, ValueError, "another name"),
+        ({"transforms": {"white noise": nda.Jigsaw()}}, ValueError, "another name"),
         ({"transforms": {"smaller": lambda x: x[..., 1:]}}, ValueError, "smaller made .* must keep the shape"),
         ({"encoder": nn.Conv2d(3, 4, 3)}, RuntimeError, "channels"),
         ({"encoder": nn.Threshold(2.0, 1.0)}, ValueError, "same for all"),
