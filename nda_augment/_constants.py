@@ -36,6 +36,15 @@ def kept(make: Callable[..., Tensor], *arguments: Any, device: torch.device) -> 
     return found
 
 
+def counted(number: int, device: torch.device) -> Tensor:
+    """Return 0 to ``number - 1``, int64, the same tensor every time; nobody may write to it."""
+    return kept(_counted, number, device=device)
+
+
+def _counted(number: int, device: torch.device) -> Tensor:
+    return torch.arange(number, device=device)
+
+
 def _may_keep(tensor: Tensor) -> bool:
     """Tell whether a tensor holds values, rather than standing for one in somebody's trace."""
     return type(tensor) is Tensor

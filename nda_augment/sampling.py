@@ -333,8 +333,7 @@ def lengths(
         >>> lengths(3, 32, (0.5, 0.5)).tolist()
         [16, 16, 16]
     """
-    low, high = length_bounds(length, fractions)
-    return integers(low, high + 1, batch, generator=generator, device=device)
+    return integers(*_from_to(length, fractions), batch, generator=generator, device=device)
 
 
 def length_bounds(length: int, fractions: tuple[float, float]) -> tuple[int, int]:
@@ -400,8 +399,12 @@ def boxes(
         >>> boxes(1, (32, 32), side=(1.0, 1.0)).tolist()
         [[0, 0, 32, 32]]
     """
-    height, width = (lengths(batch, length, side, generator=generator, device=device) for length in size)
-    return _placed(height, width, size, generator)
+    if size[0] == size[1]:
+        sides = integers(*_from_to(size[0], side), 2, batch, generator=generator, device=device)
+    else:
+        drawn = [lengths(batch, length, side, generator=generator, device=device) for length in size]
+        sides = torch.stack(drawn)
+    return _placed(sides, size, generator)
 
 
 def squares(
@@ -432,7 +435,7 @@ def squares(
         [[0, 0, 32, 32]]
     """
     extent = lengths(batch, min(size), side, generator=generator, device=device)
-    return _placed(extent, extent, size, generator)
+    return _placed(extent.expand(2, -1), size, generator)
 
 
 def area_boxes(
@@ -474,7 +477,7 @@ def area_boxes(
         height = torch.where(width == size[1], height.clamp(max=size[0] - 1), height)
     elif size[1] > 1:
         width = torch.where(height == size[0], width.clamp(max=size[1] - 1), width)
-    return _placed(height, width, size, generator)
+    return _placed(torch.stack([height, width]), size, generator)
 
 
 def scaled_boxes(
@@ -503,10 +506,10 @@ def scaled_boxes(
         [[0, 0, 4, 8]]
     """
     fraction = uniform(batch, low=side[0], high=side[1], generator=generator, device=device)
-    height, width = (
+    sides = [
         (fraction * length).round().long().clamp(1, length if side[1] == 1.0 else max(length - 1, 1)) for length in size
-    )
-    return _placed(height, width, size, generator)
+    ]
+    return _placed(torch.stack(sides), size, generator)
 
 
 def other_places(boxes: Tensor, size: tuple[int, int], *, generator: torch.Generator | None = None) -> Tensor:
@@ -643,9 +646,10 @@ def stratified_choice(
         >>> stratified_choice(8, (0.25, 0.75)).bincount().tolist()
         [2, 6]
     """
-    offset = uniform(1, generator=generator, device=device)
-    places = uniform(batch, generator=generator, device=device).argsort()
-    points = (places + offset) / max(batch, 1)
+    drawn = uniform(batch + 1, generator=generator, device=device)
+    if len(probabilities) == 1:
+        return torch.zeros(batch, dtype=torch.long, device=drawn.device)
+    points = (drawn[1:].argsort() + drawn[:1]) / max(batch, 1)
     # A point may round up to 1: nothing lies behind the last option that can be drawn.
     totals = enumerate(accumulate(probabilities[:-1]), start=1)
     borders = [total if any(probabilities[after:]) else math.inf for after, total in totals]
@@ -712,8 +716,19 @@ def _decoded(rank: int, n: int) -> list[int]:
     return order
 
 
-def _placed(height: Tensor, width: Tensor, size: tuple[int, int], generator: torch.Generator | None) -> Tensor:
-    """Put boxes of given sides anywhere inside the image."""
-    places = torch.stack([size[0] + 1 - height, size[1] + 1 - width])
-    y0, x0 = integers(0, places, *places.shape, generator=generator)
-    return torch.stack([x0, y0, x0 + width, y0 + height], dim=1)
+def _from_to(length: int, fractions: tuple[float, float]) -> tuple[int, int]:
+    """Return the fewest pixels within a range of fractions, and the first number that is too many."""
+    low, high = length_bounds(length, fractions)
+    return low, high + 1
+
+
+def _placed(sides: Tensor, size: tuple[int, int], generator: torch.Generator | None) -> Tensor:
+    """Put boxes of given heights and widths ``(2, B)`` anywhere inside the image."""
+    whole = size[0] if size[0] == size[1] else kept(_as_column, size, device=sides.device)
+    corners = integers(0, whole + 1 - sides, *sides.shape, generator=generator)
+    (y0, x0), (y1, x1) = corners.unbind(), (corners + sides).unbind()
+    return torch.stack([x0, y0, x1, y1], dim=1)
+
+
+def _as_column(size: tuple[int, int], device: torch.device) -> Tensor:
+    return torch.stack([torch.full((1,), length, dtype=torch.long, device=device) for length in size])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nda_augment._checks import check_parameter
-from nda_augment._constants import kept
+from nda_augment._constants import counted
 from nda_augment._tracing import is_plain
 from nda_augment.functional.fields import perlin_noise
 
@@ -31,13 +31,10 @@ def box(boxes: Tensor, size: tuple[int, int]) -> Tensor:
 
 def box_sides(boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Return bool ``(B, H)`` and ``(B, W)``, True on the rows and on the columns of the boxes."""
-    x0, y0, x1, y1 = boxes.unsqueeze(-1).unbind(dim=1)
-    row, col = (kept(_places, length, device=boxes.device) for length in size)
-    return (row >= y0) & (row < y1), (col >= x0) & (col < x1)
-
-
-def _places(length: int, device: torch.device) -> Tensor:
-    return torch.arange(length, device=device)
+    # Both at once, and the shorter one cut off: these are small, and what counts is the number of operations.
+    place, (low, high) = counted(max(size), boxes.device), boxes.view(-1, 2, 2, 1).unbind(1)
+    cols, rows = ((place >= low) & (place < high)).unbind(1)
+    return rows[:, : size[0]], cols[:, : size[1]]
 
 
 def soft_box(boxes: Tensor, size: tuple[int, int], feather: float) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nda_augment._checks import as_pool, as_share, check_boxes, check_dtype, check_images, check_index, check_share
-from nda_augment._constants import kept
+from nda_augment._constants import counted, kept
 from nda_augment.functional import masks
 from nda_augment.functional._layout import (
     as_images,
@@ -24,7 +24,7 @@ from nda_augment.functional._layout import (
     take,
 )
 from nda_augment.functional._precision import to_dtype
-from nda_augment.functional.patches import Cells, cross_patch_shuffle
+from nda_augment.functional.patches import Cells, put_together
 from nda_augment.functional.seams import soft_half
 
 __all__ = ["cutmix", "mixup", "resize_mix", "stitch"]
@@ -73,8 +73,7 @@ def stitch(
         soft = soft_half(axis, keep, (height, width), feather).unsqueeze(-1)
         return as_images(blend(soft, take(donors, partners), planes), images)
     if pool is None and height % 2 == width % 2 == 0:
-        grid, sources, permutation = stitched_quarters(partners, axis, keep)
-        return cross_patch_shuffle(images, sources, permutation, grid)
+        return as_images(put_together(planes, planes, _shown_in_quarters(partners, axis, keep), None, (2, 2)), images)
     return as_images(paste(planes, _foreign_halves(axis, keep, (height, width)), donors, partners), images)
 
 
@@ -200,7 +199,7 @@ def mix_slices(
 
 def _mixed(own: Tensor, borrowed: Tensor, weight: Tensor) -> Tensor:
     if own.dtype == torch.uint8:
-        return to_dtype(mix(weight, own.to(weight.dtype), borrowed.to(weight.dtype)), own.dtype)
+        return to_dtype(mix(weight, own.to(weight.dtype), borrowed.to(weight.dtype)), own.dtype, within=True)
     return mix(weight.to(own.dtype), own, borrowed)
 
 
@@ -215,11 +214,15 @@ def _planes_of_both(images: Tensor, partners: Tensor, pool: Tensor | None) -> tu
 
 def stitched_quarters(partners: Tensor, axis: Tensor, keep: Tensor) -> Cells:
     """Return a stitch as quarters: each stays in its place and comes from the image or from its partner."""
-    own = torch.arange(len(axis), device=axis.device).unsqueeze(1)
+    sources = _shown_in_quarters(partners, axis, keep)
+    return Cells((2, 2), sources, counted(4, axis.device).expand_as(sources))
+
+
+def _shown_in_quarters(partners: Tensor, axis: Tensor, keep: Tensor) -> Tensor:
+    """Return the image ``(B, 4)`` that each quarter of a stitch comes from."""
     half = kept(_half_of_quarter, device=axis.device).index_select(0, axis)
-    sources = torch.where(half == keep.unsqueeze(1), own, partners.unsqueeze(1))
-    quarter = torch.arange(4, device=axis.device)
-    return Cells((2, 2), sources, quarter.expand_as(sources))
+    own = counted(len(axis), axis.device).unsqueeze(1)
+    return torch.where(half == keep.unsqueeze(1), own, partners.unsqueeze(1))
 
 
 def _half_of_quarter(device: torch.device) -> Tensor:
@@ -239,10 +242,13 @@ def _shrunk(low: Tensor, high: Tensor, length: int) -> Tensor:
 
 def _foreign_halves(axis: Tensor, keep: Tensor, size: tuple[int, int]) -> Tensor:
     """Return the box ``(B, 4)`` of the half that an image does not keep."""
-    sides = []
-    for direction, length in ((1, size[1]), (0, size[0])):
-        cut = torch.where(axis == direction, length // 2, 0)
-        first = (keep == 1) & (axis == direction)
-        sides.append((torch.where(first, 0, cut), torch.where(first, cut, length)))
-    (x0, x1), (y0, y1) = sides
-    return torch.stack([x0, y0, x1, y1], dim=1)
+    return kept(_halves, size, device=axis.device).index_select(0, 2 * axis + keep)
+
+
+def _halves(size: tuple[int, int], device: torch.device) -> Tensor:
+    """Return the boxes ``(4, 4)`` of the lower, upper, right and left half: all but the one that is kept."""
+    height, width = size
+    down, across = height // 2, width // 2
+    boxes = ((0, down, width, height), (0, 0, width, down), (across, 0, width, height), (0, 0, across, height))
+    lengths = [torch.full((), length, dtype=torch.long, device=device) for box in boxes for length in box]
+    return torch.stack(lengths).view(4, 4)

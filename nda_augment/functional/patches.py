@@ -8,8 +8,19 @@ import torch
 from torch import Tensor
 
 from nda_augment._checks import as_pool, as_share, check_grid, check_images, check_index, check_parameter
-from nda_augment._constants import kept
-from nda_augment.functional._layout import as_images, as_planes, matching_planes, pick, shift, size_of, slices_pay
+from nda_augment._constants import counted, kept
+from nda_augment.functional._layout import (
+    as_images,
+    as_planes,
+    matching_planes,
+    may_loop,
+    pick,
+    put,
+    shift,
+    size_of,
+    slices_pay,
+    take,
+)
 from nda_augment.functional.seams import feathered_cells
 
 __all__ = ["cross_patch_shuffle", "jigsaw", "patch_infill", "patch_rotate"]
@@ -65,8 +76,7 @@ def jigsaw(
     if feather:
         planes = feathered_cells(planes, permutation, grid, feather, wrap=wrap)
     else:
-        image = torch.arange(len(images), device=images.device).view(-1, 1)
-        planes = _put_together(planes, planes, image, permutation, grid)
+        planes = put_together(planes, planes, None, permutation, grid)
     if shifts is not None:
         check_parameter(shifts, "shifts", (len(images), 2))
         corners = shifts if corners is None else corners + shifts
@@ -111,7 +121,7 @@ def cross_patch_shuffle(
     donor = planes if pool is None else matching_planes(as_pool(pool, images), planes, images)
     check_index(sources, "sources", (len(images), cells), len(donor))
     check_index(permutation, "permutation", (len(images), cells), cells)
-    return as_images(_put_together(planes, donor, sources, permutation, grid), images)
+    return as_images(put_together(planes, donor, sources, permutation, grid), images)
 
 
 class Cells(NamedTuple):
@@ -136,8 +146,8 @@ def chosen_cells(options: Mapping[int, Cells], choice: Tensor) -> Cells:
         choice: int64 ``(B,)``, the number of the option.
     """
     grid, first, _ = next(iter(options.values()))
-    sources = torch.arange(len(choice), device=choice.device).unsqueeze(1).expand_as(first)
-    permutation = torch.arange(grid[0] * grid[1], device=choice.device).expand_as(first)
+    sources = counted(len(choice), choice.device).unsqueeze(1).expand_as(first)
+    permutation = counted(grid[0] * grid[1], choice.device).expand_as(first)
     for number, cells in options.items():
         chosen = (choice == number).unsqueeze(1)
         sources = torch.where(chosen, cells.sources, sources)
@@ -145,17 +155,39 @@ def chosen_cells(options: Mapping[int, Cells], choice: Tensor) -> Cells:
     return Cells(grid, sources, permutation)
 
 
-def _put_together(planes: Tensor, donor: Tensor, sources: Tensor, cells: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Fill planes like ``planes`` with cells of ``donor``: of which image, and which of its cells."""
+def put_together(
+    planes: Tensor, donor: Tensor, sources: Tensor | None, cells: Tensor | None, grid: tuple[int, int]
+) -> Tensor:
+    """Fill planes like ``planes`` with cells of ``donor``: of which image, and which of its cells ``(B, rows * cols)``.
+
+    None stands for each image itself, and for each cell itself.
+    """
     batch, count, height, width, values = planes.shape
     rows, cols = grid
     lines = height // rows
     # Places are counted in segments, the parts of a line that lie in one cell.
-    first = sources * (count * height * cols) + cells // cols * (lines * cols) + cells % cols
+    segments = count * height * cols
+    first = kept(_first_segments, rows, cols, lines, device=planes.device)
+    first = first if cells is None else first.index_select(0, cells.flatten()).view(cells.shape)
+    if sources is not None:
+        first = first + sources * segments
+    elif batch > 1:
+        first = first + kept(_first_of_images, batch, segments, device=planes.device)
     cell = kept(_cell_of_segment, rows, cols, lines, device=planes.device).expand(batch, -1)
     offset = kept(_offset_in_cell, count, rows, cols, lines, device=planes.device)
     index = first.gather(1, cell).unsqueeze(1) + offset
     return donor.reshape(-1, width // cols * values).index_select(0, index.flatten()).view(planes.shape)
+
+
+def _first_segments(rows: int, cols: int, lines: int, device: torch.device) -> Tensor:
+    """Return the first segment of each cell, ``(rows * cols,)``."""
+    row = torch.arange(0, rows * lines * cols, lines * cols, device=device).unsqueeze(1)
+    return (row + torch.arange(cols, device=device)).flatten()
+
+
+def _first_of_images(batch: int, segments: int, device: torch.device) -> Tensor:
+    """Return the first segment of each image, ``(B, 1)``."""
+    return torch.arange(0, batch * segments, segments, device=device).unsqueeze(1)
 
 
 def _cell_of_segment(rows: int, cols: int, lines: int, device: torch.device) -> Tensor:
@@ -204,6 +236,8 @@ def patch_rotate(images: Tensor, turns: Tensor, grid: tuple[int, int] = (4, 4)) 
     cell_height, cell_width = height // rows, width // cols
     if slices_pay(turns.numel(), planes, turns):
         return as_images(_turn_slices(planes, turns, cell_height, cell_width), images)
+    if rows * cols == 1 and may_loop(planes, turns):
+        return as_images(_turn_groups(planes, turns.flatten()), images)
     offsets = _turned_offsets(cell_height, cell_width, width, images.device)
     row = torch.arange(height, device=images.device)
     turn = turns.view(-1, rows, cols).repeat_interleave(cell_height, dim=1)
@@ -223,6 +257,15 @@ def _turn_slices(planes: Tensor, turns: Tensor, height: int, width: int) -> Tens
         for (top, left), turn in zip(corners, own, strict=True):
             cell = slice(None), slice(top, top + height), slice(left, left + width)
             target[cell] = image[cell].rot90(turn if height == width or turn == 0 else 2, (1, 2))
+    return turned
+
+
+def _turn_groups(planes: Tensor, turns: Tensor) -> Tensor:
+    """Turn whole images, all that turn alike at once."""
+    turned, (height, width) = torch.empty_like(planes), size_of(planes)
+    for turn in range(4):
+        image = (turns == turn).nonzero().flatten()
+        put(turned, image, take(planes, image).rot90(turn if height == width or turn == 0 else 2, (2, 3)))
     return turned
 
 

@@ -89,9 +89,14 @@ def flatten_boxes(images: Sequence[Tensor], boxes: Tensor) -> None:
     found, dtype = list(regions(images, boxes)), working_dtype(images[0])
     # Two sums are faster than a mean over two axes, of which the inner one is short.
     totals = [region.sum(1, keepdim=True, dtype=dtype).sum(2, keepdim=True) for region in found]
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1).view(-1, 1, 1, 1, 1)
-    for region, colour in zip(found, to_dtype(torch.stack(totals) / areas, images[0].dtype).unbind(), strict=True):
+    colours = to_dtype(torch.stack(totals) / _areas(boxes), images[0].dtype)
+    for region, colour in zip(found, colours.unbind(), strict=True):
         region.copy_(colour)
+
+
+def _areas(boxes: Tensor) -> Tensor:
+    """Return the areas of boxes in pixels, ``(B, 1, 1, 1, 1)``."""
+    return (boxes[:, 2:] - boxes[:, :2]).prod(1).view(-1, 1, 1, 1, 1)
 
 
 def cut_paste(
@@ -359,7 +364,7 @@ def _box_mean(planes: Tensor, boxes: Tensor) -> Tensor:
     with without_autocast(planes):
         lines = (rows[:, None, None, :] @ planes.flatten(3).to(dtype)).view(planes[:, :, :1].shape)
     total = (lines * cols[:, None, None, :, None]).sum(dim=3, keepdim=True)
-    return total / (rows.sum(1) * cols.sum(1)).view(-1, 1, 1, 1, 1)
+    return total / _areas(boxes)
 
 
 def _recolouring(planes: Tensor, jitter: Tensor, channels: int) -> Change:

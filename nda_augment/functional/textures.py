@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nda_augment._checks import check_images, check_parameter
-from nda_augment.functional._layout import as_images, as_planes, by_chunks, mix, pick, size_of, slices_pay
+from nda_augment.functional._layout import as_images, as_planes, by_chunks, every_span, mix, pick, size_of, slices_pay
 from nda_augment.functional._precision import to_dtype, working_dtype
 
 __all__ = ["patch_tile", "texture_resample"]
@@ -113,7 +113,7 @@ def _averaged(tiled: Iterator[Tensor], row: Tensor, col: Tensor) -> Tensor:
     upper = mix(col, next(tiled).to(working), first.to(working))
     third = next(tiled).to(working)
     lower = mix(col, next(tiled).to(working), third)
-    return to_dtype(mix(row, lower, upper), first.dtype)
+    return to_dtype(mix(row, lower, upper), first.dtype, within=True)
 
 
 def _tiled(planes: Tensor, side: Tensor, windows: Tensor, down: int = 0, right: int = 0) -> Tensor:
@@ -135,8 +135,7 @@ def _tiled_images(planes: Tensor, side: Tensor, windows: Tensor, down: int = 0, 
         tiles = -(-(start + width) // length)
         line = (own[:, :tiles] + plane) * values
         # Every line of pixels there is, from every pixel on: a view, from which whole lines are copied.
-        flat, span = image.reshape(-1), length * values
-        found = flat.as_strided((flat.numel() - span + 1, span), (1, 1)).index_select(0, line.flatten())
+        found = every_span(image, length * values).index_select(0, line.flatten())
         yield found.view(count, height, tiles * length, values)[:, :, start : start + width]
 
 

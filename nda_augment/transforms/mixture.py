@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nda_augment import sampling
+from nda_augment._constants import kept
 from nda_augment._negatives import check_negative
 from nda_augment.functional._layout import as_images, as_planes, few_at_once, matching_planes, put, slices_pay, take
 from nda_augment.functional.patches import Cells, chosen_cells, cross_patch_shuffle
@@ -113,9 +114,8 @@ class Mixture(NegativeTransform):
             choice = torch.where(params["batch_prob"] > 0.5, choice, len(self.members))
         done, started = self._moved(images, choice, params)
         planes, negatives = as_planes(images), as_planes(started)
-        for number, (index, chosen) in enumerate(self._groups(choice, drawn_for, shared)):
-            if number in done:
-                continue
+        left = [number for number in range(len(self.members)) if number not in done]
+        for number, (index, chosen) in zip(left, self._groups(choice, left, drawn_for, shared), strict=True):
             own = {"pool": pool, **_member_params(params, number)}
             if chosen is None and self._changed(number, as_images(negatives, images), index, own):
                 continue
@@ -189,28 +189,31 @@ class Mixture(NegativeTransform):
         shares = [member.own_share(shape, _member_params(params, number)) for number, member in enumerate(self.members)]
         return torch.stack(shares, dim=1).gather(1, params["choice"].unsqueeze(1)).squeeze(1)
 
-    def _groups(self, choice: Tensor, drawn_for: int, shared: bool) -> list[tuple[Tensor, Tensor | None]]:
-        """Return, per transform, the images that chose it.
+    def _groups(
+        self, choice: Tensor, numbers: list[int], drawn_for: int, shared: bool
+    ) -> Iterable[tuple[Tensor, Tensor | None]]:
+        """Return, for each numbered transform, the images that chose it.
 
         On the CPU these are known. Elsewhere, and while compiling, a group is a fixed number of places, at least as
         many as can have chosen the transform, with a mask of those that did.
         """
-        order = choice.argsort(stable=True)
+        if not numbers:
+            return []
+        ordered, order = choice.sort(stable=True)
         if _may_count(choice):
-            counts = choice.bincount(minlength=len(self.members))
-            chosen = torch.split(order, counts.tolist())
-            return [(index, None) for index in chosen[: len(self.members)]]
-        batch = len(choice)
-        counts = (choice.unsqueeze(1) == torch.arange(len(self.members), device=choice.device)).sum(0)
-        places = [min(batch, count) for count in self._most(choice, drawn_for, shared)]
-        fits = torch.stack([count <= place for count, place in zip(counts.unbind(), places, strict=True)])
+            chosen = torch.split(order, choice.bincount(minlength=len(self.members)).tolist())
+            return [(chosen[number], None) for number in numbers]
+        most = self._most(choice, drawn_for, shared)
+        sizes = [min(len(choice), most[number]) for number in numbers]
+        number, latest, place = kept(_places, len(choice), tuple(numbers), tuple(sizes), device=choice.device).unbind()
+        # Where each group's own part of the order begins, and where it ends.
+        start, end = torch.searchsorted(ordered, torch.stack([number, number + 1])).unbind()
+        first = torch.minimum(start, latest)
+        fits = end - start <= len(choice) - latest
         torch._assert_async(fits.all(), "more images chose one transform than Mixture can have drawn")
-        groups: list[tuple[Tensor, Tensor | None]] = []
-        for number, start in enumerate((counts.cumsum(0) - counts).unbind()):
-            first = start.clamp(max=batch - places[number])
-            index = order[first + torch.arange(places[number], device=choice.device)]
-            groups.append((index, choice[index] == number))
-        return groups
+        place = first + place
+        index, chosen_by = order[place], ordered[place] == number
+        return zip(torch.split(index, sizes), torch.split(chosen_by, sizes), strict=True)
 
     def _most(self, choice: Tensor, drawn_for: int, shared: bool) -> list[int]:
         """Return how many images can have chosen each transform."""
@@ -228,6 +231,21 @@ def set_strength(transform: NegativeTransform, strength: float) -> bool:
         return True
     reached = [set_strength(member, strength) for member in transform.members] if isinstance(transform, Mixture) else []
     return any(reached)
+
+
+def _places(batch: int, numbers: tuple[int, ...], places: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return for every place of every group its group, the latest that this can begin in a batch, and its rank."""
+    known = [
+        torch.stack(
+            [
+                torch.full((count,), number, dtype=torch.long, device=device),
+                torch.full((count,), batch - count, dtype=torch.long, device=device),
+                torch.arange(count, device=device),
+            ]
+        )
+        for number, count in zip(numbers, places, strict=True)
+    ]
+    return torch.cat(known, dim=1)
 
 
 def _may_count(choice: Tensor) -> bool:
