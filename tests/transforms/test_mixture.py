@@ -90,7 +90,7 @@ def test_groups_of_fixed_size_give_the_same(batch: tuple[Tensor, list[float], in
 def test_groups_of_fixed_size_refuse_more_than_can_have_been_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     mixture, images = Mixture(members()), distinct((10, 3, 8, 6))
     mixture(images)
-    crowded = mixture._params | {"choice": torch.zeros(10, dtype=torch.long)}
+    crowded = mixture._params | {"choice": torch.full((10,), 2)}
     mixture(images, params=crowded)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     with pytest.raises(RuntimeError, match="more images chose one transform"):
