@@ -208,13 +208,17 @@ def _digits(settings: Data, originals: bool) -> Images:
     return _squares(images, torch.from_numpy(digits.target).long(), settings, originals)
 
 
+def _arrays(path: Path) -> dict[str, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, ValueError, TypeError, BadZipFile) as error:
+        raise ConfigError(f"DATA: {path} cannot be read as an .npz ({error})") from error
+
+
 def _npz(settings: Data, originals: bool) -> Images:
     """``images`` as ``(N, H, W, C)`` or ``(N, H, W)`` uint8, and ``labels`` as ``(N,)`` integers if there are any."""
-    try:
-        with np.load(settings.path, allow_pickle=False) as file:
-            arrays = dict(file)
-    except (OSError, ValueError, TypeError, BadZipFile) as error:
-        raise ConfigError(f"DATA: {settings.path} cannot be read as an .npz ({error})") from error
+    arrays = _arrays(Path(settings.path))
     if "images" not in arrays:
         raise ConfigError(f"{settings.path} has no array 'images', only {', '.join(arrays) or 'nothing'}")
     pixels = arrays["images"]
@@ -254,15 +258,24 @@ def _sheets(settings: Data, originals: bool) -> Images:
     paths = sorted([*root.glob("train_*.webp"), *root.glob("train_*.png")])
     if not paths or not (root / "labels.npz").is_file():
         raise ConfigError(f"DATA.path={settings.path} needs sheets train_*.webp or train_*.png, and labels.npz")
-    with np.load(root / "labels.npz", allow_pickle=False) as file:
-        labels = torch.from_numpy(file["train"]).long()
-    sheets = [read_image(path) for path in paths]
+    arrays = _arrays(root / "labels.npz")
+    if "train" not in arrays:
+        raise ConfigError(f"{root / 'labels.npz'} has no array 'train', only {', '.join(arrays) or 'nothing'}")
+    labels = torch.from_numpy(arrays["train"]).long()
+    sheets = [_sheet(path) for path in paths]
     pixels = sum(sheet[0].numel() for sheet in sheets)
     side = math.isqrt(pixels // len(labels))
     if pixels != len(labels) * side**2 or any(length % side for sheet in sheets for length in sheet.shape[1:]):
         raise ConfigError(f"the sheets in {root} cannot be cut into {len(labels)} square tiles, as labels.npz has it")
     tiles = [sheet.unfold(1, side, side).unfold(2, side, side).permute(1, 2, 0, 3, 4).flatten(0, 1) for sheet in sheets]
     return _squares(torch.cat(tiles), labels, settings, originals)
+
+
+def _sheet(path: Path) -> Tensor:
+    try:
+        return read_image(path)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def _folder(settings: Data, originals: bool) -> Images:

@@ -127,6 +127,15 @@ class TestSheets:
         np.savez(sheets / "labels.npz", train=np.arange(5))
         with pytest.raises(ValueError, match=r"cannot be cut into 5 square tiles, as labels.npz"):
             self.load(sheets)
+        (sheets / "train_01.png").write_text("no sheet")
+        with pytest.raises(ConfigError, match=r"train_01\.png: not a readable image"):
+            self.load(sheets)
+        np.savez(sheets / "labels.npz", test=np.arange(6))
+        with pytest.raises(ConfigError, match=r"labels\.npz has no array 'train', only test"):
+            self.load(sheets)
+        (sheets / "labels.npz").write_bytes(b"half of a file")
+        with pytest.raises(ConfigError, match=r"labels\.npz cannot be read as an \.npz"):
+            self.load(sheets)
         (sheets / "labels.npz").unlink()
         with pytest.raises(ValueError, match=r"needs sheets train_\*.webp"):
             self.load(sheets)
