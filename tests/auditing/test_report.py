@@ -8,16 +8,11 @@ from html.parser import HTMLParser
 import pytest
 import torch
 from rich.console import Console
-from torch import nn
 
 import nda_augment as nda
 from nda_augment.auditing import save_html, table
 from nda_augment.auditing.rendering.page import page
-
-
-class Pooled(nn.Module):
-    def forward(self, images):
-        return nn.functional.adaptive_avg_pool2d(images, 4)
+from tests.auditing.data import Pooled
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,7 @@ from nda_augment.auditing.measuring.encoder import train_encoder
 from nda_augment.auditing.rendering.wording import looked_at
 from nda_augment.auditing.run import REFERENCES, choose
 from nda_augment.registry import NEGATIVES
-from tests.auditing.data import digits, textures
-
-
-class Pooled(nn.Module):
-    """An encoder without training, for tests of all but the encoder."""
-
-    def forward(self, images):
-        return nn.functional.adaptive_avg_pool2d(images, 4)
+from tests.auditing.data import Pooled, digits, even_grain, textures
 
 
 def photographs(n=150, channels=1, side=16):
@@ -203,12 +196,8 @@ def test_a_classifier_that_is_hardly_better_than_chance_decides_nothing():
 
 @pytest.fixture(scope="module")
 def audited_tiles():
-    """Good tiles of a fine, even texture, as an inspection sees them."""
-    generator = torch.Generator().manual_seed(0)
-    grain = torch.rand(200, 1, 34, 34, generator=generator)
-    tiles = 0.4 + 0.2 * nn.functional.avg_pool2d(grain, 3, 1)
     chosen = "cutpaste,cutpastescar,cutpasteforeign,perlinblend,cutout,jigsaw,rotate90"
-    return nda.audit(tiles, chosen, encoder=Pooled(), purpose="defect")
+    return nda.audit(even_grain(200), chosen, encoder=Pooled(), purpose="defect")
 
 
 def test_small_defects_are_wanted_and_what_changes_the_whole_tile_is_not(audited_tiles):
@@ -228,7 +217,7 @@ def test_a_copy_of_the_same_grain_is_too_alike(audited_tiles):
 def test_flips_of_symmetric_tiles_are_no_negatives():
     """What flips make of tiles without a handedness is distributed as the tiles are."""
     generator = torch.Generator().manual_seed(1)
-    grain = 0.4 + 0.2 * nn.functional.avg_pool2d(torch.rand(300, 1, 34, 34, generator=generator), 3, 1)
+    grain = even_grain(300, seed=1)
     grain[..., 8:24, 8:24] += 0.3 * torch.rand(300, 1, 1, 1, generator=generator)  # a part of its own brightness
     report = nda.audit(grain, "flip", encoder=Pooled())
     assert report["horizontal flip"].kind != "negative"

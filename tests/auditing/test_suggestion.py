@@ -3,7 +3,7 @@ import torch
 
 import nda_augment as nda
 from nda_augment.auditing.measuring.encoder import train_encoder
-from tests.auditing.data import digits
+from tests.auditing.data import Pooled, digits, even_grain
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,13 @@ def test_the_budget_is_the_number_of_images_looked_at(images, encoder):
     again = nda.auto_policy(images, budget=150, transforms="flip,jigsaw", encoder=encoder)
     many = nda.auto_policy(images, budget=400, transforms="flip,jigsaw", encoder=encoder)
     assert few.weights == again.weights != many.weights
+
+
+def test_a_detector_of_defects_is_offered_small_damage_only():
+    tiles, choice = even_grain(200), "cutout,jigsaw,rotate90"
+    of_defects = nda.auto_policy(tiles, transforms=choice, encoder=Pooled(), purpose="defect")
+    assert str(of_defects.members[0]) == "cutout"
+    assert len(of_defects.members) == 1
 
 
 def test_where_nothing_is_a_negative_it_says_so(images, encoder):
