@@ -54,8 +54,13 @@ bench: $(STAMP)
 gpu:
 	$(or $(wildcard $(PYTHON)),python3) -m benchmarks.cuda
 
+# A change is named by its file's path and looked for by its module's name, so adapters/ lies there where it is imported
+# from. MUTANTS="nda_augment.anomaly.density.*" tries some only.
 mutants: $(STAMP)
-	OMP_NUM_THREADS=1 $(VENV)/bin/mutmut run
+	mkdir -p build/mutants
+	git ls-files -z | xargs -0 cp --parents --update --target-directory=build/mutants
+	cp --recursive --update build/mutants/adapters build/mutants/nda_augment
+	cd build/mutants && OMP_NUM_THREADS=1 $(abspath $(VENV))/bin/mutmut run $(MUTANTS)
 
 clean:
-	rm -rf $(VENV) $(LOWEST) build dist site *.egg-info mutants
+	rm -rf $(VENV) $(LOWEST) build dist site *.egg-info

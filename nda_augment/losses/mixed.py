@@ -53,8 +53,9 @@ def decoupled_mixup(
         >>> decoupled_mixup(logits, labels, labels[mix._params["partners"]], weights, decoupled_weight=0)
         tensor(1.3863)
 
-    Source: Liu et al., Harnessing Hard Mixed Samples with Decoupled Regularizer, NeurIPS 2023, with η = 0.1; their
-    code leaves images with λ = 1/2 out of the second term, where it cannot tell the two classes apart.
+    Source: Liu et al., Harnessing Hard Mixed Samples with Decoupled Regularizer, NeurIPS 2023. Their code has η = 0.1
+    on ImageNet and 0.01 on CIFAR-100, and leaves images with λ = 1/2 out of the second term, where it cannot tell the two
+    classes apart.
     """
     as_deviation(decoupled_weight, "decoupled_weight")
     as_deviation(power, "power")
