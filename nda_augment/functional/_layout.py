@@ -10,7 +10,7 @@ be a launch, and while compiling, for autograd and for torch.func, the same is o
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
 
 import torch
@@ -118,7 +118,28 @@ def every_span(values: Tensor, length: int) -> Tensor:
 
 def put(target: Tensor, image: Tensor, values: Tensor) -> None:
     """Write images into the places ``image (B,)`` of planes that are the caller's own."""
-    target.index_copy_(0, image, values)
+    if not may_loop(target, image, values):
+        target.index_copy_(0, image, values)
+    elif values.nbytes > _LARGE * len(values):
+        for number, own in zip(image.tolist(), values.unbind(), strict=True):
+            target[number].copy_(own)
+    else:
+        target[image] = values
+
+
+# Images of so many bytes are copied faster one by one on the CPU than by an index.
+_LARGE = 2**15
+
+
+def in_order(parts: Iterable[Tensor], order: Tensor, like: Tensor) -> Tensor:
+    """Join parts of a batch on the CPU, of images numbered ``order (B,)``, into planes like others."""
+    if len(like) and like.nbytes <= _LARGE * len(like):
+        return torch.cat(list(parts)).index_select(0, order.argsort())
+    result, numbers = torch.empty_like(like), iter(order.tolist())
+    for part in parts:
+        for own in part.unbind():
+            result[next(numbers)].copy_(own)
+    return result
 
 
 def pick(source: Tensor, index: Tensor) -> Tensor:

@@ -12,10 +12,10 @@ from nda_augment._constants import counted, kept
 from nda_augment.functional._layout import (
     as_images,
     as_planes,
+    in_order,
     matching_planes,
     may_loop,
     pick,
-    put,
     shift,
     size_of,
     slices_pay,
@@ -237,7 +237,7 @@ def patch_rotate(images: Tensor, turns: Tensor, grid: tuple[int, int] = (4, 4)) 
     if slices_pay(turns.numel(), planes, turns):
         return as_images(_turn_slices(planes, turns, cell_height, cell_width), images)
     if rows * cols == 1 and may_loop(planes, turns):
-        return as_images(_turn_groups(planes, turns.flatten()), images)
+        return as_images(_turn_alike(planes, turns.flatten()), images)
     offsets = _turned_offsets(cell_height, cell_width, width, images.device)
     row = torch.arange(height, device=images.device)
     turn = turns.view(-1, rows, cols).repeat_interleave(cell_height, dim=1)
@@ -260,13 +260,12 @@ def _turn_slices(planes: Tensor, turns: Tensor, height: int, width: int) -> Tens
     return turned
 
 
-def _turn_groups(planes: Tensor, turns: Tensor) -> Tensor:
-    """Turn whole images, all that turn alike at once."""
-    turned, (height, width) = torch.empty_like(planes), size_of(planes)
-    for turn in range(4):
-        image = (turns == turn).nonzero().flatten()
-        put(turned, image, take(planes, image).rot90(turn if height == width or turn == 0 else 2, (2, 3)))
-    return turned
+def _turn_alike(planes: Tensor, turns: Tensor) -> Tensor:
+    """Turn whole images on the CPU, all that turn alike at once."""
+    order, (height, width) = turns.argsort(), size_of(planes)
+    alike = torch.split(take(planes, order), turns.bincount(minlength=4).tolist())
+    turned = (part.rot90(turn if height == width or turn == 0 else 2, (2, 3)) for turn, part in enumerate(alike))
+    return in_order(turned, order, planes)
 
 
 def _turned_offsets(height: int, width: int, stride: int, device: torch.device) -> Tensor:

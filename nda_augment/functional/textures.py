@@ -2,12 +2,24 @@
 
 import math
 from collections.abc import Iterator
+from itertools import groupby
 
 import torch
 from torch import Tensor
 
 from nda_augment._checks import check_images, check_parameter
-from nda_augment.functional._layout import as_images, as_planes, by_chunks, every_span, mix, pick, size_of, slices_pay
+from nda_augment._constants import kept
+from nda_augment.functional._layout import (
+    as_images,
+    as_planes,
+    every_span,
+    in_order,
+    may_loop,
+    mix,
+    pick,
+    size_of,
+    take,
+)
 from nda_augment.functional._precision import to_dtype, working_dtype
 
 __all__ = ["patch_tile", "texture_resample"]
@@ -40,12 +52,12 @@ def patch_tile(images: Tensor, side: Tensor, windows: Tensor) -> Tensor:
     check_parameter(side, "side", (len(images),))
     check_parameter(windows, "windows", (len(images), *windows.shape[1:3], 2))
     planes = as_planes(images)
-    if slices_pay(2 * len(planes), planes, side, windows):
-        result = torch.empty_like(planes)
-        for target, tiled in zip(result.unbind(), _tiled_images(planes, side, windows), strict=True):
-            target.copy_(tiled)
-        return as_images(result, images)
-    return as_images(by_chunks(_tiled, planes, side, windows), images)
+    if not may_loop(planes, side, windows):
+        return as_images(_tiled(planes, side, windows), images)
+    order = side.argsort()
+    first = take(_firsts(planes, side, windows), order)
+    tiled = (_tiled_alike(planes, first[some], length) for some, length in _alike(take(side, order), planes))
+    return as_images(in_order(tiled, order, planes), images)
 
 
 def texture_resample(images: Tensor, side: Tensor, windows: Tensor) -> Tensor:
@@ -80,10 +92,14 @@ def texture_resample(images: Tensor, side: Tensor, windows: Tensor) -> Tensor:
     check_parameter(side, "side", (len(images),))
     check_parameter(windows, "windows", (len(images), 4, *windows.shape[2:4], 2))
     planes = as_planes(images)
-    if slices_pay(8 * len(planes), planes, side, windows):
-        return as_images(_resampled_images(planes, side, windows), images)
-    return as_images(by_chunks(_resampled, planes, side, windows), images)
+    if not may_loop(planes, side, windows):
+        return as_images(_resampled(planes, side, windows), images)
+    order = side.argsort()
+    return as_images(in_order(_resampled_alike(planes, side, windows, order), order, planes), images)
 
+
+# A few images of so many values, with what is made of them, stay in a processor's cache.
+_CHUNK = 2**18
 
 # The four tilings: whether each lies half a tile lower, and half a tile further right.
 _HALVES = ((0, 0), (0, 1), (1, 0), (1, 1))
@@ -95,14 +111,17 @@ def _resampled(planes: Tensor, side: Tensor, windows: Tensor) -> Tensor:
     return _averaged(tiled, rows[:, None, :, None, None], cols[:, None, None, :, None])
 
 
-def _resampled_images(planes: Tensor, side: Tensor, windows: Tensor) -> Tensor:
-    """Do so on the CPU, image by image."""
-    rows, cols = (_fading(length, side) for length in size_of(planes))
-    tilings = [_tiled_images(planes, side, windows[:, number], *halves) for number, halves in enumerate(_HALVES)]
-    result = torch.empty_like(planes)
-    for target, row, col in zip(result.unbind(), rows.unbind(), cols.unbind(), strict=True):
-        target.copy_(_averaged(map(next, tilings), row.view(-1, 1, 1), col.view(-1, 1)))
-    return result
+def _resampled_alike(planes: Tensor, side: Tensor, windows: Tensor, order: Tensor) -> Iterator[Tensor]:
+    """Do so on the CPU, and yield images in an order that is that of their sides, those at once that have the same."""
+    rows, cols = (take(_fading(length, side), order) for length in size_of(planes))
+    rows, cols = rows[:, None, :, None, None], cols[:, None, None, :, None]
+    tilings = [
+        (take(_firsts(planes, side, windows[:, number], down), order), right)
+        for number, (down, right) in enumerate(_HALVES)
+    ]
+    for some, length in _alike(take(side, order), planes):
+        tiled = (_tiled_alike(planes, first[some], length, right) for first, right in tilings)
+        yield _averaged(tiled, rows[some], cols[some])
 
 
 def _averaged(tiled: Iterator[Tensor], row: Tensor, col: Tensor) -> Tensor:
@@ -125,18 +144,37 @@ def _tiled(planes: Tensor, side: Tensor, windows: Tensor, down: int = 0, right: 
     return pick(planes, places + (col % side).unsqueeze(1))
 
 
-def _tiled_images(planes: Tensor, side: Tensor, windows: Tensor, down: int = 0, right: int = 0) -> Iterator[Tensor]:
-    """Do so on the CPU, and yield image after image ``(P, H, W, S)``, by copying the lines of windows as a whole."""
+def _alike(side: Tensor, planes: Tensor) -> Iterator[tuple[slice, int]]:
+    """Yield, of images whose sides ascend, those of the same side, a few at once, and this side."""
+    few = _CHUNK * len(planes) // max(planes.numel(), 1)
+    start = 0
+    for length, alike in groupby(side.tolist()):
+        stop = start + len(list(alike))
+        for low in range(start, stop, max(few, 1)):
+            yield slice(low, min(low + max(few, 1), stop)), length
+        start = stop
+
+
+def _firsts(planes: Tensor, side: Tensor, windows: Tensor, down: int = 0) -> Tensor:
+    """Return the value of the batch that each line of each tile of each image begins with, ``(B, 1, H, cols)``."""
+    size = planes.shape[1:].numel()
+    image = torch.arange(0, len(planes) * size, size).view(-1, 1, 1)
+    return (_lines(windows, side, size_of(planes), down) * planes.shape[-1] + image).unsqueeze(1)
+
+
+def _tiled_alike(planes: Tensor, first: Tensor, length: int, right: int = 0) -> Tensor:
+    """Show tiles of a common side in some images on the CPU, by copying the lines of windows as a whole."""
     count, height, width, values = planes.shape[1:]
-    lines = _lines(windows, side, (height, width), down)
-    plane = torch.arange(0, count * height * width, height * width).view(-1, 1, 1)
-    for image, own, length in zip(planes.unbind(), lines.unbind(), side.tolist(), strict=True):
-        start = right * (length // 2)
-        tiles = -(-(start + width) // length)
-        line = (own[:, :tiles] + plane) * values
-        # Every line of pixels there is, from every pixel on: a view, from which whole lines are copied.
-        found = every_span(image, length * values).index_select(0, line.flatten())
-        yield found.view(count, height, tiles * length, values)[:, :, start : start + width]
+    start = right * (length // 2)
+    tiles = -(-(start + width) // length)
+    line = first[..., :tiles] + kept(_planes, count, height * width * values, device=planes.device)
+    found = every_span(planes, length * values).index_select(0, line.flatten())
+    return found.view(len(first), count, height, tiles * length, values)[..., start : start + width, :]
+
+
+def _planes(count: int, size: int, device: torch.device) -> Tensor:
+    """Return the first value of each plane of an image, ``(count, 1, 1)``."""
+    return torch.arange(0, count * size, size, device=device).view(-1, 1, 1)
 
 
 def _lines(windows: Tensor, side: Tensor, size: tuple[int, int], down: int) -> Tensor:
