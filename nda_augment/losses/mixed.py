@@ -54,8 +54,8 @@ def decoupled_mixup(
         tensor(1.3863)
 
     Source: Liu et al., Harnessing Hard Mixed Samples with Decoupled Regularizer, NeurIPS 2023. Their code has η = 0.1
-    on ImageNet and 0.01 on CIFAR-100, and leaves images with λ = 1/2 out of the second term, where it cannot tell the two
-    classes apart.
+    on ImageNet and 0.01 on CIFAR-100, and leaves images with λ = 1/2 out of the second term, where it cannot tell the
+    two classes apart.
     """
     as_deviation(decoupled_weight, "decoupled_weight")
     as_deviation(power, "power")
