@@ -102,12 +102,15 @@ def _shift_lines(source: Tensor, offset: Tensor) -> Tensor:
     row = (torch.arange(height) - offset[:, 1:]) % height
     first = (row * line + -offset[:, :1] % width * values).unsqueeze(1)
     first = first + torch.arange(0, count * height * line, height * line).view(-1, 1)
-    size = max(16 * _CHUNK * batch // source.nbytes, 1)
+    size = max(4 * _CHUNK * batch // source.nbytes, 1)
     image = torch.arange(0, size * count * height * line, count * height * line).view(-1, 1, 1)
     shifted = torch.empty_like(source)
     for part, own, index in zip(*(torch.split(tensor, size) for tensor in (shifted, source, first)), strict=True):
-        lines = every_span(torch.cat([own, own], dim=3), width * values)
-        torch.index_select(lines, 0, (index + image[: len(index)]).flatten(), out=part.view(-1, width * values))
+        places = (index + image[: len(index)]).flatten()
+        # Two of each line are there for no longer than this one call.
+        torch.index_select(
+            every_span(torch.cat([own, own], dim=3), width * values), 0, places, out=part.view(-1, width * values)
+        )
     return shifted
 
 
