@@ -88,7 +88,7 @@ def test_the_source_distribution_holds_nothing_that_is_made(sdist):
     strangers = [name for name in held if name and name not in own and name.split("/")[0] not in FOLDERS]
     assert {name.split("/")[0] for name in strangers} <= {"nda_augment.egg-info"}
     assert not [name for name in held if "__pycache__" in name or name.endswith(".pyc")]
-    assert sum(member.size for member in sdist.getmembers()) < 9e6
+    assert sum(member.size for member in sdist.getmembers()) < 8e6
 
 
 def test_both_pass_the_check_of_the_index(built):
