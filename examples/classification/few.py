@@ -6,7 +6,6 @@ have the same labelled images, weights to start from and batches. Encoder and IC
 each classifier the result is kept as JSON, and none is made twice.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +28,7 @@ from examples.gan import config as gan
 from examples.gan import evaluate
 from examples.gan import train as generating
 from examples.gan.generation import load_generator
+from nda_augment._files import write_text
 
 SHARES = (0.1, 0.3, 0.5)
 TESTED = 1000
@@ -140,18 +140,29 @@ def few_of(training: Images, count: int, seed: int) -> Images:
     return training[torch.cat(chosen)]
 
 
-def table(measured: dict[str, list[Measures]], names: Sequence[str] = ("clean", "corrupted")) -> str:
-    """Markdown: accuracies, and how far an arm is from plain seed by seed, with Student's 95 % interval."""
+def table(measured: dict[str, list[Measures]], views: str) -> str:
+    """Markdown: accuracies, and how far an arm is from others seed by seed, with Student's 95 % interval.
+
+    Args:
+        measured: What the classifiers came to, by arm.
+        views: The handcrafted augmentation, with which arms that add to it are compared as well.
+    """
     rows = []
     for arm, runs in measured.items():
-        cells = [arm]
-        for name in names:
-            apart = [run[name] - plain[name] for run, plain in zip(runs, measured["plain"], strict=True)]
-            low, high = interval(apart)
+        cells = [arm, str(len(runs))]
+        for name in ("clean", "corrupted"):
             cells.append(spread([run[name] for run in runs]))
-            cells.append("" if arm == "plain" else f"{sum(apart) / len(apart):+.2f} [{low:+.2f}, {high:+.2f}]")
+            cells.append("" if arm == "plain" else _apart(runs, measured["plain"], name))
+        cells.append(_apart(runs, measured[views], "clean") if arm.startswith(f"{views} + ") else "")
         rows.append(cells)
-    return markdown(["arm", *(cell for name in names for cell in (f"{name} %", "− plain, 95 %"))], rows)
+    columns = ("arm", "seeds", "clean %", "− plain, 95 %", "corrupted %", "− plain, 95 %", "clean − crops, 95 %")
+    return markdown(columns, rows)
+
+
+def _apart(runs: list[Measures], others: list[Measures], name: str) -> str:
+    apart = [run[name] - other[name] for run, other in zip(runs, others, strict=True)]
+    low, high = interval(apart)
+    return f"{sum(apart) / len(apart):+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
 @command
@@ -162,8 +173,9 @@ def main(
 ) -> None:
     """Compare generated images with handcrafted augmentation, where few images have labels."""
     torch.set_num_threads(1)
-    text = table(compare(settings_of(path), output, seeds))
-    (output / "few.md").write_text(text)
+    setting = settings_of(path)
+    text = table(compare(setting, output, seeds), setting.views)
+    write_text(text, output / "few.md")
     print(text)
 
 
