@@ -70,6 +70,18 @@ def check_same_images(folder: Path, saved: str, given: str) -> None:
         raise ConfigError(f"{folder} holds a run on other images than those that DATA now names")
 
 
+def file_of(folder: Path, name: str) -> Path:
+    """Return the path of a file that every run writes into its folder.
+
+    Raises:
+        ConfigError: If it is not there.
+    """
+    path = folder / name
+    if not path.exists():
+        raise ConfigError(f"{folder} is no folder of a run: it has no {name}")
+    return path
+
+
 class Watch:
     """Stops a run at the first loss that is not finite.
 

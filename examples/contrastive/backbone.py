@@ -12,6 +12,7 @@ from lightly.models.batchnorm import SplitBatchNorm
 from torch import Tensor, nn
 
 from examples.common.fitting import CHECKPOINT, STATE
+from examples.common.runs import file_of
 from examples.common.settings import ConfigError
 from examples.contrastive.config import Backbone, Config, load
 from nda_augment._files import load_checkpoint, restoring
@@ -51,9 +52,7 @@ def load_backbone(folder: Path) -> tuple[nn.Module, Config]:
         ConfigError: If the folder holds no run.
         CheckpointError: If its checkpoint is damaged.
     """
-    saved = folder / CHECKPOINT
-    if not saved.exists():
-        raise ConfigError(f"{folder} is no folder of a run: it has no {CHECKPOINT}")
+    saved = file_of(folder, CHECKPOINT)
     settings = load(folder / "config.yaml", ["MODEL.weights=''"])
     network, _ = make_backbone(settings.MODEL, settings.DATA.img_size)
     state = load_checkpoint(saved, STATE)["state_dict"]

@@ -10,8 +10,7 @@ from torchvision.utils import draw_bounding_boxes
 
 from examples.common.fitting import CHECKPOINT, STATE
 from examples.common.pictures import grid, save_png
-from examples.common.runs import command
-from examples.common.settings import ConfigError
+from examples.common.runs import command, file_of
 from examples.detection import config, train
 from examples.detection.learning import Detection, predict
 from examples.detection.samples import Boxed
@@ -27,9 +26,7 @@ def load_run(folder: Path) -> tuple[nn.Module, Boxed]:
         ConfigError: If the folder holds no run.
         CheckpointError: If its checkpoint is damaged.
     """
-    saved = folder / CHECKPOINT
-    if not saved.exists():
-        raise ConfigError(f"{folder} is no folder of a run: it has no {CHECKPOINT}")
+    saved = file_of(folder, CHECKPOINT)
     settings = config.load(folder / "config.yaml", ["MODEL.weights=''"])
     training, test = train.load(settings.DATA)
     module = Detection(settings, training)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from examples.common import pictures
-from examples.common.runs import command
+from examples.common.runs import command, file_of
 from examples.common.settings import ConfigError
 from examples.diffusion import config
 from examples.diffusion.sampling import sample_run
@@ -20,11 +20,9 @@ def main(
     output: Annotated[Path | None, typer.Option(help="A .png of all; samples.png in the folder by default")] = None,
 ) -> None:
     """Draw images from the averaged denoiser of a run; the same noise for all settings."""
-    if not (folder / "config.yaml").exists():
-        raise ConfigError(f"{folder} is no folder of a run: it has no config.yaml")
     if count < 1:
         raise ConfigError(f"--count must be at least 1, got {count}")
-    settings = config.load(folder / "config.yaml", overrides or ())
+    settings = config.load(file_of(folder, "config.yaml"), overrides or ())
     output = output or folder / "samples.png"
     pictures.save_png(pictures.grid(sample_run(folder, settings.SAMPLING, count, "sample")), output)
     print(output)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 import nda_augment as nda
 from examples.common.networks.generator import Generator
 from examples.common.randomness import generator
+from examples.common.runs import file_of
 from examples.common.settings import ConfigError
 from examples.common.training import CHECKPOINT, STATE
 from examples.gan import config
@@ -24,10 +25,9 @@ NETWORK = {"channels": int, "classes": int, "average": dict}
 
 def load_generator(folder: Path, device: torch.device | str = "cpu") -> tuple[Generator, Instances | None]:
     """Return the averaged generator of a run, in eval mode, and its instances, if it has some."""
-    if not (folder / CHECKPOINT).exists():
-        raise ConfigError(f"{folder} is no folder of a run: it has no {CHECKPOINT}")
+    saved = file_of(folder, CHECKPOINT)
     settings = config.load(folder / "config.yaml")
-    state = load_checkpoint(folder / CHECKPOINT, STATE | NETWORK)
+    state = load_checkpoint(saved, STATE | NETWORK)
     instances = read_instances(folder, settings) if settings.MODEL.instance_cond else None
     network = build_generator(
         settings.MODEL,
@@ -36,7 +36,7 @@ def load_generator(folder: Path, device: torch.device | str = "cpu") -> tuple[Ge
         state["classes"],
         instances.features.shape[1] if instances else 0,
     )
-    with restoring(folder / CHECKPOINT):
+    with restoring(saved):
         network.load_state_dict(state["average"])
     return network.to(device).eval().requires_grad_(False), instances
 

@@ -15,8 +15,7 @@ from examples.common.contrastive.evaluate import found_labels
 from examples.common.data import labels_of
 from examples.common.fitting import CHECKPOINT
 from examples.common.paired import bootstrap, smallest_effect
-from examples.common.runs import command
-from examples.common.settings import ConfigError
+from examples.common.runs import command, file_of
 from examples.common.tables import markdown
 from examples.video import config, data
 from examples.video.recognize import take_up
@@ -29,8 +28,7 @@ def right(folder: Path) -> dict[str, Tensor]:
     Raises:
         ConfigError: If the folder holds no run.
     """
-    if not (folder / CHECKPOINT).exists():
-        raise ConfigError(f"{folder} is no folder of a run: it has no {CHECKPOINT}")
+    file_of(folder, CHECKPOINT)
     settings = config.load(folder / "config.yaml")
     training, test = data.load(settings.DATA)
     network, _ = make_network(settings.MODEL)

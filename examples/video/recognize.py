@@ -17,8 +17,8 @@ from torch import nn
 from examples.common.data import check_batch
 from examples.common.fitting import CHECKPOINT, STATE, Results, Training, fit
 from examples.common.randomness import seeded
-from examples.common.runs import command
-from examples.common.settings import ConfigError, flat
+from examples.common.runs import command, file_of
+from examples.common.settings import flat
 from examples.video import config, data
 from examples.video.recognition import Config, Recognition, accuracy
 from examples.video.train import make_network
@@ -34,8 +34,7 @@ def settings_of(folder: Path, overrides: Sequence[str]) -> Config:
     Raises:
         ConfigError: If the folder holds no run, or a word does not fit.
     """
-    if not (folder / CHECKPOINT).exists():
-        raise ConfigError(f"{folder} is no folder of a run: it has no {CHECKPOINT}")
+    file_of(folder, CHECKPOINT)
     earlier = flat(config.load(folder / "config.yaml"))
     taken = [f"{key}={json.dumps(value)}" for key, value in earlier.items() if key.startswith(_TAKEN)]
     return Config.load(None, [*taken, f"START.run={folder}", f"RUN.save_dir={folder / 'recognition'}", *overrides])
