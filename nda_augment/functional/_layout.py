@@ -97,12 +97,12 @@ _SHORT_LINE = 512
 
 def _shift_lines(source: Tensor, offset: Tensor) -> Tensor:
     """Shift images on the CPU by copying lines as a whole, each out of two of it side by side."""
-    batch, count, height, width, values = source.shape
+    count, height, width, values = source.shape[1:]
     line = 2 * width * values
     row = (torch.arange(height) - offset[:, 1:]) % height
     first = (row * line + -offset[:, :1] % width * values).unsqueeze(1)
     first = first + torch.arange(0, count * height * line, height * line).view(-1, 1)
-    size = max(4 * _CHUNK * batch // source.nbytes, 1)
+    size = in_caches(source)
     image = torch.arange(0, size * count * height * line, count * height * line).view(-1, 1, 1)
     shifted = torch.empty_like(source)
     for part, own, index in zip(*(torch.split(tensor, size) for tensor in (shifted, source, first)), strict=True):
@@ -300,11 +300,16 @@ def may_loop(*tensors: Tensor) -> bool:
 _CHUNK = 2**18
 
 
+def in_caches(images: Tensor) -> int:
+    """Return how many of these images stay in a processor's cache, with what is computed from them; one at least."""
+    return max(_CHUNK * len(images) // max(images.numel(), 1), 1)
+
+
 def by_chunks(kernel: Callable[..., Tensor], images: Tensor, *parameters: Tensor) -> Tensor:
     """Return ``kernel(images, *parameters)``, computed a few images at a time on the CPU: it takes less memory so."""
     if not may_loop(images, *parameters):
         return kernel(images, *parameters)
-    size = max(_CHUNK * len(images) // max(images.numel(), 1), 1)
+    size = in_caches(images)
     if len(images) <= size:
         return kernel(images, *parameters)
     result = torch.empty_like(images)
@@ -315,7 +320,7 @@ def by_chunks(kernel: Callable[..., Tensor], images: Tensor, *parameters: Tensor
 
 def few_at_once(index: Tensor, images: Tensor) -> Sequence[Tensor]:
     """Split the numbers of images, on the CPU into parts that stay in a processor's caches; nothing gives no part."""
-    size = max(4 * _CHUNK * len(images) // max(images.numel(), 1), 1) if may_loop(images, index) else len(index)
+    size = 4 * in_caches(images) if may_loop(images, index) else len(index)
     return torch.split(index, size) if len(index) else []
 
 

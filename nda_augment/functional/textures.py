@@ -13,6 +13,7 @@ from nda_augment.functional._layout import (
     as_images,
     as_planes,
     every_span,
+    in_caches,
     in_order,
     may_loop,
     mix,
@@ -98,9 +99,6 @@ def texture_resample(images: Tensor, side: Tensor, windows: Tensor) -> Tensor:
     return as_images(in_order(_resampled_alike(planes, side, windows, order), order, planes), images)
 
 
-# A few images of so many values, with what is made of them, stay in a processor's cache.
-_CHUNK = 2**18
-
 # The four tilings: whether each lies half a tile lower, and half a tile further right.
 _HALVES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
@@ -146,12 +144,11 @@ def _tiled(planes: Tensor, side: Tensor, windows: Tensor, down: int = 0, right: 
 
 def _alike(side: Tensor, planes: Tensor) -> Iterator[tuple[slice, int]]:
     """Yield, of images whose sides ascend, those of the same side, a few at once, and this side."""
-    few = _CHUNK * len(planes) // max(planes.numel(), 1)
-    start = 0
+    few, start = in_caches(planes), 0
     for length, alike in groupby(side.tolist()):
         stop = start + len(list(alike))
-        for low in range(start, stop, max(few, 1)):
-            yield slice(low, min(low + max(few, 1), stop)), length
+        for low in range(start, stop, few):
+            yield slice(low, min(low + few, stop)), length
         start = stop
 
 
