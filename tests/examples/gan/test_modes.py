@@ -191,9 +191,9 @@ class TestNegativeTerm:
         real, fake, negative = judged
         batch = run._batch(3)
         assert torch.equal(real[0], batch.images)
-        assert torch.equal(real[1], negative[1])
+        assert torch.equal(real[1].labels, negative[1].labels)
         assert torch.equal(negative[0], run.negatives.of(batch, 3))
-        assert not torch.equal(fake[1], real[1])
+        assert not torch.equal(fake[1].labels, real[1].labels)
 
     @pytest.mark.parametrize("method", ["AC", "2C", "D2DCE"])
     def test_no_class_loss_sees_them(self, quick, method):
@@ -317,7 +317,7 @@ def test_the_generator_answers_for_classes_and_for_augmentation(quick, mode, mon
     words = ["LOSS.cond_lambda=0.7", "LOSS.augself_lambda=0.3"]
     run, judged = _recorded(quick("a", *MODES[mode], *words), monkeypatch)
     loss = run.generator_loss(0)
-    ((_, labels, judgement),) = judged
+    ((_, (labels, _), judgement),) = judged
     expected = run.objective.generator(judgement, labels)
     if mode == "AugSelf":
         drawn = run.positives.sample((6, 1, 8, 8), generator=generator(0, "positives, G fake", 0))
@@ -383,13 +383,13 @@ def _run(settings):
 
 
 def _recorded(settings, monkeypatch):
-    """A run, and a list of the images and labels that its discriminator gets to see, and of what it says."""
+    """A run, and a list of the images that its discriminator gets to see, of what it is told and of what it says."""
     run, seen = _run(settings), []
     judge = type(run.discriminator).judge
 
-    def record(player, images, labels, plain=None):
-        judgement = judge(player, images, labels, plain)
-        seen.append((images, labels, judgement))
+    def record(player, images, told, plain=None):
+        judgement = judge(player, images, told, plain)
+        seen.append((images, told, judgement))
         return judgement
 
     monkeypatch.setattr(type(run.discriminator), "judge", record)
