@@ -32,13 +32,12 @@ def embed(backbone: nn.Module, images: Tensor, batch_size: int = 256) -> Tensor:
     return torch.cat(features)
 
 
-def accuracies(
-    backbone: nn.Module, training: Images, test: Images, settings: Evaluation, seed: int
-) -> dict[str, float]:
-    """Accuracy of the labels of test images, in [0, 1], by nearest neighbours and by a linear layer."""
-    truth = labels_of(test)
-    found = found_labels(backbone, training, test, settings, seed)
-    return {measure: (labels == truth).float().mean().item() for measure, labels in found.items()}
+def measures(backbone: nn.Module, training: Images, test: Images, settings: Evaluation, seed: int) -> dict[str, float]:
+    """Measures of features of test images: accuracies ``knn`` and ``linear``, in [0, 1], and ``spread``."""
+    truth, features = labels_of(test), embed(backbone, test.images)
+    found = _labels(embed(backbone, training.images), labels_of(training), features, settings, seed)
+    accuracies = {measure: (labels == truth).float().mean().item() for measure, labels in found.items()}
+    return {**accuracies, "spread": spread(features)}
 
 
 def found_labels(
@@ -46,7 +45,18 @@ def found_labels(
 ) -> dict[str, Tensor]:
     """The labels ``(N,)`` that nearest neighbours and a linear layer give to test images."""
     bank, features = embed(backbone, training.images), embed(backbone, test.images)
-    labels = labels_of(training)
+    return _labels(bank, labels_of(training), features, settings, seed)
+
+
+def spread(features: Tensor) -> float:
+    """How far features ``(N, D)`` spread: 0 where they collapsed to one direction, 1 where they have no common one.
+
+    The root of the variance of unit-length features, summed over dimensions; Chen & He (2021) look at it per dimension.
+    """
+    return F.normalize(features, dim=1).var(dim=0, correction=0).sum().sqrt().item()
+
+
+def _labels(bank: Tensor, labels: Tensor, features: Tensor, settings: Evaluation, seed: int) -> dict[str, Tensor]:
     knn = knn_labels(bank, labels, features, settings.knn_k, settings.knn_temperature)
     return {"knn": knn, "linear": linear_labels(bank, labels, features, settings, seed)}
 

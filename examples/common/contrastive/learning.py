@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from rich.console import Console
 
 from examples.common.contrastive import methods
-from examples.common.contrastive.evaluate import KNNAccuracy, accuracies
+from examples.common.contrastive.evaluate import KNNAccuracy, measures
 from examples.common.contrastive.methods import Parts
 from examples.common.contrastive.sections import Config
 from examples.common.data import Images, check_batch
@@ -29,7 +29,7 @@ def learn(
         known: Methods by name.
 
     Returns:
-        What ``results.json`` holds: accuracies in [0, 1], and the seconds of the last part of the training. Of several
+        What ``results.json`` holds: ``evaluate.measures``, and the seconds of the last part of the training. Of several
         processes only the first evaluates.
 
     Raises:
@@ -45,7 +45,7 @@ def learn(
 
         def evaluate() -> Results:
             if labelled:
-                return accuracies(method.backbone, training, test, settings.EVAL, settings.RUN.seed)
+                return measures(method.backbone, training, test, settings.EVAL, settings.RUN.seed)
             console.print("The images have no labels, or none is held out: nothing is evaluated")
             return {}
 

@@ -138,7 +138,7 @@ def test_a_finished_run_is_not_run_again_but_evaluated_anew_if_asked_otherwise(
 
     monkeypatch.setattr(methods.MoCo, "training_step", never)
     assert train.train(settings) == results
-    monkeypatch.setattr(learning, "accuracies", lambda *_: {"knn": 0.125})
+    monkeypatch.setattr(learning, "measures", lambda *_: {"knn": 0.125})
     other = tiny("run", "OPTIMIZATION.epochs=1", "EVAL.knn_k=1")
     for _ in range(2):
         anew = train.train(other)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from examples.common.contrastive.evaluate import KNNAccuracy, accuracies, embed
+from examples.common.contrastive.evaluate import KNNAccuracy, embed, measures
 from examples.common.contrastive.sections import Evaluation
 from examples.common.contrastive.views import plain
 from examples.common.data import Images
@@ -45,8 +45,10 @@ def test_features_are_those_of_plain_clips_in_eval_mode() -> None:
 def test_what_can_be_told_apart_is() -> None:
     training, test = brightening(32, 0), brightening(16, 1)
     settings = Evaluation(knn_k=5, linear_epochs=5, linear_batch_size=8)
-    assert accuracies(Order(), training, test, settings, 0) == {"knn": 1.0, "linear": 1.0}
+    found = measures(Order(), training, test, settings, 0)
+    assert (found["knn"], found["linear"]) == (1.0, 1.0)
     wrong = Images(test.images, 1 - test.labels)
-    assert accuracies(Order(), training, wrong, settings, 0) == {"knn": 0.0, "linear": 0.0}
+    found = measures(Order(), training, wrong, settings, 0)
+    assert (found["knn"], found["linear"]) == (0.0, 0.0)
     assert KNNAccuracy(training, wrong, settings).measure(Order()) == 0
     assert KNNAccuracy(training, test, settings).measure(Order()) == 1

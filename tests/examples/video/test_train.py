@@ -71,7 +71,7 @@ def test_a_finished_run_is_not_run_again_but_evaluated_anew_if_asked_otherwise(
 
     monkeypatch.setattr(methods.SimCLR, "training_step", never)
     assert train.train(tiny("run", "OPTIMIZATION.epochs=1")) == results
-    monkeypatch.setattr(learning, "accuracies", lambda *_: {"knn": 0.125})
+    monkeypatch.setattr(learning, "measures", lambda *_: {"knn": 0.125})
     anew = train.train(tiny("run", "OPTIMIZATION.epochs=1", "EVAL.knn_k=1"))
     assert (anew["epochs"], anew["knn"]) == (1, 0.125)
 

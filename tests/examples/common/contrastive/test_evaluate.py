@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from examples.common.contrastive.evaluate import embed, knn_labels, linear_labels
+from examples.common.contrastive.evaluate import embed, knn_labels, linear_labels, spread
 from examples.common.contrastive.sections import Evaluation
 from examples.common.fitting import quiet
 from tests.examples.contrastive.conftest import LIGHTNING_WARNS
@@ -31,6 +31,15 @@ def test_the_nearest_neighbour_votes() -> None:
 def test_more_neighbours_than_images_are_all_images() -> None:
     bank = torch.eye(4)
     assert knn_labels(bank, torch.arange(4), bank, k=200, temperature=0.05).tolist() == [0, 1, 2, 3]
+
+
+def test_the_spread_says_how_much_of_a_feature_all_images_share() -> None:
+    one = torch.tensor([[3.0, 4.0]])
+    assert spread(one * torch.tensor([[1.0], [2.0], [5.0]])) == pytest.approx(0, abs=1e-6)
+    assert spread(torch.cat([one, -2 * one])) == pytest.approx(1)
+    features = torch.rand(50, 6, generator=torch.Generator().manual_seed(0))
+    common = F.normalize(features, dim=1).mean(dim=0)
+    assert spread(features) == pytest.approx((1 - common.square().sum()).sqrt().item(), rel=1e-5)
 
 
 @pytest.mark.filterwarnings(LIGHTNING_WARNS)
