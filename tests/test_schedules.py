@@ -33,8 +33,8 @@ def test_a_function_of_the_step():
     ("arguments", "message"),
     [
         ({"kind": "linaer"}, "kind must be one of 'constant', 'linear', 'cosine', got 'linaer'"),
-        ({"kind": "linear"}, "steps=0"),
-        ({"kind": "constant", "delay": -1}, "delay=-1"),
+        ({"kind": "linear"}, "a linear schedule needs steps >= 1 and delay >= 0, got steps=0, delay=0"),
+        ({"delay": -1}, "a constant schedule needs steps >= 0 and delay >= 0, got steps=0, delay=-1"),
     ],
 )
 def test_bad_settings_are_refused(arguments, message):
@@ -44,8 +44,10 @@ def test_bad_settings_are_refused(arguments, message):
 
 def test_it_drives_all_members_of_a_mixture_that_have_a_strength():
     mixture = nda.Mixture([nda.Jigsaw(), nda.Mixup(), nda.Mixture([nda.RandomFieldWarp()])])
-    assert Schedule("linear", start=0.0, end=1.0, steps=4).apply(mixture, 1) == 0.25
-    assert mixture.members[1].strength == mixture.members[2].members[0].strength == 0.25
+    schedule = Schedule("linear", start=0.0, end=1.0, steps=4)
+    for step, strength in ((1, 0.25), (4, 1.0), (0, 0.0)):
+        assert schedule.apply(mixture, step) == strength
+        assert mixture.members[1].strength == mixture.members[2].members[0].strength == strength
     assert not hasattr(mixture.members[0], "strength")
 
 
@@ -139,6 +141,12 @@ class TestAdaptiveWeight:
     def test_a_state_of_another_setting_is_refused(self, state, message):
         with pytest.raises(ValueError, match=message):
             AdaptiveWeight(interval=4).load_state_dict(state)
+
+    @pytest.mark.parametrize("bound", [0.3, 0.6])
+    def test_its_bounds_are_weights_to_start_and_to_go_on_from(self, bound):
+        weight = AdaptiveWeight(0.5, lowest=0.3, highest=0.6)
+        weight.load_state_dict(AdaptiveWeight(bound, lowest=0.3, highest=0.6).state_dict())
+        assert weight.fake_weight == bound
 
     def test_shows_its_settings(self):
         shown = repr(AdaptiveWeight(0.3))
