@@ -48,6 +48,14 @@ def test_a_single_image() -> None:
     assert (anomalous.shape, mask.shape) == ((3, 16, 16), (1, 16, 16))
 
 
+@pytest.mark.parametrize(
+    ("images", "mask"), [(torch.float64, torch.float64), (torch.float16, torch.float16), (torch.uint8, torch.float32)]
+)
+def test_masks_are_floats_as_images_are(images, mask) -> None:
+    anomalous, masks = AnomalyGenerator(nda.CutPaste())(torch.ones(2, 3, 16, 16).to(images))
+    assert (anomalous.dtype, masks.dtype) == (images, mask)
+
+
 def test_images_of_torchvisions_kind() -> None:
     anomalous, mask = AnomalyGenerator(nda.CutPaste())(tv_tensors.Image(torch.rand(2, 3, 16, 16)))
     assert type(anomalous) is type(mask) is torch.Tensor

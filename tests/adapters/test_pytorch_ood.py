@@ -46,10 +46,16 @@ def test_labels_that_are_tensors_collate_with_those_of_negatives() -> None:
     assert torch.cat([batch[1] for batch in batches]).tolist() == [0, 1, 2, 3, 4, 5, -1, -1, -1, -1, -1, -1]
 
 
-def test_items_that_are_no_pairs_are_errors() -> None:
-    data = NegativeDataset([torch.rand(3, 8, 8)] * 3, nda.Jigsaw())
-    with pytest.raises(TypeError, match=r"pairs \(image, label\), got Tensor"):
+@pytest.mark.parametrize("item", [torch.rand(3, 8, 8), (torch.rand(3, 8, 8), 1, 2)], ids=["image", "triple"])
+def test_items_that_are_no_pairs_are_errors(item) -> None:
+    data = NegativeDataset([item] * 3, nda.Jigsaw())
+    with pytest.raises(TypeError, match=rf"pairs \(image, label\), got {type(item).__name__}"):
         data[0]
+
+
+def test_a_data_set_borrows_from_the_pool_that_it_is_given() -> None:
+    data = NegativeDataset(samples(), nda.Stitch(), pool=torch.full((2, 3, 8, 8), 7.0))
+    assert all((data[12 + number][0] == 7).sum() == 96 for number in range(12))
 
 
 def test_batches_are_doubled() -> None:
@@ -65,9 +71,16 @@ def test_batches_of_one_borrow_from_a_pool() -> None:
     assert (len(images), labels.tolist()) == (2, [0, -1])
 
 
+def test_batches_are_collated_as_they_are_told() -> None:
+    collate = NegativeCollate(
+        nda.Flip(), lambda pairs: [torch.stack([image for image, _ in pairs]), torch.tensor([5, 6])]
+    )
+    assert collate(samples(2))[1].tolist() == [5, 6, -1, -1]
+
+
 @pytest.mark.parametrize("batch", [[torch.rand(3, 8, 8)] * 2, [(torch.rand(3, 8, 8), 1, 2)] * 2])
 def test_batches_that_are_no_pairs_are_errors(batch) -> None:
-    with pytest.raises(ValueError, match=r"pairs \(image, label\)"):
+    with pytest.raises(ValueError, match=r"^samples must be pairs \(image, label\)"):
         NegativeCollate(nda.Jigsaw())(batch)
 
 
@@ -104,8 +117,9 @@ def test_outliers_are_not_learned(detector) -> None:
     labels = torch.tensor([0, -1]).repeat(20)
     mixed = [(images[:20], labels[:20]), (images[20:], labels[20:]), (images[:2], torch.tensor([-1, -5]))]
     scores = detector.fit(mixed).predict(images[:3])
-    clean = Detector(DensityDetector(nn.Flatten(), 192, normalize=False)).fit([images[labels >= 0]])
-    torch.testing.assert_close(scores, clean.predict(images[:3]))
+    for known in (images[labels >= 0], (images[labels >= 0],)):
+        clean = Detector(DensityDetector(nn.Flatten(), 192, normalize=False)).fit([known])
+        torch.testing.assert_close(scores, clean.predict(images[:3]))
 
 
 def test_unfitted_it_raises_the_librarys_error(detector) -> None:
