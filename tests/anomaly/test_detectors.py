@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import onnxruntime
 import pytest
 import torch
 
@@ -260,6 +261,19 @@ def test_the_scoring_path_is_exported(kind, fitted) -> None:
     exported = torch.export.export(fitted(kind).scorer(), (images,)).module()(images)
     torch.testing.assert_close(exported[0], fitted(kind).score(images))
     assert len(exported) == 1 + fitted(kind).has_heatmap
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the exporter's own packages
+def test_the_scoring_path_runs_without_torch(fitted, tmp_path) -> None:
+    detector = fitted("segmentation")
+    any_number = ({0: torch.export.Dim("batch")},)
+    program = torch.onnx.export(detector.scorer(), (stripes(3),), dynamo=True, dynamic_shapes=any_number, verbose=False)
+    program.save(tmp_path / "detector.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "detector.onnx")
+    images = stripes(5, seed=1)
+    scores, maps = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    torch.testing.assert_close(torch.from_numpy(scores), detector.score(images))
+    torch.testing.assert_close(torch.from_numpy(maps), detector.heatmap(images), rtol=1e-4, atol=1e-4)
 
 
 def test_a_region_needs_a_heat_map(fitted) -> None:
