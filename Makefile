@@ -19,14 +19,15 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)
 	$(PYTHON) -m examples.demo
 
-# Two single-threaded workers beat one worker with two threads: the tests are many small kernels.
+# Two single-threaded workers beat one worker with two threads: the tests are many small kernels. The long ones come in a
+# row, so that a worker which is done takes over from the other.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist worksteal
 
 # The oldest supported versions, as pyproject.toml names them, in an environment of their own. What they depend on is
 # new, and warns of it.
 test-lowest: $(LOWEST)/.installed
-	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n 2 -W ignore::DeprecationWarning $(CORE_TESTS)
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n 2 --dist worksteal -W ignore::DeprecationWarning $(CORE_TESTS)
 
 $(LOWEST)/.installed: pyproject.toml | $(STAMP)
 	$(VENV)/bin/uv venv --quiet --clear --python $(PYTHON) $(LOWEST)

@@ -8,7 +8,7 @@ from examples.common.networks import biggan, sngan
 from examples.common.networks.layers import Condition, DownBlock, Norm, SelfAttention, initialise
 from examples.common.training import update_average
 from examples.gan import config
-from examples.gan.config import DIGITS, Model
+from examples.gan.config import DIGITS, LEVELS, Model
 from examples.gan.models import build_discriminator, build_generator
 
 BACKBONES = ["deep_conv", "resnet", "big_resnet"]
@@ -23,7 +23,7 @@ def rand(*shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("size", [8, 16, 32, 64, 128])
+@pytest.mark.parametrize("size", LEVELS)
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_networks_fit_every_size(backbone, size):
     settings = Model(backbone=backbone, **SMALL)
