@@ -141,8 +141,12 @@ class NDANTXentLoss(_ReadsNegatives, NTXentLoss):  # type: ignore[misc]  # Light
         }
         if not self.has_bank:
             return nt_xent(out0, out1, **given)
-        _, bank = self.memory_bank(F.normalize(out1, dim=1), update=out0.requires_grad)
-        return info_nce(out0, out1, queue=bank.T, **given)
+        keys = F.normalize(out1, dim=1)
+        _, bank = self.memory_bank(keys)
+        loss = info_nce(out0, out1, queue=bank.T, **given)
+        # Only now: where a mask does not fit, the bank is as it was.
+        self.memory_bank(keys, update=out0.requires_grad)
+        return loss
 
 
 class NDADCLLoss(_ReadsNegatives, DCLLoss):  # type: ignore[misc]  # Lightly is untyped

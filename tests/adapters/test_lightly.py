@@ -353,6 +353,15 @@ def test_the_memory_bank_refuses_keys_in_eval_mode_and_can_be_used_without_gradi
     NDANTXentLoss().eval()(out0, out1)
 
 
+def test_the_memory_bank_takes_in_no_keys_of_a_call_that_fails() -> None:
+    criterion, _ = build("bank")
+    out0, out1 = outputs((B, D), (B, D))
+    before = bank_of(criterion)
+    with pytest.raises(ValueError, match="candidate_mask"):
+        criterion(out0, out1, candidate_mask=torch.ones(B, K + 1, dtype=torch.bool))
+    assert torch.equal(bank_of(criterion), before)
+
+
 # Views
 
 
