@@ -1,7 +1,7 @@
 """A GAN on data and negatives that are drawn anew at every step: the loop of the two programs with networks."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ class Settings:
 
     kind: GANKind
     fake_weight: float  # λ; at 1 there are no negatives
+    _: KW_ONLY
     blend: float = 0.0  # how much of a negative there is in a share 1 - λ of generated images (ANDA); 0: they are apart
     seed: int = 0
     steps: int = 2000

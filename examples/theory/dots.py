@@ -145,7 +145,7 @@ def settings_of(seeds: Sequence[int], steps: int) -> list[Settings]:
         "softplus": {"r1": 0.1, "discriminator_steps": 1},
     }
     return [
-        Settings(kind, weight, seed, steps, batch_size=64, latent=32, **words)  # type: ignore[arg-type]
+        Settings(kind, weight, seed=seed, steps=steps, batch_size=64, latent=32, **words)  # type: ignore[arg-type]
         for seed in seeds
         for kind, words in special.items()
         for weight in (1.0, WITH_NEGATIVES)

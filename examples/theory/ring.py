@@ -192,7 +192,7 @@ def _scatter(panel: Axes, points: Tensor, **style: object) -> None:
 def settings_of(seeds: Sequence[int], steps: int, middle: float) -> list[RingSettings]:
     """All runs."""
     return [
-        RingSettings(kind, weight, seed, steps, latent=2, rate=2e-3, r1=0.03, middle=middle)
+        RingSettings(kind, weight, seed=seed, steps=steps, latent=2, rate=2e-3, r1=0.03, middle=middle)
         for seed in seeds
         for kind in KINDS
         for weight in FAKE_WEIGHTS

@@ -10,7 +10,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from examples.theory import discrete, leaks, overlap, report, runs
+from examples.theory import discrete, dots, leaks, overlap, report, ring, runs
 from examples.theory.adversary import Settings
 
 QUICK = {
@@ -45,6 +45,14 @@ def test_claims_hold_and_figures_are_drawn(name, tmp_path, monkeypatch):
         assert str(figure) in output
         with Image.open(figure) as picture:
             assert min(picture.size) > 300
+
+
+@pytest.mark.parametrize(
+    "all_runs", [dots.settings_of([4, 5], 30), ring.settings_of([4, 5], 30, 0.5)], ids=["dots", "ring"]
+)
+def test_runs_have_the_seeds_and_the_length_that_were_asked_for(all_runs):
+    assert {(each.seed, each.steps, each.blend) for each in all_runs} == {(4, 30, 0.0), (5, 30, 0.0)}
+    assert len(set(all_runs)) == len(all_runs)
 
 
 @pytest.mark.parametrize("name", ["atoms", "overlap"])
