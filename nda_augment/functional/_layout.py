@@ -336,7 +336,10 @@ def blend(weight: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
     """``weight * inside + (1 - weight) * outside`` where the weight is positive; elsewhere ``outside``, untouched."""
     dtype = working_dtype(outside)
     mixed = torch.lerp(outside.to(dtype), inside.to(dtype), weight.to(dtype))
-    return overlay(to_dtype(mixed, outside.dtype, within=True), outside, weight > 0)
+    # A weight of 0 leaves what is finite as it is, and no mask is needed; a sum tells where that can be seen.
+    finite = may_loop(weight, inside, outside) and math.isfinite(mixed.sum().item())
+    mixed = to_dtype(mixed, outside.dtype, within=True)
+    return mixed if finite else overlay(mixed, outside, weight > 0)
 
 
 def constant(values: Sequence[float], like: Tensor, dtype: torch.dtype) -> Tensor:

@@ -89,28 +89,45 @@ def perlin_noise(angles: Tensor, frequencies: Tensor, rotations: Tensor, size: t
 
     Source: Perlin, Improving noise, SIGGRAPH 2002.
     """
-    check_parameter(angles, "angles", (len(frequencies), angles.shape[-1], angles.shape[-1]))
+    return noise_on(angles, *lattice_places(frequencies, rotations, size))
+
+
+def lattice_places(frequencies: Tensor, rotations: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return what the pixels' columns and rows add to their places on a turned lattice.
+
+    These are small tensors, made by many operations: for a batch at once.
+
+    Returns:
+        ``(B, 2, 1, W)`` and ``(B, 2, H, 1)``, the places in cells along the lattice's own sides.
+    """
     check_parameter(frequencies, "frequencies", (len(frequencies), 2))
     check_parameter(rotations, "rotations", (len(frequencies),))
-    x = ((torch.arange(size[1], device=angles.device) + 0.5) / size[1] - 0.5).view(1, 1, -1)
-    y = ((torch.arange(size[0], device=angles.device) + 0.5) / size[0] - 0.5).view(1, -1, 1)
-    cos, sin = rotations.cos().view(-1, 1, 1), rotations.sin().view(-1, 1, 1)
-    across, down = (frequency.view(-1, 1, 1) for frequency in frequencies.unbind(1))
+    x, y = ((torch.arange(length, device=rotations.device) + 0.5) / length - 0.5 for length in reversed(size))
+    cos, sin = rotations.cos(), rotations.sin()
+    cells = frequencies.view(-1, 2, 1, 1)
     # The turned square lies within [-0.71, 0.71]; one cell of the unit lattice more keeps all corners positive.
-    col = across * cos * x + across * (1 - sin * y)
-    row = down * sin * x + down * (1 + cos * y)
-    left, top = col.floor(), row.floor()
+    across = torch.stack([cos, sin], dim=1).view(-1, 2, 1, 1) * x
+    down = 1 + torch.stack([-sin, cos], dim=1).view(-1, 2, 1, 1) * y.view(-1, 1)
+    return cells * across, cells * down
+
+
+def noise_on(angles: Tensor, across: Tensor, down: Tensor) -> Tensor:
+    """Return Perlin noise ``(B, H, W)`` at :func:`lattice_places`."""
+    check_parameter(angles, "angles", (len(across), angles.shape[-1], angles.shape[-1]))
+    place = (across + down).to(angles.dtype)
     # The planes through a cell's four corners, blended, are a plane through the blend of what defines them.
-    node = torch.arange(angles.shape[-1], device=angles.device)
-    slope_x, slope_y = angles.cos(), angles.sin()
-    planes = torch.stack([slope_x, slope_y, slope_x * node + slope_y * node.view(-1, 1)], dim=1)
-    place = torch.stack([left + _fade(col - left), top + _fade(row - top)], dim=1) * (2 / (len(node) - 1)) - 1
+    node, last = torch.arange(angles.shape[-1], device=angles.device), angles.shape[-1] - 1
+    slope_x, slope_y = math.sqrt(2) * angles.cos(), math.sqrt(2) * angles.sin()
+    planes = torch.stack([slope_x, slope_y, -slope_x * node - slope_y * node.view(-1, 1)], dim=1)
     # Columns and rows lie apart: to write them in turns would take longer than to read them so.
-    grid = place.to(planes.dtype).movedim(1, -1)
-    blended = F.grid_sample(planes, grid, padding_mode="border", align_corners=True)
-    slope_x, slope_y, height = blended.unbind(1)
-    return math.sqrt(2) * (slope_x * col + slope_y * row - height)
+    grid = _faded(place).mul_(2 / last).sub_(1).movedim(1, -1)
+    slope_x, slope_y, height = F.grid_sample(planes, grid, padding_mode="border", align_corners=True).unbind(1)
+    col, row = place.unbind(1)
+    return torch.addcmul(torch.addcmul(height, slope_x, col), slope_y, row)
 
 
-def _fade(t: Tensor) -> Tensor:
-    return t * t * t * (t * (6 * t - 15) + 10)
+def _faded(place: Tensor) -> Tensor:
+    """Return places whose distance from the last corner is faded as Perlin does."""
+    corner = place.floor()
+    t = place - corner
+    return corner.addcmul_(t.pow(3), (6 * t).sub_(15).mul_(t).add_(10))

@@ -151,18 +151,23 @@ def perlin(
 
     Source: Zavrtanik et al., DRAEM, ICCV 2021 (where masks may be empty).
     """
-    noise = perlin_noise(angles, frequencies, rotations, size)
-    pixels = math.ceil(least * size[0] * size[1])
-    limit = torch.full((len(noise),), threshold, dtype=noise.dtype, device=noise.device)
-    if noise.device.type == "cpu" and is_plain(noise):
-        # A sort takes longer than the noise itself; few masks need one.
-        small = ((noise >= threshold).flatten(1).sum(1) < pixels).nonzero().flatten()
-        limit[small] = _highest(noise[small], pixels).clamp(max=threshold)
-    else:
-        limit = torch.minimum(limit, _highest(noise, pixels))
-    return (noise >= limit.view(-1, 1, 1)).unsqueeze(1)
+    return islands(perlin_noise(angles, frequencies, rotations, size), threshold, least).bool()
+
+
+def islands(noise: Tensor, threshold: float = 0.5, least: float = 0.02) -> Tensor:
+    """Return the islands where noise ``(B, H, W)`` is high, as :func:`perlin` does, in numbers: 1 inside, 0 outside."""
+    pixels = math.ceil(least * noise.shape[1] * noise.shape[2])
+    if noise.device.type != "cpu" or not is_plain(noise):
+        limit = _highest(noise, pixels).clamp(max=threshold)
+        return (noise >= limit).to(noise.dtype).unsqueeze(1)
+    # On the CPU truth values are written and read one by one, and a sort takes longer than the noise; few need one.
+    above = torch.ge(noise, threshold, out=torch.empty_like(noise))
+    small = above.sum((1, 2)) < pixels
+    if small.any():
+        above[small] = torch.ge(noise[small], _highest(noise[small], pixels)).to(noise.dtype)
+    return above.unsqueeze(1)
 
 
 def _highest(noise: Tensor, pixels: int) -> Tensor:
-    """Return the value that so many pixels of each image reach."""
-    return noise.flatten(1).topk(pixels, dim=1).values[:, -1]
+    """Return the value ``(B, 1, 1)`` that so many pixels of each image reach."""
+    return noise.flatten(1).topk(pixels, dim=1).values[:, -1:].unsqueeze(2)

@@ -17,7 +17,7 @@ from nda_augment._checks import (
     check_share,
     hint_at,
 )
-from nda_augment.functional import masks
+from nda_augment.functional import fields, masks
 from nda_augment.functional._layout import (
     Change,
     Numbers,
@@ -310,13 +310,13 @@ def perlin_blend(
     planes = as_planes(images)
     donors = matching_planes(pool, planes, images)
 
-    def blended(
-        own: Tensor, partners: Tensor, angles: Tensor, frequencies: Tensor, rotations: Tensor, weights: Tensor
-    ) -> Tensor:
-        islands = masks.perlin(angles, frequencies, rotations, size_of(own), threshold=threshold)
-        return blend(islands.unsqueeze(-1) * weights.view(-1, 1, 1, 1, 1), take(donors, partners), own)
+    places = fields.lattice_places(frequencies, rotations, size_of(planes))
 
-    return as_images(by_chunks(blended, planes, partners, angles, frequencies, rotations, weights), images)
+    def blended(own: Tensor, partners: Tensor, weights: Tensor, angles: Tensor, *places: Tensor) -> Tensor:
+        islands = masks.islands(fields.noise_on(angles, *places), threshold).unsqueeze(-1)
+        return blend(islands * weights.view(-1, 1, 1, 1, 1), take(donors, partners), own)
+
+    return as_images(by_chunks(blended, planes, partners, weights, angles, *places), images)
 
 
 def as_fill(fill: Fill) -> Fill:
