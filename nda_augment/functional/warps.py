@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nda_augment._checks import check_images
+from nda_augment._constants import kept
 from nda_augment.functional._layout import by_chunks
 from nda_augment.functional._precision import to_dtype, working_dtype
 from nda_augment.functional.fields import check_noise, gaussian_field
@@ -50,21 +51,42 @@ def field_warp(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
 
 def _warped(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
     height, width = images.shape[-2:]
-    dtype = working_dtype(images)
-    turn, scale_x, scale_y, shear, shift_x, shift_y = gaussian_field(
-        noise.to(dtype), correlation, (height, width)
-    ).unbind(1)
-    x = ((torch.arange(width, device=images.device, dtype=dtype) * 2 + 1) / width - 1).view(1, 1, -1)
-    y = ((torch.arange(height, device=images.device, dtype=dtype) * 2 + 1) / height - 1).view(1, -1, 1)
-    sheared_x, sheared_y = scale_x.exp() * torch.addcmul(x, shear, y), scale_y.exp() * y
+    dtype, device = working_dtype(images), images.device
+    turn, scale_x, scale_y, shear, shift_x, shift_y = _fields(images, noise, correlation, _UNITS_OF_WARP)
+    x = kept(_middles, width, dtype, device=device).view(1, 1, -1)
+    y = kept(_middles, height, dtype, device=device).view(1, -1, 1)
+    sheared_x, sheared_y = scale_x.exp2() * torch.addcmul(x, shear, y), scale_y.exp2() * y
     cos, sin = turn.cos(), turn.sin()
-    grid_x = torch.addcmul(cos * sheared_x + 2 * shift_x, sin, sheared_y, value=-1)
-    grid_y = torch.addcmul(sin * sheared_x + 2 * shift_y, cos, sheared_y)
+    grid_x = torch.addcmul(torch.addcmul(shift_x, cos, sheared_x), sin, sheared_y, value=-1)
+    grid_y = torch.addcmul(torch.addcmul(shift_y, sin, sheared_x), cos, sheared_y)
     # Both lie apart: to write them in turns would take longer than to read them so.
     grid = torch.stack([grid_x, grid_y], dim=1).movedim(1, -1)
     planes = images.flatten(1, -3).to(dtype)
     warped = F.grid_sample(planes, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     return _like(to_dtype(warped, images.dtype).view(images.shape), images)
+
+
+# What fields are scaled by: logs become those to base 2, of which the power is the faster one, and shifts, as shares
+# of a side, become those of half a side, which grids are made of.
+_LOG2E = 1 / math.log(2)
+_UNITS_OF_WARP = (1.0, _LOG2E, _LOG2E, 1.0, 2.0, 2.0)
+_UNITS_OF_COLOUR = (1.0, _LOG2E, _LOG2E)
+
+
+def _fields(images: Tensor, noise: Tensor, correlation: float, units: tuple[float, ...]) -> tuple[Tensor, ...]:
+    """Return the fields over images, each in its unit."""
+    dtype, size = working_dtype(images), (images.shape[-2], images.shape[-1])
+    scale = kept(_as_column, units, dtype, device=images.device)
+    return gaussian_field(noise.to(dtype) * scale, correlation, size).unbind(1)
+
+
+def _as_column(units: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.stack([torch.full((1, 1), unit, dtype=dtype, device=device) for unit in units])
+
+
+def _middles(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the middles of the pixels along a side, which goes from -1 to 1."""
+    return (torch.arange(length, device=device, dtype=dtype) * 2 + 1) / length - 1
 
 
 def field_color(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
@@ -105,24 +127,22 @@ def field_color(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
 
 
 def _coloured(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
-    dtype = working_dtype(images)
-    fields = gaussian_field(noise.to(dtype), correlation, (images.shape[-2], images.shape[-1]))
-    if images.ndim == 5:
-        fields = fields.unsqueeze(2)
-    hue, saturation, contrast = fields.unbind(1)
+    # Along the channels' axis, over which fields are the same.
+    fields = _fields(images, noise, correlation, _UNITS_OF_COLOUR)
+    hue, saturation, contrast = (
+        field.view(len(images), *(1,) * (images.ndim - 3), *field.shape[1:]) for field in fields
+    )
+    stretch = saturation.exp2()
+    values = images.to(stretch.dtype)
+    total = values.sum(-3, keepdim=True)
+    middle = total.mean(dim=(-2, -1), keepdim=True)
     # Colour less grey, turned about the grey axis: of each channel itself, and of the difference of the other two.
-    stretch = saturation.exp()
-    own, others = hue.cos() * stretch, hue.sin() * stretch / math.sqrt(3)
-    channels = images.to(dtype).unbind(-3)
-    grey = (channels[0] + channels[1] + channels[2]) / 3
-    middle = grey.mean(dim=(-2, -1), keepdim=True)
-    rest = torch.addcmul(torch.addcmul(middle, grey - middle, contrast.exp()), own, grey, value=-1)
-    pairs = ((2, 1), (0, 2), (1, 0))
-    turned = [
-        torch.addcmul(torch.addcmul(rest, own, channel), others, channels[plus] - channels[minus])
-        for channel, (plus, minus) in zip(channels, pairs, strict=True)
-    ]
-    return _like(to_dtype(torch.stack(turned, dim=-3), images.dtype), images)
+    own, others = hue.cos() * stretch, hue.sin() * stretch
+    red, green, blue = values.unbind(-3)
+    differences = torch.stack([blue - green, red - blue, green - red], dim=-3)
+    rest = torch.addcmul(middle / 3, total - middle, contrast.exp2(), value=1 / 3).addcmul(own, total, value=-1 / 3)
+    turned = torch.addcmul(rest, own, values).addcmul(others, differences, value=1 / math.sqrt(3))
+    return _like(to_dtype(turned, images.dtype), images)
 
 
 def _like(result: Tensor, images: Tensor) -> Tensor:
