@@ -21,13 +21,12 @@ def working_dtype(images: Tensor) -> torch.dtype:
 
 
 def to_dtype(values: Tensor, dtype: torch.dtype, *, within: bool = False) -> Tensor:
-    """Return computed values in the images' dtype; integers are rounded, and held to what they can say.
+    """Return computed values, the caller's own, in the images' dtype; integers are rounded, and held to what they say.
 
     Means of an image's values lie ``within`` that, and need not be held to it.
     """
     if dtype.is_floating_point:
         return values.to(dtype)
-    held = values.round()
-    held = held if within else held.clamp_(0, 255)
+    held = values.round_() if within else values.round_().clamp_(0, 255)
     # On the CPU torch turns floats into uint8 one by one, but into int16, and these into uint8, several at a time.
     return (held.to(torch.int16) if held.device.type == "cpu" else held).to(dtype)
