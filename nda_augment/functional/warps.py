@@ -52,7 +52,7 @@ def field_warp(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
 def _warped(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
     height, width = images.shape[-2:]
     dtype, device = working_dtype(images), images.device
-    turn, scale_x, scale_y, shear, shift_x, shift_y = _fields(images, noise, correlation, _UNITS_OF_WARP)
+    turn, scale_x, scale_y, shear, shift_x, shift_y = _fields(images, noise, correlation, _UNITS_OF_WARP).unbind(1)
     x = kept(_middles, width, dtype, device=device).view(1, 1, -1)
     y = kept(_middles, height, dtype, device=device).view(1, -1, 1)
     sheared_x, sheared_y = scale_x.exp2() * torch.addcmul(x, shear, y), scale_y.exp2() * y
@@ -73,11 +73,11 @@ _UNITS_OF_WARP = (1.0, _LOG2E, _LOG2E, 1.0, 2.0, 2.0)
 _UNITS_OF_COLOUR = (1.0, _LOG2E, _LOG2E)
 
 
-def _fields(images: Tensor, noise: Tensor, correlation: float, units: tuple[float, ...]) -> tuple[Tensor, ...]:
-    """Return the fields over images, each in its unit."""
+def _fields(images: Tensor, noise: Tensor, correlation: float, units: tuple[float, ...]) -> Tensor:
+    """Return the fields ``(B, F, H, W)`` over images, each in its unit."""
     dtype, size = working_dtype(images), (images.shape[-2], images.shape[-1])
     scale = kept(_as_column, units, dtype, device=images.device)
-    return gaussian_field(noise.to(dtype) * scale, correlation, size).unbind(1)
+    return gaussian_field(noise.to(dtype) * scale, correlation, size)
 
 
 def _as_column(units: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -127,11 +127,10 @@ def field_color(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
 
 
 def _coloured(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
-    # Along the channels' axis, over which fields are the same.
     fields = _fields(images, noise, correlation, _UNITS_OF_COLOUR)
-    hue, saturation, contrast = (
-        field.view(len(images), *(1,) * (images.ndim - 3), *field.shape[1:]) for field in fields
-    )
+    # The same for all channels, and frames.
+    fields = fields.view(*fields.shape[:2], *(1,) * (images.ndim - 3), *fields.shape[2:])
+    hue, saturation, contrast = fields.unbind(1)
     stretch = saturation.exp2()
     values = images.to(stretch.dtype)
     total = values.sum(-3, keepdim=True)
