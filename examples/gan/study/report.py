@@ -138,7 +138,7 @@ def main(
     """Write a setting's tables and curves beside its runs."""
     results = load(folder, setting)
     alike = [arm for arm in results if ARMS[arm].policy and ARMS[arm] == Arm(ARMS[arm].policy)]
-    text = "\n\n".join([table(results), *([hardness(results, alike)] if alike else [])]) + "\n"
+    text = "\n\n".join([table(results), *([hardness(results, alike)] if len(alike) > 1 else [])]) + "\n"
     (folder / f"{setting}.md").write_text(text)
     draw(folder / f"{setting}.png", results, list(results), setting)
     print(text)

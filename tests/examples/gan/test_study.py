@@ -173,3 +173,6 @@ class TestReport:
         assert "| flip | -3.00 | -3.00 | 0.200 | -1.00 |" in text
         assert "hardness early and the difference: +1.00" in text
         assert (tmp_path / "few.png").stat().st_size > 1000
+        (tmp_path / "few.flip.2.json").unlink()  # of one negative no order can be told
+        report.main(tmp_path, "few")
+        assert "Spearman" not in (tmp_path / "few.md").read_text()
