@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ from nda_augment.adapters.diffusers import (
     text_training_loss,
     training_loss,
 )
-from nda_augment.guidance import Kind
+from nda_augment.guidance import Kind, guide
 from tests.adapters.diffusers_real import PAGE, apply, patch_of
 
 # Its schedulers in the manner of k-diffusion call NumPy in a way that NumPy 2 deprecates.
@@ -315,6 +316,29 @@ class TestNegativePrompt:
     def test_bad_prompts_are_named(self):
         with pytest.raises(ValueError, match=r"prompt_embeds must be \(B, 5, 8\)"):
             NegativePrompt(5, 8)(torch.zeros(2, 4, 8), torch.zeros(2))
+
+
+@pytest.mark.skipif(find_spec("transformers") is None, reason="StableDiffusionPipeline imports transformers")
+def test_a_text_pipeline_moves_away_from_the_learned_prompt():
+    from diffusers import AutoencoderKL, StableDiffusionPipeline
+
+    model, scheduler, prompt = text_unet().eval(), DDIMScheduler(clip_sample=False), NegativePrompt(tokens=5, width=8)
+    parts = dict.fromkeys(("text_encoder", "tokenizer", "safety_checker", "feature_extractor"))
+    decoder = AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, latent_channels=3)
+    pipeline = StableDiffusionPipeline(
+        vae=decoder, unet=model, scheduler=scheduler, requires_safety_checker=False, **parts
+    )
+    texts, noise = torch.randn(2, 5, 8), torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        given = {"prompt_embeds": texts, "negative_prompt_embeds": prompt.embeds(batch=2)}
+        once = {"num_inference_steps": 1, "latents": noise, "output_type": "latent"}
+        latents = pipeline(**given, **once, guidance_scale=2.5).images
+        (step,) = scheduler.timesteps
+        real, negative = (
+            model(noise, step, encoder_hidden_states=each).sample for each in (texts, prompt.embeds(batch=2))
+        )
+        expected = scheduler.step(guide(real, negative, 1.5), step, noise).prev_sample
+    torch.testing.assert_close(latents, expected)
 
 
 def test_a_scheduler_with_karras_noise_samples_as_well():
