@@ -69,6 +69,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
         lambda: nda.RandomFieldWarp(correlation=0.0),
         "correlation must be a fraction of the sides in [0.01, 10], got 0.0",
     ),
+    (lambda: nda.Turn(turns=4), "turns must be one of 1, 2, 3, got 4"),
     (lambda: nda.RandomFieldWarp(displacement=math.nan), "displacement must be"),
     (lambda: nda.RandomFieldWarp(rotation=-1.0), "rotation must be"),
     (lambda: nda.RandomFieldColor(strength=-0.1), "strength must be in [0, 1], got -0.1"),

@@ -52,6 +52,7 @@ def test_motion_smears_a_point_along_a_diagonal() -> None:
     assert rows.max() - rows.min() >= 4
     along = torch.stack([(rows - 16) - (cols - 16), (rows - 16) + (cols - 16)])
     assert along.abs().amax(dim=1).min() <= 1, "all of it lies near one diagonal"
+    assert_close(smeared, smeared.rot90(2), atol=1e-3, rtol=0)  # to both sides alike
 
 
 def test_pixelation_leaves_so_many_pixels() -> None:

@@ -103,6 +103,7 @@ class TestConditions:
         images = swap(IMAGES, features=table[index], generator=seeded())
         assert torch.equal(paint.seen[0][1], table[index][swap._params["batch_prob"]])
         assert torch.equal(images, swap(IMAGES, params=swap._params))
+        assert torch.equal(images, swap(IMAGES, features=table[index], generator=seeded()))
 
     def test_own_labels_come_before_features(self):
         paint = Paint()
@@ -240,7 +241,10 @@ BAD = [
     (lambda: Generated(Paint(), 4, blend=0.5), "blend=0.5 .* needs an encoder"),
     (lambda: Generated(Paint(), 0), "latent_dim must be a whole number from 1 on, got 0"),
     (lambda: Generated(Paint(), 4, latent_scale=0.0), "latent_scale must be a finite number above 0"),
+    (lambda: Generated(Paint(), 4, candidates=0), "candidates must be a whole number from 1 on, got 0"),
     (lambda: Generated(Paint(), 4, generator_range=(1, -1)), "generator_range must be the lowest and the highest"),
+    (lambda: Generated(Paint(), 4, generator_range=(1, 1)), r"generator_range must be .*, got \(1, 1\)"),
+    (lambda: Generated(Paint(), 4, image_range=1.0), "image_range must be the lowest and the highest .*, got 1.0"),
     (lambda: Generated(Paint(), 4)(IMAGES, features=torch.rand(12, 5)), "give the constructor encoder="),
     (
         lambda: Generated(Paint(), 4, encoder=mean_colours)(IMAGES, features=torch.rand(3, 5)),
