@@ -14,3 +14,9 @@ def test_a_single_pixel_has_no_other_side(negative: nda.NegativeTransform, shape
 def test_quarter_turns_are_for_squares() -> None:
     with pytest.raises(ValueError, match="images of 4x6 px take half turns only, got turns=1"):
         nda.Turn(turns=1)(torch.rand(2, 3, 4, 6))
+
+
+@pytest.mark.parametrize(("direction", "axis"), [("vertical", 2), ("horizontal", 3)])
+def test_flips_go_the_way_they_are_told(direction: str, axis: int) -> None:
+    images = torch.rand(2, 3, 4, 6)
+    assert torch.equal(nda.Flip(direction)(images), images.flip(axis))

@@ -349,3 +349,18 @@ def test_a_mixture_of_one_is_the_one() -> None:
         negatives = mixture(images, generator=generator(0))
         alone = nda.Jigsaw(p=p)(images, params={"permutation": mixture._params["0.permutation"], **mixture._params})
         assert torch.equal(negatives, alone)
+
+
+def test_classes_of_a_pool_reach_the_members() -> None:
+    mixture = Mixture([nda.Jigsaw(), Mixture([nda.Stitch(partner="same_class"), nda.CutMix(partner="other_class")])])
+    labels, pool_labels = torch.arange(40) % 2, torch.tensor([1, 0, 0, 1])
+    params = mixture.draw(
+        (40, 3, 8, 8), generator=generator(0), pool=distinct((4, 3, 8, 8)), labels=labels, pool_labels=pool_labels
+    )
+    assert torch.equal(pool_labels[params["1.0.partners"]], labels)
+    assert torch.equal(pool_labels[params["1.1.partners"]], 1 - labels)
+
+
+def test_it_takes_the_channels_that_its_members_take() -> None:
+    assert Mixture([nda.Jigsaw(), nda.RandomFieldColor()]).channels == 3
+    assert Mixture(members()).channels is None
