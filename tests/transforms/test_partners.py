@@ -38,6 +38,11 @@ class TestByClass:
             chosen = pool_labels[module._params["partners"]]
             assert ((chosen == self.LABELS) == (partner == "same_class")).all()
 
+    def test_classes_of_a_pool_are_one_each(self, case: Case, partner: str) -> None:
+        module, images = by_class(case, partner), case.images(6)
+        with pytest.raises(ValueError, match=r"pool_labels.*\(6,\).*\(5,\)"):
+            module(images, labels=self.LABELS, pool=images, pool_labels=self.LABELS[:5])
+
     def test_replays_without_labels(self, case: Case, partner: str) -> None:
         module, images = by_class(case, partner), case.images(6)
         negatives = module(images, labels=self.LABELS)
