@@ -19,7 +19,9 @@ from torch.utils._pytree import tree_leaves
 
 from nda_augment import _constants
 
-_WITHOUT_A_KERNEL = {"_assert_async", "detach", "device", "empty", "empty_like", "empty_strided", "lift_fresh"}
+_WITHOUT_A_KERNEL = {
+    "_assert_async", "_unsafe_view", "detach", "device", "empty", "empty_like", "empty_strided", "lift_fresh",
+}  # fmt: skip
 _LOOKUPS = {"gather", "index", "index_select"}
 _WRITES_BY_INDEX = {"copy_", "fill_", "index_copy_", "index_put_", "scatter_"}
 

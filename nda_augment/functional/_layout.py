@@ -215,7 +215,7 @@ def paste(
     everywhere = slice(None)
     for change in changes:
         inside = change(everywhere, inside, planes, everywhere, everywhere)
-    return overlay(inside, planes, *_box_masks(boxes, planes))
+    return overlay(inside, planes, *box_masks(boxes, planes))
 
 
 def paste_slices(
@@ -262,7 +262,7 @@ def fading(boxes: Tensor, planes: Tensor, feather: float, weights: Tensor | None
 def fill_boxes(planes: Tensor, boxes: Tensor, colour: Tensor) -> Tensor:
     """Copy planes, and fill a box of every image with a colour that broadcasts to the planes."""
     if not slices_pay(len(planes), planes, boxes):
-        return overlay(colour, planes, *_box_masks(boxes, planes))
+        return overlay(colour, planes, *box_masks(boxes, planes))
     filled = planes.clone()
     colours = colour.expand(len(planes), *planes.shape[1:2], 1, 1, planes.shape[-1]).unbind()
     for region, own in zip(regions(filled.unbind(), boxes), colours, strict=True):
@@ -276,7 +276,7 @@ def regions(images: Sequence[Tensor], boxes: Tensor) -> Iterator[Tensor]:
         yield image[:, y0:y1, x0:x1]
 
 
-def _box_masks(boxes: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:
+def box_masks(boxes: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:
     """Return the rows and the columns of boxes, which broadcast to the planes."""
     rows, cols = masks.box_sides(boxes, size_of(planes))
     return rows[:, None, :, None, None], cols[:, None, None, :, None]

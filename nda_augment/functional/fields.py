@@ -130,4 +130,4 @@ def _faded(place: Tensor) -> Tensor:
     """Return places whose distance from the last corner is faded as Perlin does."""
     corner = place.floor()
     t = place - corner
-    return corner.addcmul_(t.pow(3), (6 * t).sub_(15).mul_(t).add_(10))
+    return torch.addcmul(corner, t.pow(3), (6 * t).sub_(15).mul_(t).add_(10))

@@ -170,7 +170,7 @@ def put_together(
     first = kept(_first_segments, rows, cols, lines, device=planes.device)
     first = first if cells is None else first.index_select(0, cells.flatten()).view(cells.shape)
     if sources is not None:
-        first = first + sources * segments
+        first = torch.add(first, sources, alpha=segments)
     elif batch > 1:
         first = first + kept(_first_of_images, batch, segments, device=planes.device)
     cell = kept(_cell_of_segment, rows, cols, lines, device=planes.device).expand(batch, -1)

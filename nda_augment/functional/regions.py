@@ -24,6 +24,7 @@ from nda_augment.functional._layout import (
     as_images,
     as_planes,
     blend,
+    box_masks,
     by_chunks,
     constant,
     fading,
@@ -77,7 +78,10 @@ def cutout(images: Tensor, boxes: Tensor, fill: Fill = "patch_mean") -> Tensor:
         copies = planes.clone()
         flatten_boxes(copies.unbind(), boxes)
         return as_images(copies, images)
-    colour = _colour(planes, boxes, as_fill(fill), channels=images.shape[-3])
+    if fill == "patch_mean":
+        sides = box_masks(boxes, planes)
+        return as_images(overlay(to_dtype(_box_mean(planes, boxes, *sides), planes.dtype), planes, *sides), images)
+    colour = _colour(planes, as_fill(fill), channels=images.shape[-3])
     return as_images(fill_boxes(planes, boxes, colour), images)
 
 
@@ -339,10 +343,8 @@ def check_channels(fill: Fill, channels: int) -> None:
         raise ValueError(f"fill={fill} has {len(fill)} numbers for images of {channels} channels")
 
 
-def _colour(planes: Tensor, boxes: Tensor, fill: Fill, channels: int) -> Tensor:
-    """Return the colour of each box, broadcastable to the planes and of their dtype."""
-    if fill == "patch_mean":
-        return to_dtype(_box_mean(planes, boxes), planes.dtype)
+def _colour(planes: Tensor, fill: Fill, channels: int) -> Tensor:
+    """Return the colour that a fill gives to all boxes of an image, broadcastable to the planes and of their dtype."""
     if fill == "image_mean":
         return to_dtype(planes.mean(dim=(2, 3), keepdim=True, dtype=working_dtype(planes)), planes.dtype)
     if isinstance(fill, str):
@@ -356,15 +358,13 @@ def _colour(planes: Tensor, boxes: Tensor, fill: Fill, channels: int) -> Tensor:
     return _per_channel(constant(fill, planes, planes.dtype).unsqueeze(0), planes, channels)
 
 
-def _box_mean(planes: Tensor, boxes: Tensor) -> Tensor:
-    """Return each plane's mean over the box, ``(B, P, 1, 1, S)``."""
+def _box_mean(planes: Tensor, boxes: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
+    """Return each plane's mean over the box, ``(B, P, 1, 1, S)``, given the box's rows and columns as masks."""
     dtype = working_dtype(planes)
     # A product with the box's rows comes first: it reads the images once, at the speed of the memory.
-    rows, cols = (side.to(dtype) for side in masks.box_sides(boxes, size_of(planes)))
     with without_autocast(planes):
-        lines = (rows[:, None, None, :] @ planes.flatten(3).to(dtype)).view(planes[:, :, :1].shape)
-    total = (lines * cols[:, None, None, :, None]).sum(dim=3, keepdim=True)
-    return total / _areas(boxes)
+        lines = (rows.flatten(2).unsqueeze(2).to(dtype) @ planes.flatten(3).to(dtype)).view(planes[:, :, :1].shape)
+    return (lines * cols).sum(dim=3, keepdim=True) / _areas(boxes)
 
 
 def _recolouring(planes: Tensor, jitter: Tensor, channels: int) -> Change:

@@ -205,13 +205,13 @@ class Mixture(NegativeTransform):
             return [(chosen[number], None) for number in numbers]
         most = self._most(choice, drawn_for, shared)
         sizes = [min(len(choice), most[number]) for number in numbers]
-        number, latest, place = kept(_places, len(choice), tuple(numbers), tuple(sizes), device=choice.device).unbind()
+        places = kept(_places, len(choice), tuple(numbers), tuple(sizes), device=choice.device)
+        number, _, size, latest, rank = places.unbind()
         # Where each group's own part of the order begins, and where it ends.
-        start, end = torch.searchsorted(ordered, torch.stack([number, number + 1])).unbind()
-        first = torch.minimum(start, latest)
-        fits = end - start <= len(choice) - latest
+        start, end = torch.searchsorted(ordered, places[:2]).unbind()
+        fits = end - start <= size
         torch._assert_async(fits.all(), "more images chose one transform than Mixture can have drawn")
-        place = first + place
+        place = torch.minimum(start, latest) + rank
         index, chosen_by = order[place], ordered[place] == number
         return zip(torch.split(index, sizes), torch.split(chosen_by, sizes), strict=True)
 
@@ -233,17 +233,19 @@ def set_strength(transform: NegativeTransform, strength: float) -> bool:
     return any(reached)
 
 
-def _places(batch: int, numbers: tuple[int, ...], places: tuple[int, ...], device: torch.device) -> Tensor:
-    """Return for every place of every group its group, the latest that this can begin in a batch, and its rank."""
+def _places(batch: int, numbers: tuple[int, ...], sizes: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return for every place of every group its group, the next, its size, the latest it can begin, and the rank."""
     known = [
         torch.stack(
             [
-                torch.full((count,), number, dtype=torch.long, device=device),
-                torch.full((count,), batch - count, dtype=torch.long, device=device),
-                torch.arange(count, device=device),
+                *(
+                    torch.full((size,), value, dtype=torch.long, device=device)
+                    for value in (number, number + 1, size, batch - size)
+                ),
+                torch.arange(size, device=device),
             ]
         )
-        for number, count in zip(numbers, places, strict=True)
+        for number, size in zip(numbers, sizes, strict=True)
     ]
     return torch.cat(known, dim=1)
 
