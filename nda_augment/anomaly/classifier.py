@@ -26,7 +26,8 @@ class ClassifierDetector(DensityDetector):
     the score of an image is the highest of its map. Windows must be large enough for the backbone and the negatives.
 
     On cracks in roads the preset ``defect`` loses to its own network untrained, 69.9 ± 9.8 against 78.3 ± 0.3 % of
-    image AUROC (docs/results/anomaly.md); compare :class:`PatchDetector` and :class:`SegmentationDetector`.
+    image AUROC; on faults in solar cells it wins, 93.5 ± 5.6 against 84.9 ± 1.4 (docs/results/anomaly.md). Compare
+    :class:`PatchDetector` and :class:`SegmentationDetector`.
 
     Source: Li et al., "CutPaste: Self-Supervised Learning for Anomaly Detection and Localization", CVPR 2021. There
     windows of 64 pixels are learned from, and windows of 32 are scored.
