@@ -1,9 +1,11 @@
 """What is in the wheel and in the source distribution. `make test-wheel` installs them into empty environments."""
 
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from email import message_from_string
 from pathlib import Path
@@ -96,3 +98,16 @@ def test_both_pass_the_check_of_the_index(built):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("PASSED") == 2
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_tests_that_a_command_or_a_setting_names_are_there():
+    commands = subprocess.run(
+        ["make", "--dry-run", "--always-make", "test-lowest"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    mutants = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mutmut"]
+    named = {*re.findall(r"\stests/\S+", commands), *mutants["pytest_add_cli_args_test_selection"]}
+    assert len(named) > 15
+    for path, _, test in (name.strip().partition("::") for name in named):
+        assert (ROOT / path).exists(), path
+        assert f"def {test}" in (ROOT / path).read_text() if test else True, test
