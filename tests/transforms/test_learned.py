@@ -147,14 +147,20 @@ def test_ranks_have_the_weights_of_all_that_they_heard(monkeypatch: pytest.Monke
 def test_a_draw_of_other_weights_is_repeated(compiling: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a device a group is as large as its weight allows; an old draw may have larger groups."""
     mixture, images = LearnedMixture(members(), floor=0.1, interval=1), distinct((20, 3, 8, 8))
-    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
+    _compile(monkeypatch, compiling)
     negatives = mixture(images, generator=generator(0))
     params = dict(mixture._params)
     mixture.update(torch.tensor([9.0, 0.0, 0.0])[params["choice"]])
     assert_same_pixels(mixture(images, params=params), negatives)
     fresh = mixture(images, generator=generator(1))
-    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: False)
+    _compile(monkeypatch, False)
     assert_same_pixels(fresh, mixture(images, params=mixture._params))
+
+
+def _compile(monkeypatch: pytest.MonkeyPatch, compiling: bool) -> None:
+    """Pretend; before torch 2.7 what is compiled without dynamo is taken for an export."""
+    for name in ("is_compiling", "is_dynamo_compiling"):
+        monkeypatch.setattr(torch.compiler, name, lambda: compiling)
 
 
 def test_a_fresh_draw_is_computed_in_groups_of_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +172,7 @@ def test_a_fresh_draw_is_computed_in_groups_of_its_weights(monkeypatch: pytest.M
         "_of_member",
         lambda self, number, group, *rest: sizes.append(len(group)) or whole(self, number, group, *rest),
     )
-    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    _compile(monkeypatch, True)
     mixture(images, generator=generator(0))
     assert sizes == [11, 11, 11]
     mixture(images, params=dict(mixture._params) | {"choice": mixture._params["choice"].clone()})
