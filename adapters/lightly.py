@@ -145,7 +145,8 @@ class NDANTXentLoss(_ReadsNegatives, NTXentLoss):  # type: ignore[misc]  # Light
         _, bank = self.memory_bank(keys)
         loss = info_nce(out0, out1, queue=bank.T, **given)
         # Only now: where a mask does not fit, the bank is as it was.
-        self.memory_bank(keys, update=out0.requires_grad)
+        if out0.requires_grad:
+            self.memory_bank(keys, update=True)
         return loss
 
 
