@@ -238,6 +238,42 @@ def test_a_recorded_pool_holds_no_graph() -> None:
     assert torch.equal(twin(images, params=twin._params), negatives)
 
 
+class Recording(NegativeTransform):
+    """Notes the types that its kernel is given."""
+
+    moves_values = True
+    uses_partners = True
+
+    def make_params(self, shape: tuple[int, ...], **source: Any) -> dict[str, torch.Tensor]:
+        return {}
+
+    def transform(self, images: torch.Tensor, params: dict[str, torch.Tensor]) -> torch.Tensor:
+        self.seen = images.dtype
+        return images.flip(-1)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.uint32, torch.uint64, torch.uint8, torch.int32, torch.bool])
+def test_kernels_are_spared_unsigned_types_that_torch_hardly_moves(dtype: torch.dtype) -> None:
+    module, images = Recording(), torch.tensor([[0, 1]], dtype=dtype)
+    negatives = module(images)
+    assert negatives.dtype == dtype
+    assert negatives.tolist() == [[1, 0]]  # True and False are 1 and 0
+    signed = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
+    assert module.seen == signed.get(dtype, dtype)
+
+
+def test_a_pool_is_of_the_type_that_was_given_not_of_its_bits() -> None:
+    images = torch.ones(2, 3, 4, 4, dtype=torch.int16)
+    nda.Stitch()(images.view(torch.uint16), pool=images.view(torch.uint16))
+    with pytest.raises(ValueError, match=r"pool must hold images of .* torch.uint16 on cpu, got .* torch.int16"):
+        nda.Stitch()(images.view(torch.uint16), pool=images)
+
+
+def test_what_is_left_of_a_region_is_the_images_own() -> None:
+    _, shares = nda.Cutout(side=0.5)(torch.rand(3, 3, 8, 12), return_weight=True)
+    assert shares.tolist() == [0.75] * 3
+
+
 def test_other_class_names_what_it_is_given() -> None:
     with pytest.raises(ValueError, match="num_classes must be a whole number from 0 on, got ''"):
         nda.OtherClass("")  # type: ignore[arg-type]
@@ -258,6 +294,22 @@ def test_kornias_entry_points_lead_to_the_kernel() -> None:
     assert torch.equal(jigsaw.apply_transform(images, params), expected)
     assert torch.equal(jigsaw.transform_inputs(images, params), expected)
     assert torch.equal(jigsaw.transform_matrix, torch.eye(3).expand(4, 3, 3))
+
+
+@pytest.mark.parametrize("p", [1.0, 0.5])
+def test_kornias_containers_get_a_coin_per_image_and_the_shape(p: float) -> None:
+    params = nda.Jigsaw(p=p).forward_parameters((6, 3, 8, 8))
+    assert params["forward_input_shape"].tolist() == [6, 3, 8, 8]
+    coins = params["batch_prob"]
+    assert (coins.shape, coins.dtype) == ((6,), torch.bool)
+    assert coins.all() == (p == 1.0)
+
+
+def test_kornias_containers_get_draws_from_where_the_module_is() -> None:
+    module = nda.Jigsaw().to("meta")
+    drawn = module.forward_parameters((6, 3, 8, 8))
+    assert (drawn["permutation"].device.type, drawn["batch_prob"].device.type) == ("meta", "meta")
+    assert module.generate_parameters((6, 3, 8, 8))["permutation"].device.type == "meta"
 
 
 def test_no_private_name_of_kornia_is_imported() -> None:

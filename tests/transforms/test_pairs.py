@@ -22,3 +22,13 @@ def test_the_share_of_a_stitch_is_the_area_that_is_its_own(axis: str, keep: str,
     negatives, shares = stitch(torch.ones(1, 1, 8, 12), pool=torch.zeros(1, 1, 8, 12), return_weight=True)
     assert shares.item() == pytest.approx(negatives.mean().item())
     assert shares.item() == 0.5 or feather
+
+
+@pytest.mark.parametrize("size", [(6, 8), (8, 6), (7, 8), (8, 7), (7, 9)], ids=str)
+@pytest.mark.parametrize("leading", [(2, 3), (2, 5, 3)], ids=["images", "clips"])
+def test_a_stitch_is_four_quarters_where_both_sides_are_even(size: tuple[int, int], leading: tuple[int, ...]) -> None:
+    stitch, shape = nda.Stitch(), (*leading, *size)
+    params = stitch.draw(shape)
+    assert (stitch.cells(shape, params) is None) == any(side % 2 for side in size)
+    assert stitch.cells(shape, {**params, "pool": torch.rand(shape)}) is None
+    assert nda.Stitch(feather=0.5).cells(shape, params) is None
