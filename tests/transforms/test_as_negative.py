@@ -63,6 +63,21 @@ def test_the_share_of_changed_pixels():
         AsNegative(first_row, min_change=0.09, measure="pixels", redraws=0)(IMAGES)
 
 
+@pytest.mark.parametrize("measure", ["pixels", "relative_l2"])
+def test_the_smallest_change_counts(measure):
+    """A quarter of the rows changes in one channel of three, and a flat image by a quarter of itself."""
+
+    def change(images):
+        changed = images.clone()
+        changed[:, :1, :3] += 1
+        return changed if measure == "pixels" else images * 1.25
+
+    images = torch.ones(1, 3, 12, 12)
+    AsNegative(change, min_change=0.25, measure=measure, redraws=0)(images)
+    with pytest.raises(RuntimeError, match="changed by less than"):
+        AsNegative(change, min_change=0.2501, measure=measure, redraws=0)(images)
+
+
 def test_another_shape_is_refused():
     with pytest.raises(ValueError, match="must keep both"):
         AsNegative(lambda images: images[..., :4])(IMAGES)

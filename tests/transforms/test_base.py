@@ -12,7 +12,7 @@ import torch
 
 import nda_augment as nda
 from nda_augment.transforms import LayoutWarning, NegativeTransform
-from tests.cases import CASES, REGISTERED, Case, apply, distinct, generator, labels_for, pool_for
+from tests.cases import CASES, REGISTERED, Case, apply, distinct, generator, labels_for, on_meta, pool_for
 
 each_entry = pytest.mark.parametrize("case", REGISTERED, ids=str)
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -53,6 +53,12 @@ class TestConstructors:
             if all(isinstance(part, float) for part in parts):
                 with pytest.raises(ValueError, match=rf"{name} must be .*nan"):
                     type(case.module)(**{name: math.nan})
+
+    @each_entry
+    @pytest.mark.parametrize("name", ["same_on_batch", "keepdim"])
+    def test_a_flag_that_is_none_is_named(self, case: Case, name: str) -> None:
+        with pytest.raises(ValueError, match=f"^{name} must be True or False, got 1"):
+            type(case.module)(**{name: 1})
 
 
 class TestText:
@@ -123,6 +129,20 @@ class TestCalls:
         expected = case.make().transform(other, module._params)
         assert torch.equal(module(other, params=module._params), expected)
 
+    @each_case
+    def test_draws_are_made_where_they_are_asked_for(self, case: Case) -> None:
+        module, images = case.make(), case.images()
+        labels = {name: value.to("meta") for name, value in labels_for(module, images).items()}
+        pool = None if pool_for(module, images) is None else images.to("meta")
+        with on_meta():
+            module(images.to("meta"), **labels)
+            drawn = module.draw(images.shape, device="meta", **labels)
+        assert {value.device.type for value in [*module._params.values(), *drawn.values()]} <= {"meta"}
+        assert list(drawn) == list(module._params)
+        if pool is not None and not labels:
+            module(images.to("meta"), pool=pool)
+            assert {value.device.type for value in module._params.values()} == {"meta"}
+
 
 class Nothing(NegativeTransform):
     """A negative that has not said what it does."""
@@ -144,6 +164,20 @@ def test_the_base_is_abstract() -> None:
 def test_what_is_no_draw_and_no_generator_is_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         nda.Jigsaw()(torch.rand(2, 3, 4, 4), **options)
+
+
+def test_a_draw_of_another_negative_is_told_what_it_holds() -> None:
+    images = torch.rand(2, 3, 4, 4)
+    for params, held in (({"turns": torch.ones(2), "axis": torch.ones(2)}, "turns, axis"), ({}, "nothing")):
+        with pytest.raises(ValueError, match=f"^params hold no 'permutation' for Jigsaw, they hold {held}; a draw to"):
+            nda.Jigsaw()(images, params=params)
+
+
+@pytest.mark.parametrize("shape", [(4,), (1, 1, 2, 3, 4, 4)], ids=str)
+def test_what_is_no_image_is_told_what_one_is(shape: tuple[int, ...]) -> None:
+    message = f"images must be (H, W), (C, H, W), (B, C, H, W) or clips (B, T, C, H, W), got shape {shape}"
+    with pytest.raises(ValueError, match="^" + re.escape(message)):
+        nda.Flip()(torch.rand(shape))
 
 
 def test_labels_in_the_place_of_a_draw_are_led_to_their_name() -> None:
@@ -310,6 +344,12 @@ def test_kornias_containers_get_draws_from_where_the_module_is() -> None:
     drawn = module.forward_parameters((6, 3, 8, 8))
     assert (drawn["permutation"].device.type, drawn["batch_prob"].device.type) == ("meta", "meta")
     assert module.generate_parameters((6, 3, 8, 8))["permutation"].device.type == "meta"
+
+
+def test_kornias_containers_get_one_draw_for_all_if_told() -> None:
+    for draw in (nda.Roll(same_on_batch=True).generate_parameters, nda.Roll(same_on_batch=True).forward_parameters):
+        shifts = draw((9, 3, 16, 16))["shifts"]
+        assert torch.equal(shifts, shifts[:1].expand(9, 2))
 
 
 def test_no_private_name_of_kornia_is_imported() -> None:

@@ -55,6 +55,26 @@ def test_motion_smears_a_point_along_a_diagonal() -> None:
     assert_close(smeared, smeared.rot90(2), atol=1e-3, rtol=0)  # to both sides alike
 
 
+@pytest.mark.parametrize(("amount", "size"), [(5 / 24, 5), (6.9 / 24, 7), (8 / 24, 9), (0.01, 3)])
+def test_motion_is_as_long_as_the_nearest_odd_number(amount: float, size: int) -> None:
+    smeared = kornia.filters.motion_blur(IMAGES, size, 45.0, 0.0, border_type="replicate", mode="bilinear")
+    assert_close(drawn("motion_blur", amount=amount), smeared.clamp(0, 1))
+
+
+def test_rounding_may_leave_the_range_by_a_thousandth() -> None:
+    module, images = Corruption("darkness", value_range=(0.0, 200.0)), torch.full((1, 1, 2, 2), 100.0)
+    for within, beyond in ((-0.19, -0.21), (200.19, 200.21)):
+        images[..., 0, 0] = within
+        module(images)
+        images[..., 0, 0] = beyond
+        with pytest.raises(ValueError, match="must lie in value_range"):
+            module(images)
+
+
+def test_noise_may_be_stronger_than_the_range_is_wide() -> None:
+    assert Corruption("noise", amount=1.5)(IMAGES).shape == IMAGES.shape
+
+
 def test_pixelation_leaves_so_many_pixels() -> None:
     coarse = Corruption("pixelate", amount=0.25)(distinct((1, 1, 32, 32)))
     assert len(coarse.unique()) == 64

@@ -248,7 +248,11 @@ BAD = [
     (lambda: Generated(Paint(), 4)(IMAGES, features=torch.rand(12, 5)), "give the constructor encoder="),
     (
         lambda: Generated(Paint(), 4, encoder=mean_colours)(IMAGES, features=torch.rand(3, 5)),
-        r"\(12, 5\).*got \(3, 5\)",
+        r"^features must .*\(12, 5\).*got \(3, 5\)",
+    ),
+    (
+        lambda: Generated(Paint(), 4, encoder=mean_colours)(IMAGES, {}, features=torch.rand(12, 5)),
+        "^params repeat a draw, features included",
     ),
     (lambda: Generated(GeneratorHistory(Paint()), 4)(IMAGES), "no snapshot before update 1000"),
     (lambda: Generated(Paint().to("meta"), 4)(IMAGES), r"Paint is on meta and the images are on cpu.*to\("),

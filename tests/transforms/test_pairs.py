@@ -13,6 +13,8 @@ def test_two_lines_have_two_halves_and_one_has_none() -> None:
         message = f"an image of 2x1 px has no two halves along axis={axis!r}"
         with pytest.raises(ValueError, match=re.escape(message)):
             nda.Stitch(axis=axis)(images)
+        with pytest.raises(ValueError, match=re.escape(message)):
+            nda.Stitch(axis=axis)(torch.rand(4, 5, 3, 2, 1))
 
 
 @pytest.mark.parametrize("feather", [0.0, 0.5])

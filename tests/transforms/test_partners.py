@@ -57,6 +57,11 @@ class TestByClass:
             module(images, labels=labels)
 
 
+def test_partners_by_class_are_no_shared_draw() -> None:
+    with pytest.raises(ValueError, match=r"^partners are chosen by class image by image"):
+        nda.Stitch(partner="other_class", same_on_batch=True)
+
+
 @pytest.mark.parametrize(
     "transform", [nda.Stitch(), nda.Mixture([nda.Jigsaw(), nda.CutMix()])], ids=["stitch", "mixture"]
 )

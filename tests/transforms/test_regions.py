@@ -21,3 +21,14 @@ def test_a_square_of_one_pixel_is_its_own_mean() -> None:
     assert (nda.Cutout(side=0.1)(images) != images).flatten(1).any(1).all()
     with pytest.raises(ValueError, match="a single pixel of a 8x64 image"):
         nda.Cutout(side=0.1, square=True)(images)
+
+
+@pytest.mark.parametrize("negative", [nda.CutPaste, nda.CutPasteScar], ids=lambda negative: negative.word)
+def test_jitter_changes_colours_inside_the_region_alone(negative: type[nda.NegativeTransform]) -> None:
+    images, module = torch.rand(4, 3, 32, 32), negative(jitter=0.5)
+    negatives, region = module(images, return_mask=True)
+    params = {name: value for name, value in module._params.items() if name != "jitter"}
+    plain = negative()(images, params=params)
+    differs = (negatives != plain).any(1, keepdim=True)
+    assert differs.flatten(1).any(1).all()
+    assert not (differs & ~region).any()
