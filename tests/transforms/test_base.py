@@ -12,7 +12,7 @@ import torch
 
 import nda_augment as nda
 from nda_augment.transforms import LayoutWarning, NegativeTransform
-from tests.cases import CASES, REGISTERED, Case, apply, distinct, generator, labels_for, on_meta, pool_for
+from tests.cases import CASES, REGISTERED, Case, apply, distinct, draw, generator, labels_for, on_meta, pool_for
 
 each_entry = pytest.mark.parametrize("case", REGISTERED, ids=str)
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -142,6 +142,13 @@ class TestCalls:
         if pool is not None and not labels:
             module(images.to("meta"), pool=pool)
             assert {value.device.type for value in module._params.values()} == {"meta"}
+
+    @each_case
+    def test_a_probability_of_one_heeds_no_coins(self, case: Case) -> None:
+        module, images = case.make(), case.images()
+        params = draw(module, images, seed=0) | {"batch_prob": torch.zeros(len(images), dtype=torch.bool)}
+        negatives = module(images, params=params)
+        assert not (negatives == images).flatten(1).all(dim=1).any()
 
 
 class Nothing(NegativeTransform):
@@ -347,8 +354,9 @@ def test_kornias_containers_get_draws_from_where_the_module_is() -> None:
 
 
 def test_kornias_containers_get_one_draw_for_all_if_told() -> None:
-    for draw in (nda.Roll(same_on_batch=True).generate_parameters, nda.Roll(same_on_batch=True).forward_parameters):
-        shifts = draw((9, 3, 16, 16))["shifts"]
+    roll = nda.Roll(same_on_batch=True)
+    for drawn in (roll.generate_parameters((9, 3, 16, 16)), roll.forward_parameters((9, 3, 16, 16))):
+        shifts = drawn["shifts"]
         assert torch.equal(shifts, shifts[:1].expand(9, 2))
 
 
