@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import nda_augment as nda
-from nda_augment.adapters._gan import as_kinds, as_negatives, make_kind, make_negatives, warn_undone
+from nda_augment.adapters._gan import Weighed, as_kinds, as_negatives, make_kind, make_negatives, warn_undone
 from nda_augment.transforms import NegativeTransform
 
 
@@ -54,6 +54,17 @@ class TestKinds:
     def test_what_does_not_fit_is_named(self, arguments: tuple, message: str) -> None:
         with pytest.raises(ValueError, match=message):
             as_kinds(*arguments)
+
+    def test_the_text_is_that_of_the_kinds(self) -> None:
+        weighed = Weighed({"a": nda.Jigsaw(), "b": nda.Flip()}, {"fake": 0.5, "a": 0.25, "b": 0.25})
+        assert str(weighed) == "jigsaw, flip"
+
+    def test_arguments_have_the_names_that_the_adapter_gives_them(self) -> None:
+        names = ("nda_fake_weight", "nda_weights")
+        with pytest.raises(ValueError, match=r"^nda_weights name 'b'"):
+            as_kinds({"a": "jigsaw"}, None, {"fake": 0.5, "b": 0.5}, names)
+        with pytest.raises(ValueError, match=r"^nda_fake_weight=0\.5 is for negatives of one kind"):
+            as_kinds({"a": "jigsaw"}, 0.5, {"fake": 0.5, "a": 0.5}, names)
 
     @pytest.mark.filterwarnings("ignore:the history has no snapshot")
     def test_a_history_is_absent_until_its_first_snapshot(self) -> None:
@@ -113,3 +124,12 @@ class TestWarnUndone:
             warnings.simplefilter("always")
             warn_undone([negatives], operations)
         assert [str(warning.message).split()[3] for warning in caught] == named
+
+    def test_a_positive_that_undoes_is_told_to_whoever_made_the_loss(self) -> None:
+        def construct() -> None:
+            warn_undone([nda.Cutout()], {"cutout"})
+
+        with pytest.warns(UserWarning, match="'cutout'") as caught:
+            construct()
+        (warning,) = caught
+        assert (warning.filename, warning.lineno) == (__file__, construct.__code__.co_firstlineno + 4)

@@ -385,6 +385,10 @@ class TestErrors:
         expected = doubled.step(doubled.loss(CLASS_NAME, nda_policy=nda.Flip()), "Dmain", gen_c=doubled.real_c.clone())
         assert_close(doubled.step(loss, "Dmain", gen_c=doubled.real_c), expected)
 
+    def test_arguments_are_named_as_they_are_given(self, doubled: Lab) -> None:
+        with pytest.raises(ValueError, match=r"^nda_weights name 'b'"):
+            doubled.loss(CLASS_NAME, nda_policy={"a": "jigsaw"}, nda_weights={"fake": 0.5, "b": 0.5})
+
     def test_a_positive_that_undoes_a_negative(self, doubled: Lab) -> None:
         pipe = nn.Identity()
         pipe.cutout, pipe.rotate90, pipe.xflip = 1.0, 0.0, 1.0

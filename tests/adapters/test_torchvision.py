@@ -204,6 +204,16 @@ class TestKinds:
         assert isinstance(result, tv_tensors.Video)
         assert not torch.equal(result, clip)
 
+    @pytest.mark.parametrize("negative", CLIP_NEGATIVES, ids=name_of)
+    def test_temporal_negatives_are_for_collated_clips_and_data_sets_of_videos(
+        self, negative: type[CoreTransform]
+    ) -> None:
+        clips = tv_tensors.Video(distinct(3, 4, 3, 8, 8))
+        images, _, negatives = NegativeCollate(negative())([(clip.as_subclass(Tensor), 0) for clip in clips])
+        assert (negatives != images).flatten(1).any(1).all()
+        dataset = NegativeDataset([tv_tensors.Video(clip) for clip in images], negative())
+        assert not torch.equal(dataset[4][0], dataset[1][0])
+
     def test_gradients_flow(self) -> None:
         image = torch.rand(3, 8, 8, requires_grad=True)
         NegativeTransform(nda.Jigsaw())(image).sum().backward()
