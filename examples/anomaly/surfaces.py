@@ -1,7 +1,8 @@
 """Detectors and baselines on surfaces with real defects: ``python -m examples.anomaly.surfaces roads.npz``.
 
 A file holds uint8 grey images ``train``, ``good`` and ``bad``, ``(N, H, W)``, and ``mask``, bool, of the bad ones, or
-none. Every arm has its default settings. Each run is kept as JSON, and none is made twice.
+none. Every arm has its default settings. Each run is kept as JSON, and none is made twice. With ``--by-hand``
+settings can be chosen without a look at ``good`` and ``bad``: a fifth of the training images is held out and damaged.
 """
 
 import json
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from examples.anomaly.damage import KINDS, damaged
 from nda_augment._files import write_text
 from nda_augment.anomaly import (
     ClassifierDetector,
@@ -58,6 +60,14 @@ def load(path: Path) -> Surface:
         train, good, bad = (torch.from_numpy(file[name])[:, None].float() / 255 for name in ("train", "good", "bad"))
         mask = torch.from_numpy(file["mask"])[:, None] if file["mask"].size else None
     return Surface(train, good, bad, mask)
+
+
+def by_hand(surface: Surface) -> Surface:
+    """Hold out the last fifth of the training images, and damage each of them by hand in every way."""
+    kept = len(surface.train) * 4 // 5
+    held_out = surface.train[kept:]
+    bad, masks = zip(*(damaged(held_out, kind) for kind in KINDS), strict=True)
+    return Surface(surface.train[:kept], held_out, torch.cat(bad), torch.cat(masks))
 
 
 class LocalMean(nn.Module):
@@ -123,6 +133,7 @@ ARMS: dict[str, Callable[[], Any]] = {
     "local mean": LocalMean,
     "PCA of patches": PatchPCA,
     "random neighbours": lambda: PatchDetector(Features(RandomConvolutions(), ["first", "second"])),
+    "random Gaussian": lambda: PatchDetector(Features(RandomConvolutions(), ["first", "second"]), "gaussian"),
     "untrained": untrained,
     "classifier": lambda: defect(Encoder(channels=1, width=16), 64),
     "segmentation": lambda: SegmentationDetector(channels=1),
@@ -130,14 +141,22 @@ ARMS: dict[str, Callable[[], Any]] = {
 }
 
 
-def run(arm: str, surface: Surface, seed: int) -> dict[str, float]:
-    """Fit an arm on good images and measure it, in percent; ``minutes`` are those of one core for the fit."""
+def run(arm: str, surface: Surface, seed: int, steps: int | None = None) -> dict[str, float]:
+    """Fit an arm on good images and measure it, in percent; ``minutes`` are those of one core for the fit.
+
+    Args:
+        arm: One of ``ARMS``.
+        surface: What to learn from and to measure on.
+        seed: Seed of weights, order and negatives.
+        steps: Steps of the training; ``None`` leaves the detector its own.
+    """
     start = time.process_time()
     torch.manual_seed(seed)
     model = ARMS[arm]()
     if isinstance(model, Detector):
         if isinstance(model, (ClassifierDetector, SegmentationDetector)):
-            model.training_settings = replace(model.training_settings, seed=seed, accelerator="cpu")
+            length = {} if steps is None else {"steps": steps, "epochs": None}
+            model.training_settings = replace(model.training_settings, seed=seed, accelerator="cpu", **length)
         model.fit(DataLoader(TensorDataset(surface.train), BATCH, shuffle=True, drop_last=True))
         look = model.heatmap
     else:
@@ -175,17 +194,22 @@ def main(
     arm: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(ARMS)}; may be repeated")] = None,
     seeds: Annotated[int, typer.Option(help="How many, from 0 on")] = 3,
     output: Annotated[Path, typer.Option(help="Folder of the runs")] = Path("runs/anomaly/surfaces"),
+    damage_by_hand: Annotated[
+        bool, typer.Option("--by-hand", help="Measure on training images that are held out and damaged by hand")
+    ] = False,
+    steps: Annotated[int | None, typer.Option(help="Steps of every training, in place of the detector's own")] = None,
 ) -> None:
     """Compare detectors and baselines."""
     torch.set_num_threads(1)
-    surface = load(data)
+    surface = by_hand(load(data)) if damage_by_hand else load(data)
+    what = data.stem + ("-by_hand" if damage_by_hand else "") + ("" if steps is None else f"-{steps}_steps")
     rows: dict[str, list[dict[str, float]]] = {}
     output.mkdir(parents=True, exist_ok=True)
     for name in arm or ARMS:
         for seed in range(seeds):
-            file = output / f"{data.stem}-{name.replace(' ', '_')}-{seed}.json"
+            file = output / f"{what}-{name.replace(' ', '_')}-{seed}.json"
             if not file.exists():
-                write_text(json.dumps(run(name, surface, seed)) + "\n", file)
+                write_text(json.dumps(run(name, surface, seed, steps)) + "\n", file)
             rows.setdefault(name, []).append(json.loads(file.read_text()))
             console.print(file.stem, rows[name][-1])
     print(table(rows))

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from examples.anomaly import surfaces
+from nda_augment.anomaly import SegmentationDetector
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def surface(tmp_path: Path) -> Path:
     return tmp_path / "noise.npz"
 
 
-@pytest.mark.parametrize("arm", ["local mean", "PCA of patches", "random neighbours", "untrained"])
+@pytest.mark.parametrize("arm", ["local mean", "PCA of patches", "random neighbours", "random Gaussian", "untrained"])
 def test_baselines_find_what_stands_out(surface: Path, arm: str) -> None:
     found = surfaces.run(arm, surfaces.load(surface), seed=0)
     assert list(found) == ["image AUROC", "image AP", "pixel AUROC", "pixel AP", "PRO", "minutes"]
@@ -60,3 +61,26 @@ def test_a_run_is_made_once_and_a_table_has_means_and_spreads(surface: Path, tmp
     row.write_text(json.dumps(json.loads(row.read_text()) | {"image AUROC": 98.0}))
     surfaces.main(surface, ["local mean"], seeds=2, output=tmp_path / "runs")
     assert "| local mean | 99.0 ± 1.4 |" in capsys.readouterr().out
+
+
+def test_settings_are_chosen_on_training_images_that_are_damaged_by_hand(surface: Path, tmp_path: Path, capsys) -> None:
+    real = surfaces.load(surface)
+    chosen_on = surfaces.by_hand(real)
+    assert torch.equal(torch.cat([chosen_on.train, chosen_on.good]), real.train)
+    assert len(chosen_on.good) == 8  # a fifth of 36, rounded up
+    assert len(chosen_on.bad) == len(chosen_on.mask) == 4 * 8
+    assert not torch.equal(chosen_on.bad[:8], chosen_on.good)
+    surfaces.main(surface, ["local mean"], seeds=1, output=tmp_path / "runs", damage_by_hand=True)
+    assert [file.name for file in (tmp_path / "runs").iterdir()] == ["noise-by_hand-local_mean-0.json"]
+    assert "| local mean |" in capsys.readouterr().out
+
+
+def test_a_length_of_training_is_set_for_all(surface: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = []
+    monkeypatch.setattr(surfaces.SegmentationDetector, "_fit", lambda self, _: lengths.append(self.training_settings))
+    surfaces.run("segmentation", surfaces.load(surface), 1, steps=7)
+    surfaces.run("segmentation", surfaces.load(surface), 1)
+    assert [(each.steps, each.seed) for each in lengths] == [
+        (7, 1),
+        (SegmentationDetector().training_settings.steps, 1),
+    ]
