@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from nda_augment.anomaly import Detector as CoreDetector
-from nda_augment.anomaly._loading import images_of
+from nda_augment.anomaly._loading import check_loader, images_of
 from nda_augment.transforms import NegativeTransform
 
 from . import torchvision as torchvision_adapter
@@ -132,6 +132,7 @@ class Detector(api.Detector):  # type: ignore[misc]  # pytorch-ood is checked wh
 
     def fit(self, data_loader: Any) -> Self:
         """Learn from batches ``(images, labels)`` or of images alone; images with labels below 0 are left out."""
+        check_loader(data_loader)
         self.detector.fit(_Known(data_loader))
         return self
 

@@ -155,8 +155,8 @@ def run(arm: str, surface: Surface, seed: int, steps: int | None = None) -> dict
     model = ARMS[arm]()
     if isinstance(model, Detector):
         if isinstance(model, (ClassifierDetector, SegmentationDetector)):
-            length = {} if steps is None else {"steps": steps, "epochs": None}
-            model.training_settings = replace(model.training_settings, seed=seed, accelerator="cpu", **length)
+            settings = replace(model.training_settings, seed=seed, accelerator="cpu")
+            model.training_settings = settings if steps is None else replace(settings, steps=steps, epochs=None)
         model.fit(DataLoader(TensorDataset(surface.train), BATCH, shuffle=True, drop_last=True))
         look = model.heatmap
     else:

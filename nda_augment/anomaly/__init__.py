@@ -1,8 +1,9 @@
 """Anomaly detection with negatives: learn from normal images alone, score any.
 
-Three detectors with one interface, ``fit(loader)``, ``score(images)`` and, where there is one, ``heatmap(images)``:
-:class:`DiscriminatorDetector`, :class:`ClassifierDetector` and :class:`ShiftDetector`; :func:`defect` and
-:func:`semantic` set two of them up. :class:`DensityDetector` is the baseline without negatives.
+Detectors with one interface, ``fit(loader)``, ``score(images)`` and, where there is one, ``heatmap(images)``: for
+defects :class:`SegmentationDetector`, that of ``nda-augment detect``, for foreign objects :class:`ShiftDetector`, and
+:class:`ClassifierDetector` and :class:`DiscriminatorDetector`; :func:`defect` and :func:`semantic` set two of them up.
+:class:`DensityDetector` and :class:`PatchDetector` are baselines without negatives.
 
 Training runs on Lightning Fabric: ``pip install "nda-augment[anomaly]"``. Import this module by name;
 ``import nda_augment`` leaves it out.

@@ -14,6 +14,9 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sequential
 LEAST_HELD_OUT = 8
 """Held-out images below which nothing is said about how well a detector has learned."""
 
+AT_ONCE = 32
+"""Images that are looked at together where there is no loader that says how many."""
+
 _BATCHES_OF_A_FINGERPRINT = 4
 _LARGEST_VALUE = 16.0
 
@@ -136,6 +139,15 @@ def fingerprint(loader: Iterable[Any]) -> str | None:
     return readings.pop() if len(readings) == 1 else None
 
 
+def digest(tensor: Tensor | None) -> str | None:
+    """Return what tells a tensor from others; ``None`` if there is none."""
+    if tensor is None:
+        return None
+    found = hashlib.sha256()
+    _take_in(found, tensor)
+    return found.hexdigest()
+
+
 @contextmanager
 def seeded(seed: int, counter: int, device: torch.device) -> Iterator[None]:
     """Let torch's global generators start from a seed of ``seed`` and ``counter``, and restore them afterwards."""
@@ -146,12 +158,16 @@ def seeded(seed: int, counter: int, device: torch.device) -> Iterator[None]:
 
 
 def _digest(loader: Iterable[Any]) -> str:
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
     with seeded(0, -1, torch.device("cpu")):
         for images in islice(read(loader), _BATCHES_OF_A_FINGERPRINT):
-            digest.update(f"{tuple(images.shape)}{images.dtype}".encode())
-            digest.update(images.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+            _take_in(found, images)
+    return found.hexdigest()
+
+
+def _take_in(found: "hashlib._Hash", tensor: Tensor) -> None:
+    found.update(f"{tuple(tensor.shape)}{tensor.dtype}".encode())
+    found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
 
 
 def _is_plain(loader: DataLoader[Any]) -> bool:

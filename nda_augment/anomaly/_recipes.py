@@ -51,6 +51,13 @@ def build(plan: Any, where: str, given: Mapping[str, Any]) -> Any:
     return cls(**arguments)
 
 
+def names_in(plan: Any) -> set[str]:
+    """Return the names of all arguments in a recipe."""
+    parts = plan.values() if isinstance(plan, dict) else plan if isinstance(plan, list) else ()
+    own = plan.keys() - {_KIND} if isinstance(plan, dict) else set()
+    return own.union(*map(names_in, parts))
+
+
 def as_tensor(plan: Any) -> Tensor:
     """Return a recipe as the bytes of its JSON, which any format of states can hold."""
     return torch.frombuffer(bytearray(json.dumps(plan).encode()), dtype=torch.uint8)

@@ -36,6 +36,7 @@ class Training:
     A share of the normal images is held out. Ten times in a training it is measured how well the detector tells them
     from fresh negatives of them; if that is not better than chance at the end, a warning says so with numbers. There is
     no such measure with fewer than 8 held-out images, or of a loader that does not say what it holds; see ``holdout``.
+    A batch of a single image, such as is left over at the end of an epoch, is passed over.
 
     Attributes:
         epochs: Number of passes over the images, instead of ``steps``; 1 or more.
@@ -237,12 +238,16 @@ class _Learning:
         by_step = self.settings.steps is not None
         with seeded(self.settings.seed, progress.epoch, self.fabric.device):
             for images in read(loader):
+                if len(images) == 1:  # what was left over: nobody to borrow from, and no statistics
+                    continue
                 sums += self._step(images.to(self.fabric.device, non_blocking=True))
                 progress.step += 1
                 if by_step:
                     self._advance(bar)
                     if progress.done(self.settings):
                         break
+        if progress.step == before:
+            raise ValueError("all batches are of one image, which has nobody to borrow from; make batch_size 2 or more")
         progress.epoch += 1
         if not by_step:
             self._advance(bar)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from nda_augment._checks import check_word
 from nda_augment._negatives import check_negative
-from nda_augment.anomaly._loading import seeded
+from nda_augment.anomaly._loading import AT_ONCE, seeded
 from nda_augment.anomaly._recipes import recipe
 from nda_augment.anomaly._training import Objective, Training, Validation, adamw, train
 from nda_augment.anomaly.density import DensityDetector
@@ -107,20 +107,21 @@ class ClassifierDetector(DensityDetector):
 
     def loss(self, images: Tensor) -> Tensor:
         """The cross-entropy of real images and all their negatives, a scalar."""
-        return F.cross_entropy(*self._told(images))
+        seen, classes = self._groups(images)
+        # One pass for all: apart, batch norm would tell the groups from each other by their statistics.
+        return F.cross_entropy(self.head(self.backbone(seen)), classes)
 
-    def _told(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits ``(N, K)`` and classes ``(N,)`` of real images and all their negatives."""
+    def _groups(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Real images with all their negatives, ``(N, C, h, w)``, and their classes ``(N,)``."""
         real = self.views(images)
         if self.patch is not None:
             real = _random_windows(real, self._side)
         groups = [real, *(negative(real) for negative in self.negatives)]
-        # One pass for all: apart, batch norm would tell the groups from each other by their statistics.
-        logits = self.head(self.backbone(torch.cat(groups)))
-        return logits, torch.arange(len(groups), device=logits.device).repeat_interleave(len(real))
+        return torch.cat(groups), torch.arange(len(groups), device=real.device).repeat_interleave(len(real))
 
     def _validate(self, images: Tensor) -> Validation:
-        logits, classes = self._told(images)
+        seen, classes = self._groups(images)
+        logits = torch.cat([self.head(self.backbone(some)) for some in torch.split(seen, AT_ONCE)])
         chance = 1 / logits.shape[1]
         accuracy = (logits.argmax(dim=1) == classes).float().mean().item()
         return Validation("accuracy", accuracy, chance, (chance * (1 - chance) / len(classes)) ** 0.5)

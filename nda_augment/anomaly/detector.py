@@ -65,7 +65,7 @@ class Detector(nn.Module):
         """
         check_loader(loader)
         self._size_on_host = None
-        self.size.copy_(_size_of_some(loader))
+        self.size.copy_(self._size_of_some(loader))
         self._fit(loader)
         self.fitted.fill_(True)
         self.threshold.fill_(math.inf)
@@ -92,17 +92,12 @@ class Detector(nn.Module):
 
         Raises:
             RuntimeError: If the detector was not fitted.
-            TypeError: If the images are not floating point, or the region is not bool.
+            TypeError: If the images are not floating point, or of another type than the detector, or the region is not
+                bool.
             ValueError: If they are not ``(B, C, H, W)`` or of an unusual scale, or the region has another size, leaves
                 nothing of an image, or the detector has no heat map.
         """
-        with self._ready(images) as batch:
-            if self.has_heatmap:
-                return self._pool(_outside_is_least(self._map(batch), self._region(roi, batch)))
-            if roi is not None:
-                raise ValueError(f"{type(self).__name__} scores images as a whole; a region needs a heat map")
-            self._warn_of_size(batch)
-            return self._score(batch)
+        return self.judge(images, roi)[0]
 
     def heatmap(self, images: Tensor, roi: Tensor | None = None) -> Tensor:
         """Score every pixel of images ``(B, C, H, W)``: ``(B, 1, H, W)``, higher is more anomalous.
@@ -117,10 +112,28 @@ class Detector(nn.Module):
             ValueError: If they are not ``(B, C, H, W)``, smaller than the images learned from, or of an unusual scale;
                 if the region has another size; or if the detector has no heat map.
         """
+        _, heat = self.judge(images, roi)
+        if heat is None:
+            raise ValueError(f"{type(self).__name__} has no heat map here; see its has_heatmap")
+        return heat
+
+    def judge(self, images: Tensor, roi: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Score images ``(B, C, H, W)`` and, if there is a heat map, their pixels, in one pass: see :meth:`score`.
+
+        Args:
+            images: Images, scaled as in ``fit``.
+            roi: Region of interest, bool ``(B, 1, H, W)`` or ``(1, 1, H, W)``.
+
+        Returns:
+            The scores ``(B,)``, and the heat map ``(B, 1, H, W)`` or None.
+        """
         with self._ready(images) as batch:
-            if not self.has_heatmap:
-                raise ValueError(f"{type(self).__name__} has no heat map here; see its has_heatmap")
-            return _outside_is_least(self._map(batch), self._region(roi, batch))
+            if self.has_heatmap:
+                return self._pooled(self._map(batch), self._region(roi, batch))
+            if roi is not None:
+                raise ValueError(f"{type(self).__name__} scores images as a whole; a region needs a heat map")
+            self._warn_of_size(batch)
+            return self._score(batch), None
 
     def calibrate(self, normal_images: Tensor | Iterable[Any], false_positive_rate: float = 0.01) -> Self:
         """Set the threshold so that of further normal images no more than a given share will be called anomalous.
@@ -161,7 +174,9 @@ class Detector(nn.Module):
             RuntimeError: If no threshold was set; see :meth:`calibrate`.
         """
         if self.threshold.isinf():
-            raise RuntimeError("there is no threshold yet; call calibrate(normal_images), or set detector.threshold")
+            raise RuntimeError(
+                "there is no threshold yet; call calibrate(normal_images), or detector.threshold.fill_(value)"
+            )
         return self.score(images, roi).double() > self.threshold
 
     def save(self, path: str | Path) -> None:
@@ -205,6 +220,13 @@ class Detector(nn.Module):
         self._size_on_host = None
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
+    def _pooled(self, maps: Tensor, region: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Scores, and the maps that they are made of: outside a region of interest they have their least value."""
+        if region is None:
+            return self._pool(maps, None), maps
+        within = torch.where(region, maps, -math.inf)
+        return self._pool(within, region), torch.where(region, maps, maps.amin(dim=(1, 2, 3), keepdim=True))
+
     def _map(self, images: Tensor) -> Tensor:
         """The heat map of images of any size."""
         tile = self._tile
@@ -232,13 +254,17 @@ class Detector(nn.Module):
         """The heat map ``(B, 1, H, W)`` of images of the size of a tile."""
         raise NotImplementedError
 
-    def _pool(self, maps: Tensor) -> Tensor:
-        """Scores ``(B,)`` of images from their maps."""
+    def _pool(self, maps: Tensor, region: Tensor | None) -> Tensor:
+        """Scores ``(B,)`` of images from their maps, which are minus infinity outside of a region."""
         return maps.amax(dim=(1, 2, 3))
+
+    def _own_region(self, images: Tensor) -> Tensor | None:
+        """The region that the detector itself looks at, bool ``(1, 1, H, W)``, if it has one for such images."""
+        return None
 
     def _region(self, roi: Tensor | None, images: Tensor) -> Tensor | None:
         if roi is None:
-            return None
+            return self._own_region(images)
         if roi.dtype is not torch.bool:
             raise TypeError(f"roi must be bool, got {roi.dtype}; for a mask of numbers: mask > 0")
         if roi.ndim != 4 or len(roi) not in (1, len(images)) or roi.shape[1:] != (1, *images.shape[-2:]):
@@ -270,7 +296,24 @@ class Detector(nn.Module):
         """In eval mode, without gradient, and with the images on the detector's device; modes are restored."""
         self._check_fitted()
         with evaluating(self), torch.no_grad():
-            yield check_images(images).to(self.device)
+            yield self._check_type(check_images(images)).to(self.device)
+
+    def _size_of_some(self, loader: Iterable[Any]) -> Tensor:
+        """Height and width of the images; an error if nothing is in them."""
+        with seeded(0, -1, torch.device("cpu")):
+            for images in read(loader):
+                low, high = torch.aminmax(self._check_type(images).flatten(1), dim=1)
+                if (low < high).any():
+                    return torch.tensor(images.shape[-2:])
+        raise ValueError(
+            "all images are one flat colour, so there is nothing to learn; are they read as they should be?"
+        )
+
+    def _check_type(self, images: Tensor) -> Tensor:
+        weights = next((weight for weight in self.parameters() if weight.is_floating_point()), None)
+        if weights is not None and weights.dtype != images.dtype and not torch.is_autocast_enabled(self.device.type):
+            raise TypeError(f"images are {images.dtype} and the detector {weights.dtype}; images.to({weights.dtype})")
+        return images
 
 
 class Scorer(nn.Module):
@@ -292,19 +335,4 @@ class Scorer(nn.Module):
         """Scores, and the map."""
         if not self.detector.has_heatmap:
             return (self.detector._score(images),)
-        maps = self.detector._heatmap(images)
-        return self.detector._pool(maps), maps
-
-
-def _size_of_some(loader: Iterable[Any], seed: int = 0) -> Tensor:
-    """Height and width of the images; an error if nothing is in them."""
-    with seeded(seed, -1, torch.device("cpu")):
-        for images in read(loader):
-            low, high = torch.aminmax(images.flatten(1), dim=1)
-            if (low < high).any():
-                return torch.tensor(images.shape[-2:])
-    raise ValueError("all images are one flat colour, so there is nothing to learn; are they read as they should be?")
-
-
-def _outside_is_least(maps: Tensor, region: Tensor | None) -> Tensor:
-    return maps if region is None else torch.where(region, maps, maps.amin(dim=(1, 2, 3), keepdim=True))
+        return self.detector._pooled(self.detector._heatmap(images), self.detector._own_region(images))

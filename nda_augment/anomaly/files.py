@@ -1,14 +1,15 @@
 """Detectors from files."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from nda_augment._files import load_checkpoint, restoring
-from nda_augment.anomaly._recipes import build
+from nda_augment.anomaly._recipes import build, names_in
 from nda_augment.anomaly.detector import Detector
 
 
@@ -27,7 +28,7 @@ def load(path: str | Path, **parts: nn.Module | Any) -> Detector:
 
     Raises:
         CheckpointError: If the file is damaged or something else; it is a ``ValueError``.
-        ValueError: If a part is missing that this package cannot build.
+        ValueError: If a part is missing that this package cannot build, does not fit, or is none of the detector's.
 
     Example:
         >>> import tempfile, torch
@@ -43,7 +44,19 @@ def load(path: str | Path, **parts: nn.Module | Any) -> Detector:
     """
     path = Path(path)
     saved = load_checkpoint(path, {"detector": str, "state": Mapping})
-    detector: Detector = build(json.loads(saved["detector"]), "detector", parts)
-    with restoring(path):
+    plan = json.loads(saved["detector"])
+    strangers = sorted(parts.keys() - names_in(plan))
+    if strangers:
+        raise ValueError(f"{path} has no part {', '.join(strangers)}; it has {', '.join(sorted(names_in(plan)))}")
+    detector: Detector = build(plan, "detector", parts)
+    with _fitting(path, parts) if parts else restoring(path):
         detector.load_state_dict(saved["state"])
     return detector.eval()
+
+
+@contextmanager
+def _fitting(path: Path, parts: Mapping[str, Any]) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} does not fit {', '.join(parts)}, which is built in another way: {error}") from error

@@ -107,7 +107,10 @@ class ImageFiles(Dataset[Tensor]):
 
 def read_image(file: Path, channels: int, size: tuple[int, int] | None = None) -> Tensor:
     """Read a file as an image ``(channels, H, W)`` in [0, 1], as :func:`nda_augment.pictures.read_image` reads it."""
-    image = pictures.read_image(file).float() / 255
+    try:
+        image = pictures.read_image(file).float() / 255
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
     if channels == 1:
         image = (image * _LUMA.view(3, 1, 1)).sum(dim=0, keepdim=True)
     if size is None or image.shape[-2:] == size:
@@ -143,9 +146,7 @@ def read_layout(folder: str | Path) -> Layout:
             f"{good}: no such folder; good images to learn from belong there, and to test on test/good and test/KIND "
             f"(MVTec's layout). There is: {there or 'no folder'}"
         )
-    training = image_files(good)
-    if not training:
-        raise FileNotFoundError(f"{good}: no images in it")
+    training = _files_in(good)
     kinds = sorted(each for each in (root / "test").iterdir() if each.is_dir()) if (root / "test").is_dir() else []
     test = [Sample(file, kind.name, _mask(root, kind.name, file)) for kind in kinds for file in image_files(kind)]
     return Layout(training, test)
@@ -157,7 +158,7 @@ def predict(
     *,
     channels: int = 3,
     size: tuple[int, int] | None = None,
-    overlays: Path | None = None,
+    overlays: str | Path | None = None,
 ) -> list[Prediction]:
     """Score files one by one, each at its own size.
 
@@ -171,24 +172,29 @@ def predict(
 
     Returns:
         A prediction for each file, in their order; :func:`write_table` writes them.
+
+    Raises:
+        FileNotFoundError: If the folder holds no image.
+        ValueError: If a file cannot be read as an image; it is named.
     """
     has_threshold = not detector.threshold.isinf()
     maps, found = [], []
-    for file in image_files(Path(files)) if isinstance(files, str | Path) else files:
+    for file in _files_in(Path(files)) if isinstance(files, str | Path) else files:
         image = read_image(Path(file), channels, size)[None]
-        score = detector.score(image)
+        score, heat = detector.judge(image)
         anomalous = bool(score.double() > detector.threshold) if has_threshold else None
         found.append(Prediction(str(file), score.item(), anomalous))
-        if overlays is not None and detector.has_heatmap:
-            maps.append(detector.heatmap(image)[0].cpu())
+        if overlays is not None and heat is not None:
+            maps.append(heat[0].cpu())
     if not maps or overlays is None:
         return found
-    overlays.mkdir(parents=True, exist_ok=True)
+    folder = Path(overlays)
+    folder.mkdir(parents=True, exist_ok=True)
     some = torch.cat([each.flatten()[:: max(1, each.numel() // 10_000)] for each in maps]).float()
     low, high = some.quantile(torch.tensor([0.9, 0.999])).tolist()
     drawn = []
     for number, (prediction, heat) in enumerate(zip(found, maps, strict=True)):
-        target = overlays / f"{number:05d}_{Path(prediction.path).stem}.png"
+        target = folder / f"{number:05d}_{Path(prediction.path).stem}.png"
         image = read_image(Path(prediction.path), channels, size)
         share = ((heat - low) / max(high - low, 1e-12)).clamp(0, 1)
         write_picture(overlay(image, share), target)
@@ -204,9 +210,14 @@ def overlay(image: Tensor, share: Tensor) -> Tensor:
 
 def write_picture(image: Tensor, path: Path) -> None:
     """Write an image ``(3, H, W)`` in [0, 1] as PNG."""
-    values = (image.clamp(0, 1) * 255).round().to(torch.uint8).movedim(0, -1).contiguous()
-    picture = Image.frombytes("RGB", (values.shape[1], values.shape[0]), values.numpy().tobytes())
+    picture = as_picture(image)
     write_atomically(path, lambda file: picture.save(file, "PNG"))
+
+
+def as_picture(image: Tensor) -> Image.Image:
+    """Return an image ``(3, H, W)`` in [0, 1] as Pillow has it."""
+    values = (image.clamp(0, 1) * 255).round().to(torch.uint8).movedim(0, -1).contiguous()
+    return Image.frombytes("RGB", (values.shape[1], values.shape[0]), values.numpy().tobytes())
 
 
 def write_table(predictions: Sequence[Prediction], path: str | Path) -> None:
@@ -215,18 +226,24 @@ def write_table(predictions: Sequence[Prediction], path: str | Path) -> None:
     Raises:
         ValueError: If the name ends in neither.
     """
-    path = Path(path)
+    path = check_table(path)
     rows = [asdict(each) for each in predictions]
     if path.suffix == ".json":
         write_text(json.dumps(rows, indent=1) + "\n", path)
-    elif path.suffix == ".csv":
+    else:
         text = io.StringIO()
         writer = csv.DictWriter(text, [field.name for field in fields(Prediction)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         write_text(text.getvalue(), path)
-    else:
+
+
+def check_table(path: str | Path) -> Path:
+    """Return the path of a table, or raise if its name does not say of which kind it is."""
+    path = Path(path)
+    if path.suffix not in (".csv", ".json"):
         raise ValueError(f"a table is written to a file that ends in .csv or .json, got {path.name!r}")
+    return path
 
 
 def evaluate(
@@ -242,7 +259,8 @@ def evaluate(
         ValueError: If a kind of images is missing, or images have several sizes where pixels are measured.
     """
     images = [read_image(each.path, channels, size)[None] for each in samples]
-    scores = torch.cat([detector.score(image).cpu() for image in images])
+    judged = [detector.judge(image) for image in images]
+    scores = torch.cat([score for score, _ in judged]).cpu()
     anomalous = torch.tensor([each.anomalous for each in samples])
     found = {"image_auroc": auroc(scores, anomalous), "image_ap": average_precision(scores, anomalous)}
     marked = [each.mask is not None or not each.anomalous for each in samples]
@@ -251,14 +269,21 @@ def evaluate(
     if len({image.shape for image in images}) > 1:
         raise ValueError("pixels are measured on images of one size; scale them, size=(H, W)")
     chosen = [number for number, each in enumerate(marked) if each]
-    maps = torch.cat([detector.heatmap(images[number]).cpu() for number in chosen])
-    side = (maps.shape[-2], maps.shape[-1])
+    heat = torch.cat([heat for number in chosen if (heat := judged[number][1]) is not None]).cpu()
+    side = (heat.shape[-2], heat.shape[-1])
     masks = torch.stack([read_mask(samples[number].mask, side) for number in chosen])
     return found | {
-        "pixel_auroc": auroc(maps, masks),
-        "pixel_ap": average_precision(maps, masks),
-        "pro": per_region_overlap(maps, masks),
+        "pixel_auroc": auroc(heat, masks),
+        "pixel_ap": average_precision(heat, masks),
+        "pro": per_region_overlap(heat, masks),
     }
+
+
+def _files_in(path: Path) -> list[Path]:
+    files = image_files(path)
+    if not files:
+        raise FileNotFoundError(f"{path}: no images in it")
+    return files
 
 
 def _mask(root: Path, kind: str, image: Path) -> Path | None:

@@ -20,6 +20,7 @@ def auroc(scores: Tensor, anomalous: Tensor) -> float:
 
     Raises:
         ValueError: If shapes differ, a score is not finite, or a kind is missing.
+        TypeError: If what is anomalous is not bool.
 
     Example:
         >>> auroc(torch.tensor([0.1, 0.4, 0.35, 0.8]), torch.tensor([False, False, True, True]))
@@ -44,6 +45,7 @@ def average_precision(scores: Tensor, anomalous: Tensor) -> float:
 
     Raises:
         ValueError: If shapes differ, a score is not finite, or a kind is missing.
+        TypeError: If what is anomalous is not bool.
 
     Example:
         >>> round(average_precision(torch.tensor([0.1, 0.4, 0.35, 0.8]), torch.tensor([False, False, True, True])), 4)
@@ -72,6 +74,7 @@ def per_region_overlap(maps: Tensor, masks: Tensor, limit: float = 0.3) -> float
 
     Raises:
         ValueError: If shapes differ, a score is not finite, a kind of pixels is missing, or the limit is out of bounds.
+        TypeError: If the masks are not bool.
 
     Source: Bergmann et al., MVTec AD, CVPR 2019; with the limit: Uninformed Students, CVPR 2020.
 
@@ -137,9 +140,11 @@ def _curve(scores: Tensor, false: Tensor, true: Tensor) -> tuple[Tensor, Tensor]
 def _checked(scores: Tensor, anomalous: Tensor) -> tuple[Tensor, Tensor]:
     if scores.shape != anomalous.shape:
         raise ValueError(f"scores and anomalies must have one shape, got {scores.shape} and {anomalous.shape}")
+    if anomalous.dtype is not torch.bool:
+        raise TypeError(f"anomalies must be bool, got {anomalous.dtype}; of numbers: anomalous > 0")
     if not scores.isfinite().all():
         raise ValueError(f"{int((~scores.isfinite()).sum())} scores are not finite")
-    anomalous = anomalous.flatten().bool().to(scores.device)
+    anomalous = anomalous.flatten().to(scores.device)
     if anomalous.all() or not anomalous.any():
         raise ValueError(f"both kinds are needed, got {int(anomalous.sum())} anomalies of {anomalous.numel()}")
     return scores.detach().flatten(), anomalous

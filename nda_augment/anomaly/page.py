@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from nda_augment._files import write_text
 from nda_augment.anomaly.detector import Detector
-from nda_augment.anomaly.folders import Prediction, overlay, read_image
+from nda_augment.anomaly.folders import Prediction, as_picture, overlay, read_image
 
 _BINS, _SHOWN = 40, 8
 _STYLE = (
@@ -105,9 +104,8 @@ def _figure(prediction: Prediction, detector: Detector, channels: int, size: tup
         shown = overlay(image, ((heat - low) / (high - low).clamp(min=1e-12)).clamp(0, 1).square())
     else:
         shown = image.expand(3, -1, -1)
-    values = (shown.clamp(0, 1) * 255).round().to(torch.uint8).movedim(0, -1).contiguous()
     buffer = io.BytesIO()
-    Image.frombytes("RGB", (values.shape[1], values.shape[0]), values.numpy().tobytes()).save(buffer, "PNG")
+    as_picture(shown).save(buffer, "PNG")
     data = base64.b64encode(buffer.getvalue()).decode()
     name = html.escape("/".join(Path(prediction.path).parts[-2:]))
     return f'<figure><img src="data:image/png;base64,{data}" alt="">{name}<br>{prediction.score:.4g}</figure>'

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nda_augment._checks import as_fractions, as_share
-from nda_augment.anomaly._loading import read, seeded
+from nda_augment.anomaly._loading import AT_ONCE, digest, read, seeded
 from nda_augment.anomaly._recipes import recipe
 from nda_augment.anomaly._training import Objective, Training, Validation, adamw, train
 from nda_augment.anomaly.blemish import Blemish
@@ -22,7 +22,7 @@ from nda_augment.anomaly.unet import UNet
 from nda_augment.transforms import Mixture, NegativeTransform
 
 LR = 3e-3
-STEPS = 6000
+STEPS = 12000
 _CONTRAST, _BRIGHTNESS, _BLUR, _NOISE = 0.4, 0.5, 1.2, 0.2
 _LEAST_CROP = 32
 
@@ -33,9 +33,9 @@ class SegmentationDetector(Detector):
     A small network, :class:`PixelNet`, tells for every pixel whether it was changed by a negative; its input is scaled
     by the mean and the deviation of the normal images. It learns from crops, each seen twice, as it is and damaged, and
     both mirrored at random, in another light, and through another lens, which hides the traces of pasting. What is
-    damaged in a crop weighs as much as what is not, however small it is. The heat map holds the log-odds of damage at
-    full resolution, as if half of all pixels were damaged, and the score of an image is the mean of its highest values.
-    Larger images are looked at in tiles.
+    damaged in a crop weighs as much as what is not, however small it is, and pixels that are told right already hardly
+    count. The heat map holds log-odds of damage at full resolution, and the score of an image is the mean of its
+    highest values. Larger images are looked at in tiles.
 
     With ``restore`` a :class:`UNet` first learns to take the damage away, and the network sees an image with what it
     should look like. It takes twice the time.
@@ -60,12 +60,12 @@ class SegmentationDetector(Detector):
         pool: Images ``(N, C, H, W)`` for negatives to borrow from, such as textures, in place of the batch.
         roi: Region of interest, bool ``(H, W)``: normal images are damaged inside only, and
             images of its size are scored inside only.
-        training: Settings of the training; ``None`` is 6,000 steps with a learning rate of 0.003.
+        training: Settings of the training; ``None`` is 12,000 steps with a learning rate of 0.003.
 
     Raises:
-        ValueError: If a negative returns no mask, needs labels or has ``p`` below 1, or ``share`` or ``crop`` is out of
-            bounds.
-        TypeError: If a negative is none of this package's.
+        ValueError: If a negative returns no mask, needs labels or has ``p`` below 1, ``share`` or ``crop`` is out of
+            bounds, or ``roi`` is not ``(H, W)``, the size of the images, or empty.
+        TypeError: If a negative is none of this package's, or ``roi`` not bool.
 
     Example:
         >>> detector = SegmentationDetector(channels=1, width=4, training=Training(steps=2))
@@ -110,7 +110,7 @@ class SegmentationDetector(Detector):
         self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
         self.register_buffer("deviation", torch.ones(1, channels, 1, 1))
         self.register_buffer("pool", pool, persistent=False)
-        self.register_buffer("roi", roi)
+        self.register_buffer("roi", None if roi is None else _as_region(roi))
         self.training_settings = training or Training(lr=LR, steps=STEPS)
 
     def arguments(self) -> dict[str, Any]:
@@ -120,21 +120,25 @@ class SegmentationDetector(Detector):
 
     def _fit(self, loader: Iterable[Any]) -> None:
         settings = self.training_settings
+        if self.roi is not None and tuple(self.roi.shape) != self._learned_size:
+            raise ValueError(f"roi is of {tuple(self.roi.shape)} px and images are of {self._learned_size}")
         with seeded(settings.seed, -1, torch.device("cpu")):
             mean, deviation = _moments(loader)
+        self._check_channels(mean)
         self.mean.copy_(mean)
         self.deviation.copy_(deviation)
         objectives = [Objective("loss", adamw(self.parameters(), settings))]
-        train(self, loader, objectives, settings, validate=self._validate, identity={"detector": recipe(self)})
+        identity = {"detector": recipe(self), "roi": digest(self.roi), "pool": digest(self.pool)}
+        train(self, loader, objectives, settings, validate=self._validate, identity=identity)
 
     def loss(self, images: Tensor) -> Tensor:
-        """The cross-entropy of the pixels of intact crops and of their damaged copies, a scalar."""
+        """The focal loss of the pixels of intact crops and of their damaged copies, a scalar."""
         images, roi = self._crops(images)
         damaged, mask = self._damage(images, roi)
         seen = _in_other_light(_through_other_lens(torch.cat([self._scaled(images), self._scaled(damaged)])))
         restored = None if self.restorer is None else self.restorer(seen)
         intact, of_damaged = self._outlined(seen, restored).chunk(2)
-        loss = (F.softplus(intact).mean() + balanced_cross_entropy(of_damaged, mask)) / 2
+        loss = (_focal(-intact).mean() + balanced_focal_loss(of_damaged, mask)) / 2
         if restored is None:
             return loss
         return loss + F.l1_loss(restored, seen[: len(images)].repeat(2, 1, 1, 1))
@@ -169,7 +173,9 @@ class SegmentationDetector(Detector):
 
     def _validate(self, images: Tensor) -> Validation:
         damaged, _ = self._damage(images, self.roi)
-        scores = self._pool(self._heatmap(torch.cat([images, damaged])))
+        region = self._own_region(images)
+        seen = torch.split(torch.cat([images, damaged]), AT_ONCE)
+        scores = torch.cat([self._pooled(self._heatmap(some), region)[0] for some in seen])
         count = len(images)
         value = auroc(scores, torch.arange(2 * count) >= count)
         return Validation("AUROC", value, 0.5, ((2 * count + 1) / (12 * count * count)) ** 0.5)
@@ -178,38 +184,68 @@ class SegmentationDetector(Detector):
         seen = self._scaled(images)
         return self._outlined(seen, None if self.restorer is None else self.restorer(seen))
 
-    def _pool(self, maps: Tensor) -> Tensor:
-        # As many pixels as in an image that was learned from, whatever the size of this one.
+    def _pool(self, maps: Tensor, region: Tensor | None) -> Tensor:
+        # As many pixels as in an image that was learned from, whatever the size of this one; in a small region all.
         height, width = self._learned_size
-        return maps.flatten(1).topk(max(1, round(self.share * height * width)), dim=1).values.mean(dim=1)
+        count = max(1, round(self.share * height * width))
+        highest = maps.flatten(1).topk(count, dim=1).values
+        if region is None:
+            return highest.mean(dim=1)
+        inside = region.flatten(1).sum(dim=1).clamp(max=count)
+        return highest.masked_fill(highest == -math.inf, 0.0).sum(dim=1) / inside
 
-    def _region(self, roi: Tensor | None, images: Tensor) -> Tensor | None:
-        if roi is None and self.roi is not None and self.roi.shape == images.shape[-2:]:
-            roi = self.roi.view(1, 1, *self.roi.shape)
-        return super()._region(roi, images)
+    def _own_region(self, images: Tensor) -> Tensor | None:
+        if self.roi is None or self.roi.shape != images.shape[-2:]:
+            return None
+        return self.roi.view(1, 1, *self.roi.shape)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         roi = state_dict.get(prefix + "roi")
+        if self.roi is not None and (roi is None or not torch.equal(self.roi.cpu(), roi.cpu())):
+            raise ValueError("this state is of a SegmentationDetector with another region of interest, roi")
         if roi is not None:
             self.roi = torch.empty_like(roi, device=self.device)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
+    def _check_channels(self, images: Tensor) -> None:
+        if images.shape[1] != self.channels:
+            raise ValueError(f"images have {images.shape[1]} channels, this detector takes {self.channels}")
+
     def _scaled(self, images: Tensor) -> Tensor:
+        self._check_channels(images)
         # A third faster on CPUs as well.
         return ((images - self.mean) / self.deviation).contiguous(memory_format=torch.channels_last)
 
 
-def balanced_cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
-    """The cross-entropy of pixels, the inside of each image's mask weighing as much as its outside; a scalar.
+def balanced_focal_loss(logits: Tensor, mask: Tensor) -> Tensor:
+    """The focal loss of pixels, the inside of each image's mask weighing as much as its outside; a scalar.
+
+    Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, with a focus of 2.
 
     Args:
         logits: Log-odds ``(B, 1, H, W)``.
         mask: bool ``(B, 1, H, W)``.
     """
     inside, outside = mask.to(logits.dtype), (~mask).to(logits.dtype)
-    found = (F.softplus(-logits) * inside).sum(dim=(1, 2, 3)) / inside.sum(dim=(1, 2, 3)).clamp(min=1)
-    spared = (F.softplus(logits) * outside).sum(dim=(1, 2, 3)) / outside.sum(dim=(1, 2, 3)).clamp(min=1)
+    found = (_focal(logits) * inside).sum(dim=(1, 2, 3)) / inside.sum(dim=(1, 2, 3)).clamp(min=1)
+    spared = (_focal(-logits) * outside).sum(dim=(1, 2, 3)) / outside.sum(dim=(1, 2, 3)).clamp(min=1)
     return (found + spared).mean() / 2
+
+
+def _focal(logits: Tensor) -> Tensor:
+    """The focal loss of pixels whose log-odds of being right these are."""
+    return torch.sigmoid(-logits).square() * F.softplus(-logits)
+
+
+def _as_region(roi: Tensor) -> Tensor:
+    """Return a region of interest that is bool ``(H, W)`` and not empty; others are errors."""
+    if roi.dtype is not torch.bool:
+        raise TypeError(f"roi must be bool, got {roi.dtype}; of a mask of numbers: mask > 0")
+    if roi.ndim != 2 or not roi.any():
+        raise ValueError(
+            f"roi must be (H, W) and leave something to look at, got {int(roi.sum())} of {tuple(roi.shape)} px"
+        )
+    return roi
 
 
 def _moments(loader: Iterable[Any]) -> tuple[Tensor, Tensor]:

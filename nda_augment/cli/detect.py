@@ -11,11 +11,10 @@ from torch.utils.data import DataLoader
 
 from nda_augment.anomaly import Detector, SegmentationDetector, Training
 from nda_augment.anomaly import load as load_detector
-from nda_augment.anomaly.folders import ImageFiles, evaluate, predict, read_layout, write_table
+from nda_augment.anomaly.folders import ImageFiles, check_table, evaluate, predict, read_layout, write_table
 from nda_augment.anomaly.page import write_page
 from nda_augment.anomaly.segmentation import LR, STEPS
 from nda_augment.cli import shell
-from nda_augment.pictures import image_files
 
 detect = typer.Typer(no_args_is_help=True, help="Find defects: learn from a folder of good images, score any.")
 
@@ -41,6 +40,10 @@ def fit(
     Example: nda-augment detect fit mvtec/bottle -o bottle.pt
     """
     try:
+        if not 0 < rate < 1:
+            raise ValueError(f"--false-positive-rate must be a share in (0, 1), got {rate}")
+        if output.is_dir():
+            raise IsADirectoryError(f"{output} is a folder; name a file in it: -o {output / 'detector.pt'}")
         layout = read_layout(folder)
         order = torch.randperm(len(layout.training), generator=torch.Generator().manual_seed(seed)).tolist()
         apart = len(order) // 5
@@ -50,11 +53,11 @@ def fit(
         detector: Detector = SegmentationDetector(channels, training=training)
         side = (size, size)
         detector.fit(DataLoader(ImageFiles(learned, channels, side), min(batch_size, len(learned)), shuffle=True))
+        detector.save(output)  # whatever comes, what was learned is kept
         if apart < 1 / rate - 1:
             shell.err.print(f"no threshold: {apart} images held out are too few for a false positive rate of {rate}")
         else:
-            detector.calibrate(DataLoader(ImageFiles(held_out, channels, side), batch_size), rate)
-        detector.save(output)
+            detector.calibrate(DataLoader(ImageFiles(held_out, channels, side), batch_size), rate).save(output)
         shell.out.print(str(output))
         if {sample.anomalous for sample in layout.test} == {True, False}:
             found = evaluate(detector, layout.test, channels=channels, size=side)
@@ -78,10 +81,12 @@ def score(
     Example: nda-augment detect score bottle.pt photos/ -o scores.csv --overlays overlays/
     """
     try:
+        if output is not None:
+            check_table(output)
         model = load_detector(detector)
         side = (size, size) if size else (int(model.size[0]), int(model.size[1]))
         channels = int(getattr(model, "channels", 3))
-        found = predict(model, image_files(images), channels=channels, size=side, overlays=overlays)
+        found = predict(model, images, channels=channels, size=side, overlays=overlays)
         if output is not None:
             write_table(found, output)
         if page is not None:

@@ -132,6 +132,11 @@ def test_a_loader_of_outliers_alone_is_an_error(detector) -> None:
         detector.fit([(torch.rand(4, 3, 8, 8), torch.full((4,), -1))])
 
 
+def test_a_loader_that_can_be_read_only_once_is_refused(detector) -> None:
+    with pytest.raises(TypeError, match="a loader is read many times, and a list_iterator only once"):
+        detector.fit(iter([torch.rand(4, 3, 8, 8)] * 3))
+
+
 def test_it_follows_to_another_device(detector, device) -> None:
     detector.fit(DataLoader(samples(60), 20)).to(device)
     assert detector.device.type == device.type

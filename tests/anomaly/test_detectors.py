@@ -282,3 +282,38 @@ def test_a_region_needs_a_heat_map(fitted) -> None:
         fitted("density").score(stripes(2), roi)
     images = stripes(2, seed=1)
     assert torch.equal(fitted("windows").score(images, roi), fitted("windows").score(images))
+
+
+def test_scores_and_maps_come_of_one_look(kind, fitted) -> None:
+    images = stripes(3, seed=1)
+    scores, heat = fitted(kind).judge(images)
+    assert torch.equal(scores, fitted(kind).score(images))
+    assert (heat is not None) == fitted(kind).has_heatmap
+    if heat is not None:
+        assert torch.equal(heat, fitted(kind).heatmap(images))
+
+
+def test_images_of_another_type_than_the_detector_are_errors(kind, fitted) -> None:
+    with pytest.raises(
+        TypeError, match=r"images are torch.float64 and the detector torch.float32; images.to\(torch.fl"
+    ):
+        fitted(kind).score(stripes(3).double())
+    with pytest.raises(TypeError, match=r"images are torch.float64"):
+        make(kind).fit(stripes(32).double().split(16))
+
+
+def test_a_threshold_can_be_set_as_the_error_says(fitted) -> None:
+    detector = make("density").fit(stripes(32).split(16))
+    with pytest.raises(RuntimeError, match=r"detector.threshold.fill_\(value\)"):
+        detector.decide(stripes(2))
+    detector.threshold.fill_(detector.score(stripes(1, seed=1)).item() - 1e-6)
+    assert detector.decide(stripes(1, seed=1)).tolist() == [True]
+
+
+def test_parts_that_do_not_fit_or_are_none_are_named(fitted, tmp_path) -> None:
+    fitted("density").save(tmp_path / "detector.pt")
+    with pytest.raises(ValueError, match=r"has no part backbonee; it has backbone, channels"):
+        load(tmp_path / "detector.pt", backbonee=Encoder(channels=1, width=4))
+    with pytest.raises(ValueError, match=r"does not fit backbone, which is built in another way") as caught:
+        load(tmp_path / "detector.pt", backbone=Encoder(channels=1, width=8))
+    assert "intact copy" not in str(caught.value)

@@ -1,5 +1,6 @@
 import csv
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -178,3 +179,35 @@ def test_from_the_shell_what_is_wrong_is_one_line(tmp_path) -> None:
 
 def test_a_detector_from_the_shell_knows_its_channels() -> None:
     assert SegmentationDetector(1, width=2, training=Training(steps=1)).channels == 1
+
+
+def test_an_unreadable_file_is_named_and_an_empty_folder_too(detector, tmp_path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"empty: no images in it"):
+        predict(detector, tmp_path / "empty", channels=1)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"broken\.png: not a readable image"):
+        predict(detector, tmp_path / "broken.png", channels=1)
+
+
+def test_overlays_may_be_named_by_a_word(surface, detector, tmp_path) -> None:
+    (found,) = predict(detector, surface / "test" / "hole" / "0.png", channels=1, overlays=str(tmp_path / "drawn"))
+    assert read_image(Path(found.overlay), 3).shape == (3, SIDE, SIDE)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["fit", "{surface}", "--false-positive-rate", "0"],
+            "--false-positive-rate must be a share in (0, 1), got 0.0",
+        ),
+        (["fit", "{surface}", "-o", "{folder}"], "is a folder; name a file in it"),
+        (["score", "missing.pt", "{surface}", "-o", "scores.txt"], "ends in .csv or .json, got 'scores.txt'"),
+    ],
+)
+def test_from_the_shell_options_are_checked_before_anything_is_learned(words, message, surface, tmp_path) -> None:
+    words = [word.format(surface=surface, folder=tmp_path) for word in words]
+    done = CliRunner().invoke(app, ["detect", *words])
+    assert done.exit_code == 1
+    assert message in done.output.replace("\n", " ")

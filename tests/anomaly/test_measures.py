@@ -104,3 +104,10 @@ def test_inputs_are_checked(scores, anomalous, message) -> None:
     for measure in (auroc, average_precision):
         with pytest.raises(ValueError, match=message):
             measure(scores, anomalous)
+
+
+@pytest.mark.parametrize("measure", [auroc, average_precision, per_region_overlap])
+def test_masks_of_numbers_are_errors(measure) -> None:
+    masks = torch.tensor([[[[0, 255, 255, 0]]]], dtype=torch.uint8)
+    with pytest.raises(TypeError, match=r"anomalies must be bool, got torch.uint8; of numbers: anomalous > 0"):
+        measure(torch.rand(1, 1, 1, 4), masks)

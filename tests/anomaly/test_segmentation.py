@@ -1,10 +1,9 @@
 import pytest
 import torch
-from torch.nn import functional as F
 
 import nda_augment as nda
 from nda_augment.anomaly import Blemish, Derivatives, PixelNet, SegmentationDetector, Training, UNet
-from nda_augment.anomaly.segmentation import balanced_cross_entropy
+from nda_augment.anomaly.segmentation import balanced_focal_loss
 
 QUICK = Training(steps=3, accelerator="cpu")
 
@@ -13,16 +12,19 @@ def texture(count: int, size: tuple[int, int] = (48, 40), seed: int = 0) -> torc
     return 0.5 + 0.05 * torch.randn(count, 1, *size, generator=torch.Generator().manual_seed(seed))
 
 
-def test_inside_and_outside_weigh_the_same() -> None:
+def test_inside_and_outside_weigh_the_same_and_what_is_told_right_hardly_counts() -> None:
     torch.manual_seed(0)
     logits, mask = torch.randn(3, 1, 4, 5), torch.rand(3, 1, 4, 5) < 0.2
     mask[:, :, 0, 0] = True
     losses = []
     for each, where in zip(logits, mask, strict=True):
-        inside = F.binary_cross_entropy_with_logits(each[where], torch.ones(int(where.sum())))
-        outside = F.binary_cross_entropy_with_logits(each[~where], torch.zeros(int((~where).sum())))
-        losses.append((inside + outside) / 2)
-    torch.testing.assert_close(balanced_cross_entropy(logits, mask), torch.stack(losses).mean())
+        right = torch.where(where, each, -each).sigmoid()
+        pixels = -((1 - right) ** 2) * right.log()
+        losses.append((pixels[where].mean() + pixels[~where].mean()) / 2)
+    torch.testing.assert_close(balanced_focal_loss(logits, mask), torch.stack(losses).mean())
+    assert balanced_focal_loss(40 * (2.0 * mask - 1), mask) == 0
+    # Far from right it is the cross-entropy.
+    assert balanced_focal_loss(40 * (1 - 2.0 * mask), mask).item() == pytest.approx(40)
 
 
 def test_it_outlines_a_stain_that_it_has_not_seen() -> None:
@@ -146,3 +148,75 @@ def test_arguments_are_checked() -> None:
     with pytest.raises(ValueError, match="share must be in"):
         SegmentationDetector(1, share=2.0)
     assert isinstance(SegmentationDetector(1).negatives[0], Blemish)
+
+
+def regional(roi: torch.Tensor | None, training: Training = QUICK) -> SegmentationDetector:
+    torch.manual_seed(0)
+    return SegmentationDetector(1, width=2, roi=roi, training=training)
+
+
+def left_half() -> torch.Tensor:
+    roi = torch.zeros(48, 40, dtype=torch.bool)
+    roi[:, :20] = True
+    return roi
+
+
+@pytest.mark.parametrize("change", ["roi", "no roi", "pool"])
+def test_a_checkpoint_of_another_region_or_pool_is_refused(change: str, tmp_path) -> None:
+    settings = Training(steps=2, accelerator="cpu", checkpoint=tmp_path / "fit.pt")
+    regional(left_half(), settings).fit(texture(16).split(8))
+    other = regional({"roi": ~left_half(), "no roi": None}.get(change, left_half()), settings)
+    if change == "pool":
+        other.pool = texture(4, seed=3)
+    with pytest.raises(ValueError, match=rf"fit\.pt is of another training \({change.split()[-1]}: "):
+        other.fit(texture(16).split(8))
+
+
+def test_a_state_of_another_region_is_refused() -> None:
+    state = regional(left_half()).fit(texture(16).split(8)).state_dict()
+    with pytest.raises(ValueError, match="another region of interest, roi"):
+        regional(~left_half()).load_state_dict(state)
+    again = regional(None)
+    again.load_state_dict(state)
+    assert torch.equal(again.roi, left_half())
+
+
+def test_what_is_exported_looks_at_the_region_alone() -> None:
+    detector = regional(left_half()).fit(texture(16).split(8))
+    images = texture(2, seed=1)
+    images[..., 20:30, 30:35] = 1.0
+    scores, maps = detector.scorer()(images)
+    torch.testing.assert_close(scores, detector.score(images))
+    torch.testing.assert_close(maps, detector.heatmap(images))
+
+
+def test_a_region_smaller_than_the_share_counts_as_a_whole_and_nothing_outside_does() -> None:
+    detector = SegmentationDetector(1, width=2, share=0.5, training=QUICK).fit(texture(16).split(8))
+    roi = torch.zeros(2, 1, 48, 40, dtype=torch.bool)
+    roi[0, :, 10, 5:7] = roi[1, :, :5] = True
+    images = texture(2, seed=1)
+    heat = detector.heatmap(images)
+    expected = torch.stack([each[where].mean() for each, where in zip(heat, roi, strict=True)])
+    torch.testing.assert_close(detector.score(images, roi), expected)
+
+
+@pytest.mark.parametrize(
+    ("roi", "error", "message"),
+    [
+        (torch.ones(48, 40), TypeError, r"roi must be bool, got torch.float32; of a mask of numbers: mask > 0"),
+        (torch.zeros(48, 40, dtype=torch.bool), ValueError, r"leave something to look at, got 0 of \(48, 40\) px"),
+        (torch.ones(1, 48, 40, dtype=torch.bool), ValueError, r"roi must be \(H, W\).* got 1920 of \(1, 48, 40\) px"),
+    ],
+)
+def test_regions_that_are_none_are_errors(roi: torch.Tensor, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        SegmentationDetector(1, width=2, roi=roi)
+
+
+def test_a_region_and_channels_that_are_not_those_of_the_images_are_errors() -> None:
+    with pytest.raises(ValueError, match=r"roi is of \(48, 40\) px and images are of \(48, 48\)"):
+        regional(left_half()).fit(texture(16, (48, 48)).split(8))
+    with pytest.raises(ValueError, match="images have 1 channels, this detector takes 3"):
+        SegmentationDetector(3, width=2, training=QUICK).fit(texture(16).split(8))
+    with pytest.raises(ValueError, match="images have 3 channels, this detector takes 1"):
+        regional(None).fit(texture(16).split(8)).score(texture(2).repeat(1, 3, 1, 1))

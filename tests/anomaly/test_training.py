@@ -161,7 +161,7 @@ def test_the_learning_rate_falls_along_half_a_cosine() -> None:
 
     line, weights = Line(), []
     settings = Training(epochs=4, accelerator="cpu", report=lambda *_: weights.append(line.weight.item()))
-    train(line, [torch.zeros(1, 1, 1, 1)], [Objective("loss", torch.optim.SGD(line.parameters(), lr=1.0))], settings)
+    train(line, [torch.zeros(2, 1, 1, 1)], [Objective("loss", torch.optim.SGD(line.parameters(), lr=1.0))], settings)
     steps = [-(b - a) for a, b in zip([0.0, *weights], weights, strict=False)]
     assert steps == pytest.approx([1.0, (1 + 2**-0.5) / 2, 0.5, (1 - 2**-0.5) / 2], abs=1e-6)
 
@@ -336,3 +336,17 @@ def test_the_bar_shows_losses_and_the_measure(capsys) -> None:
     assert "accuracy=" in shown
     make("classifier", Training(steps=2, accelerator="cpu", progress=False)).fit(large_loader())
     assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["segmentation", "classifier"])
+def test_an_image_left_over_is_passed_over(kind, monkeypatch) -> None:
+    detector = make(kind, Training(steps=6, holdout=0.0, accelerator="cpu"))
+    seen, loss = [], type(detector).loss
+    monkeypatch.setattr(type(detector), "loss", lambda self, images: seen.append(len(images)) or loss(self, images))
+    detector.fit(stripes(33).split(16))
+    assert seen == [16] * 6
+
+
+def test_batches_of_one_image_alone_are_an_error() -> None:
+    with pytest.raises(ValueError, match=r"all batches are of one image.* make batch_size 2 or more"):
+        make("segmentation").fit(stripes(4).split(1))
