@@ -33,6 +33,7 @@ from examples.common.data import Images
 from examples.common.negatives import Negatives
 from examples.common.randomness import batch_indices
 from examples.common.settings import ConfigError
+from nda_augment._seeding import seeded
 from nda_augment.metrics import precision_recall_density_coverage
 
 FEATURES = 64
@@ -331,8 +332,7 @@ def kernel_distance(real: Tensor, fake: Tensor) -> tuple[float, float]:
     metric.set_dtype(torch.float64)
     metric.update(real.double(), real=True)
     metric.update(fake.double(), real=False)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         mean, deviation = metric.compute()
     return mean.item(), deviation.item()
 
@@ -382,8 +382,7 @@ def _handed_through(features: Tensor) -> nn.Module:
 
 
 def _new_classifier(channels: int, classes: int, seed: int) -> Classifier:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return Classifier(channels, classes)
 
 

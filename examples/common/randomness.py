@@ -13,6 +13,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from nda_augment import _seeding
+
 
 def generator(seed: int, purpose: str, *counter: int, device: torch.device | str = "cpu") -> torch.Generator:
     """Return a generator of its own for one draw, such as ``generator(seed, "latent", step)``."""
@@ -61,7 +63,5 @@ def seeded(seed: int, purpose: str, *counter: int, device: torch.device | None =
 
     For libraries that draw from torch's global generators.
     """
-    devices = [] if device is None or device.type == "cpu" else [device]
-    with torch.random.fork_rng(devices, device_type="cuda" if not devices else devices[0].type):
-        torch.manual_seed(generator(seed, purpose, *counter).initial_seed())
+    with _seeding.seeded(generator(seed, purpose, *counter).initial_seed(), device):
         yield

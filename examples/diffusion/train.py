@@ -19,7 +19,7 @@ from torch import Tensor
 from examples.common import data, training
 from examples.common.data import Images
 from examples.common.negatives import Negatives
-from examples.common.randomness import batch_indices, generator
+from examples.common.randomness import batch_indices, generator, seeded
 from examples.common.runs import command
 from examples.common.settings import ConfigError
 from examples.common.training import console, update_average
@@ -73,8 +73,7 @@ class Training(training.Training):
         self.process = build_process(settings.LOSS)
         self.negatives = Negatives(settings.AUG.nda_policy, settings.RUN.seed, self.share)
         shape = settings.DATA.img_size, images.images.shape[1], self.classes
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(generator(settings.RUN.seed, "weights").initial_seed())
+        with seeded(settings.RUN.seed, "weights"):
             denoiser = build_denoiser(settings.MODEL, self.process, *shape)
         self.average: Denoiser = copy.deepcopy(denoiser).to(self.device).eval().requires_grad_(False)
         betas = (settings.OPTIMIZATION.beta1, settings.OPTIMIZATION.beta2)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 import nda_augment as nda
 from examples.common import data, training
 from examples.common.data import Images
-from examples.common.randomness import batch_indices, generator
+from examples.common.randomness import batch_indices, generator, seeded
 from examples.common.regularizers import LeCam, consistency, gradient_penalty, r1_penalty
 from examples.common.runs import command
 from examples.common.settings import ConfigError
@@ -109,8 +109,7 @@ class Training(training.Training):
         self.instances = described if settings.MODEL.instance_cond else None
         features = self.instances.features.shape[1] if self.instances else 0
         told = self.positives.sizes if settings.LOSS.apply_augself and self.positives else None
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(generator(settings.RUN.seed, "weights").initial_seed())
+        with seeded(settings.RUN.seed, "weights"):
             generative = build_generator(settings.MODEL, size, channels, classes, features)
             discriminative = build_discriminator(settings.MODEL, size, channels, classes, told, features)
         self.average = copy.deepcopy(generative).to(self.device).eval().requires_grad_(False)

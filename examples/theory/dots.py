@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from skimage.measure import label
 from torch import Tensor, nn
 
-from examples.common import pictures
+from examples.common import pictures, randomness
 from examples.common.randomness import generator as source
 from examples.common.runs import command
 from examples.theory import report, runs
@@ -67,8 +67,7 @@ def count_dots(images: Tensor) -> list[int]:
 def networks(seed: int, latent: int, width: int = 32) -> tuple[nn.Module, nn.Module]:
     """Small networks whose first and last convolutions see one cell of the image each."""
     cells = (SIZE // _CELL) ** 2
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(source(seed, "weights").initial_seed())
+    with randomness.seeded(seed, "weights"):
         generator = nn.Sequential(
             nn.Linear(latent, 4 * width),
             nn.BatchNorm1d(4 * width),

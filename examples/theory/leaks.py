@@ -24,11 +24,12 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 import nda_augment as nda
-from examples.common import pictures
+from examples.common import pictures, randomness
 from examples.common.randomness import generator as source
 from examples.theory import report, runs
 from examples.theory.adversary import Settings, train
 from examples.theory.runs import Result
+from nda_augment._seeding import seeded
 from nda_augment.metrics import precision_recall_density_coverage
 from nda_augment.transforms import NegativeTransform
 
@@ -93,8 +94,7 @@ class Sometimes(nn.Module):
 
 def networks(settings: Leak, width: int = 128) -> tuple[nn.Module, nn.Module]:
     """A generator, and a discriminator that augments what it sees if the settings say so."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(source(settings.seed, "weights").initial_seed())
+    with randomness.seeded(settings.seed, "weights"):
         generator = nn.Sequential(
             nn.Linear(settings.latent, width),
             nn.BatchNorm1d(width),
@@ -126,8 +126,7 @@ class Judge:
 
     def __init__(self, augmentation: str, steps: int = 600) -> None:
         transform, draws = TRANSFORMS[augmentation](), source(0, "judge", len(augmentation))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with seeded(0):
             self.network = nn.Sequential(nn.Flatten(), nn.Linear(SIZE**2, 128), nn.ReLU(), nn.Linear(128, 1))
         optimizer = torch.optim.AdamW(self.network.parameters(), 3e-3, weight_decay=1e-2)
         images = images_of(1)

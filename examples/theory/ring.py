@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from examples.common import randomness
 from examples.common.randomness import generator as source
 from examples.common.runs import command
 from examples.theory import report, runs
@@ -98,8 +99,7 @@ def measure(points: Tensor) -> dict[str, float]:
 
 def networks(seed: int, latent: int, width: int = 64) -> tuple[nn.Module, nn.Module]:
     """Generator and discriminator, two hidden layers each."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(source(seed, "weights").initial_seed())
+    with randomness.seeded(seed, "weights"):
         return _layers(latent, width, 2), nn.Sequential(_layers(2, width, 1), nn.Flatten(0))
 
 

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 import nda_augment as nda
 from examples.theory.report import console
 from examples.theory.runs import spread
+from nda_augment._seeding import seeded
 
 SIZE = 16
 SEEDS = (0, 1, 2, 3, 4)
@@ -122,8 +123,7 @@ def run(arm: Arm, seed: int, steps: int) -> dict[str, float]:
     images = Images(seed)
     order = torch.randperm(len(images.digits), generator=draws)
     training, held_out = order[:_TRAINING], order[_TRAINING:]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         encoder, head = Encoder(), nn.Linear(64, 32)
     optimizer = torch.optim.Adam([*encoder.parameters(), *head.parameters()], 2e-3)
     negatives = _negatives(arm, images)

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 import nda_augment as nda
 from examples.common import pictures
 from examples.common.data import check_batch
-from examples.common.randomness import batch_indices, generator
+from examples.common.randomness import batch_indices, generator, seeded
 from examples.common.runs import Watch, check_finite, check_same_images, check_same_run, command, hold
 from examples.common.settings import ConfigError, flatten
 from examples.translation import config, data
@@ -105,8 +105,7 @@ class Training:
         self.device = self.fabric.device
         self.step = 0
         self.history: list[Row] = []
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(generator(settings.RUN.seed, "weights").initial_seed())
+        with seeded(settings.RUN.seed, "weights"):
             translator = UNet(settings.DATA.img_size, settings.MODEL.g_conv_dim)
             discriminator = PatchDiscriminator(settings.MODEL.d_conv_dim)
         self.translator = self._player(translator, settings.OPTIMIZATION.g_lr)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, Subset
 
+from nda_augment import _seeding
+
 LEAST_HELD_OUT = 8
 """Held-out images below which nothing is said about how well a detector has learned."""
 
@@ -152,8 +154,7 @@ def digest(tensor: Tensor | None) -> str | None:
 def seeded(seed: int, counter: int, device: torch.device) -> Iterator[None]:
     """Let torch's global generators start from a seed of ``seed`` and ``counter``, and restore them afterwards."""
     digest = hashlib.sha256(f"{seed}:{counter}".encode()).digest()
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(int.from_bytes(digest[:8]) >> 1)
+    with _seeding.seeded(int.from_bytes(digest[:8]) >> 1, device):
         yield
 
 

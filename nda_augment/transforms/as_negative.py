@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nda_augment import sampling
 from nda_augment._checks import as_one_of, as_positive, as_share, as_whole
+from nda_augment._seeding import seeded
 from nda_augment.functional._layout import in_layout_of
 from nda_augment.sampling import Source
 from nda_augment.transforms.base import Common, NegativeTransform, Params
@@ -85,8 +86,7 @@ class AsNegative(NegativeTransform):
 
     def _negative(self, image: Tensor, seed: int, number: int) -> Tensor:
         for redraw in range(self.redraws + 1):
-            with torch.random.fork_rng(devices=[image.device] if image.is_cuda else []):
-                torch.manual_seed(seed + redraw)
+            with seeded(seed + redraw, image.device):
                 negative = self.module(image.clone())
             if negative.shape != image.shape or negative.dtype != image.dtype:
                 raise ValueError(

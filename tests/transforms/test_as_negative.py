@@ -35,6 +35,11 @@ def test_the_global_generator_is_left_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_other_devices_are_left_alone(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("of images on the CPU"))
+    AsNegative(invert_half_of_the_time)(IMAGES)
+
+
 def test_an_image_that_never_changes_is_an_error_that_names_it():
     with pytest.raises(RuntimeError, match=r"image 0 changed by less than min_change=0.1 .* in each of 4 draws"):
         AsNegative(torch.clone, redraws=3)(IMAGES)

@@ -16,6 +16,7 @@ import nda_augment as nda
 from examples.gan.study import data, report
 from examples.gan.study.measures import Classifier
 from examples.gan.study.settings import SETTINGS
+from nda_augment._seeding import seeded
 
 KINDS = ("mixup", "cutmix", "jigsaw", "stitch")
 _STEPS = 400
@@ -26,8 +27,7 @@ def detector(images: Tensor, policy: str) -> nn.Module:
     """A classifier whose logits are high on negatives of a policy and low on real images."""
     draws = torch.Generator().manual_seed(0)
     negatives = nda.from_policy(policy)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         network = Classifier(images.shape[1], classes=1)
     optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
     for _ in range(_STEPS):

@@ -13,6 +13,7 @@ from examples.gan.study import networks
 from examples.gan.study.data import Split
 from examples.gan.study.measures import Judge
 from examples.gan.study.settings import Arm, Setting
+from nda_augment._seeding import seeded
 
 Row = dict[str, float]
 _AVERAGE = 0.995  # decay of the averaged generator, which is what is measured
@@ -232,8 +233,7 @@ def _negatives(policy: str, learned: str | None) -> nda.Mixture:
 
 
 def _networks(channels: int, seed: int) -> tuple[torch.nn.Module, torch.nn.Module]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return networks.generator(channels), networks.discriminator(channels)
 
 

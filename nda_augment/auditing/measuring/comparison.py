@@ -8,6 +8,7 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor, nn
 
+from nda_augment._seeding import seeded
 from nda_augment.auditing.measuring import distances as D
 from nda_augment.auditing.measuring import pixels as P
 from nda_augment.auditing.measuring.intervals import MOST_GROUPS, jackknife, leave_one_out, share
@@ -83,8 +84,7 @@ class Comparison:
         """Transform the sources group by group, so that partners are of the same group."""
         others = torch.empty_like(self.sources)
         generator = torch.Generator().manual_seed(seed)
-        with torch.random.fork_rng(devices=[others.device] if others.is_cuda else []):
-            torch.manual_seed(seed)
+        with seeded(seed, others.device):
             for group in range(self.number):
                 own = self.groups == group
                 images = self.sources[own]

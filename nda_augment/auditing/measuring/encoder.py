@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nda_augment._seeding import seeded
 from nda_augment.losses import nt_xent
 
 FEATURES = 64
@@ -66,8 +67,7 @@ def train_encoder(
     Returns:
         The encoder, in eval mode and frozen.
     """
-    with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
-        torch.manual_seed(seed)
+    with seeded(seed, images.device):
         encoder = SmallEncoder(images.shape[1], 32 if min(images.shape[-2:]) > 16 else 16).to(images.device)
         head = nn.Sequential(nn.BatchNorm1d(FEATURES), nn.ReLU(), nn.Linear(FEATURES, FEATURES)).to(images.device)
         views = _views(encoder.side)

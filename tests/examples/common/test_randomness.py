@@ -1,6 +1,7 @@
+import pytest
 import torch
 
-from examples.common.randomness import batch_indices, generator
+from examples.common.randomness import batch_indices, generator, seeded
 
 
 def draw(*name):
@@ -40,3 +41,11 @@ def test_batches_do_not_depend_on_the_order_they_are_asked_for():
     forwards = [batch_indices(22, 5, 0, batch).tolist() for batch in range(9)]
     backwards = [batch_indices(22, 5, 0, batch).tolist() for batch in reversed(range(9))]
     assert forwards == backwards[::-1]
+
+
+def test_seeded_draws_are_those_of_its_name_and_nothing_stays_seeded(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("other devices are nobody's business"))
+    before = torch.get_rng_state()
+    with seeded(0, "weights", 3):
+        assert torch.rand(4).tolist() == draw(0, "weights", 3)
+    assert torch.equal(torch.get_rng_state(), before)
