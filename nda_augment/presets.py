@@ -1,7 +1,7 @@
 """The settings of the paper, and those of its authors' code.
 
 Both return the five negatives by name, to be used one at a time; the authors' code does so with the hinge loss and λ =
-:data:`FAKE_WEIGHT` from the first step on. ``nda_augment.Mixture(paper())`` draws from all five.
+:data:`PAPER_FAKE_WEIGHT` from the first step on. ``nda_augment.Mixture(paper())`` draws from all five.
 """
 
 from typing import Unpack
@@ -11,8 +11,8 @@ from nda_augment.sampling import Source
 from nda_augment.transforms import CutMix, Cutout, Jigsaw, Mixup, NegativeTransform, Stitch
 from nda_augment.transforms.base import Params
 
-FAKE_WEIGHT = 0.25
-"""λ of the authors' code; :data:`nda_augment.losses.FAKE_WEIGHT` is the default here."""
+PAPER_FAKE_WEIGHT = 0.25
+"""λ of the paper and of its authors' code; the default of the losses is :data:`nda_augment.losses.FAKE_WEIGHT`."""
 
 
 def paper() -> dict[str, NegativeTransform]:

@@ -23,6 +23,12 @@ def test_has_the_five_by_name_and_makes_new_ones_each_time(preset) -> None:
     assert not (negatives == images).flatten(1).all(dim=1).any()
 
 
+def test_the_weight_of_the_paper_has_a_name_of_its_own() -> None:
+    """The losses' default is another."""
+    assert presets.PAPER_FAKE_WEIGHT == 0.25 != nda.losses.FAKE_WEIGHT
+    assert not hasattr(presets, "FAKE_WEIGHT")
+
+
 def test_the_paper_is_the_default() -> None:
     assert {name: str(module) for name, module in presets.paper().items()} == {name: name for name in NAMES}
     paper = presets.paper()
