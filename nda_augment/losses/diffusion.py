@@ -6,6 +6,7 @@ has been published is here to be compared with.
 
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 
 from nda_augment._checks import as_full_precision, as_positive, check_parameter, check_word
@@ -113,7 +114,7 @@ def edm_loss(denoised: Tensor, images: Tensor, sigma: Tensor, *, sigma_data: flo
 
 
 def edm_weight(sigma: Tensor, sigma_data: float = 0.5) -> Tensor:
-    """Return EDM's weight of each noise level, ``(sigma² + sigma_data²) / (sigma · sigma_data)²``.
+    """Return EDM's weight of each noise level, ``(sigma² + sigma_data²) / (sigma · sigma_data)²``, in float32 or wider.
 
     Example:
         >>> import torch
@@ -121,6 +122,8 @@ def edm_weight(sigma: Tensor, sigma_data: float = 0.5) -> Tensor:
         [8.0, 5.0]
     """
     as_positive(sigma_data, "sigma_data")
+    # In half precision the square of a low level is none.
+    sigma = sigma.to(torch.promote_types(sigma.dtype, torch.float32))
     return (sigma.square() + sigma_data**2) / (sigma * sigma_data).square()
 
 

@@ -64,6 +64,15 @@ def test_edm_weighs_every_level_of_an_ideal_start_alike():
     assert per_level == pytest.approx([1, 1, 1], rel=0.05)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_edm_weighs_levels_of_half_precision_in_full(dtype):
+    images, sigma = torch.full((3, 2), 0.25, dtype=dtype), torch.tensor([0.003, 0.5, 60.0]).to(dtype)
+    assert torch.equal(diffusion.edm_weight(sigma), diffusion.edm_weight(sigma.float()))
+    loss = diffusion.edm_loss(images.neg(), images, sigma)
+    assert torch.equal(loss, diffusion.edm_loss(images.float().neg(), images.float(), sigma.float()))
+    assert loss.isfinite()
+
+
 class TestRepulsion:
     def test_it_is_the_formula(self):
         denoised, negatives = torch.randn(2, 3, 5)
