@@ -319,19 +319,20 @@ def _noised(scheduler: Any, images: Tensor, generator: torch.Generator | None) -
 def _ddpm_step(scheduler: Any, images: Tensor, noise: Tensor, source: sampling.Source) -> _Step:
     prediction = _prediction(scheduler, "epsilon", "sample", "v_prediction")
     timesteps = sampling.integers(0, scheduler.config.num_train_timesteps, len(images), **source)
-    kept = scheduler.alphas_cumprod.to(images.device)[timesteps].to(images.dtype)
+    kept = scheduler.alphas_cumprod.to(images.device)[timesteps].to(_full(images))
     signal, sigma = kept.sqrt(), (1 - kept).sqrt()
     target = denoising_target(images, noise, prediction, signal=signal, sigma=sigma)
-    return _Step(_per_image(signal) * images + _per_image(sigma) * noise, timesteps, target)
+    noisy = _per_image(signal) * images + _per_image(sigma) * noise
+    return _Step(noisy.to(images.dtype), timesteps, target)
 
 
 def _edm_step(scheduler: Any, images: Tensor, noise: Tensor, source: sampling.Source) -> _Step:
     _prediction(scheduler, "epsilon", "v_prediction")  # how it preconditions; the target is the image for both
     mean, deviation = _EDM_LOG_SIGMA
-    sigma = (mean + deviation * sampling.normal(len(images), **source)).exp().to(images.dtype)
+    sigma = (mean + deviation * sampling.normal(len(images), **source)).exp().to(_full(images))
     noisy = images + _per_image(sigma) * noise
     return _Step(
-        scheduler.precondition_inputs(noisy, _per_image(sigma)),
+        scheduler.precondition_inputs(noisy, _per_image(sigma)).to(images.dtype),
         scheduler.precondition_noise(sigma),
         target=images,
         predicted=lambda output: scheduler.precondition_outputs(noisy, output, _per_image(sigma)),
@@ -341,9 +342,10 @@ def _edm_step(scheduler: Any, images: Tensor, noise: Tensor, source: sampling.So
 
 def _flow_step(scheduler: Any, images: Tensor, noise: Tensor, source: sampling.Source) -> _Step:
     shift, times = scheduler.config.shift, sampling.uniform(len(images), **source)
-    sigma = (shift * times / (1 + (shift - 1) * times)).to(images.dtype)
+    sigma = (shift * times / (1 + (shift - 1) * times)).to(_full(images))
     noisy = (1 - _per_image(sigma)) * images + _per_image(sigma) * noise
-    return _Step(noisy, sigma * scheduler.config.num_train_timesteps, denoising_target(images, noise, "flow"))
+    times = sigma * scheduler.config.num_train_timesteps
+    return _Step(noisy.to(images.dtype), times, denoising_target(images, noise, "flow"))
 
 
 def _prediction(scheduler: Any, *known: Any) -> Any:
@@ -353,6 +355,11 @@ def _prediction(scheduler: Any, *known: Any) -> Any:
         right = " or ".join(map(repr, known))
         raise ValueError(f"prediction_type={prediction!r} of {type(scheduler).__name__} is unknown; use {right}")
     return prediction
+
+
+def _full(images: Tensor) -> torch.dtype:
+    """Return the dtype of noise levels: in half precision low ones are none, and those near 1 are 1."""
+    return torch.promote_types(images.dtype, torch.float32)
 
 
 def _per_image(values: Tensor) -> Tensor:

@@ -104,6 +104,18 @@ class TestEveryScheduler:
         rows = model.class_embedding.weight.grad.abs().sum(1)
         assert (rows > 0).all()
 
+    def test_of_half_precision_only_images_are_rounded(self, scheduler):
+        images = torch.rand(200, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        images = images.half()
+        asked = []
+        for dtype in (torch.float16, torch.float32):
+            model, draws = Recorder(), torch.Generator().manual_seed(1)
+            loss = training_loss(model, scheduler(), images.to(dtype), images.flip(3).to(dtype), generator=draws)
+            assert model.inputs.dtype == dtype
+            asked.append((model.timesteps, loss))
+        torch.testing.assert_close(asked[0][0], asked[1][0], rtol=0, atol=0)
+        torch.testing.assert_close(asked[0][1], asked[1][1], rtol=2e-3, atol=0)
+
     def test_the_generator_decides_the_loss(self, scheduler):
         model, images = unet(), torch.rand(8, 3, 8, 8)
         draws = [torch.Generator().manual_seed(seed) for seed in (0, 0, 1)]
