@@ -5,9 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor
 
-from nda_augment._checks import as_finite, as_one_of, as_positive
+from nda_augment._checks import as_finite, as_one_of, as_positive, as_whole
+from nda_augment._tracing import is_plain
 from nda_augment.losses.gan import FAKE_WEIGHT
 from nda_augment.transforms import NegativeTransform
 from nda_augment.transforms.mixture import set_strength
@@ -139,12 +141,10 @@ class AdaptiveWeight:
                 "the weights must be in order, 0 < lowest <= fake_weight <= highest < 1, got "
                 f"lowest={lowest}, fake_weight={fake_weight}, highest={highest}"
             )
-        if not isinstance(interval, int) or interval < 1:
-            raise ValueError(f"interval must be a whole number from 1 on, got {interval!r}")
         self.fake_weight = float(fake_weight)
         self.target = as_finite(target, "target")
         self.rate = as_positive(rate, "rate")
-        self.interval = interval
+        self.interval = as_whole(interval, "interval", 1)
         self.lowest = lowest
         self.highest = highest
         self._total: Tensor | float = 0.0
@@ -165,21 +165,24 @@ class AdaptiveWeight:
             λ for the next step.
 
         Raises:
-            ValueError: If the gap has several elements, or the gaps since the last move are not finite.
+            ValueError: If the gap has several elements or is not finite, of which nothing is noted. A gap on a device
+                is not looked at before λ moves; then all since the last move are forgotten.
         """
         if isinstance(logit_gap, Tensor):
             if logit_gap.numel() != 1:
                 raise ValueError(f"logit_gap must be a single number, got shape {tuple(logit_gap.shape)}")
             logit_gap = logit_gap.detach().reshape(())
+        if _is_known(logit_gap) and not torch.as_tensor(logit_gap).isfinite():
+            raise ValueError(f"logit_gap must be finite, got {float(logit_gap)}: training diverged")
         self._total = self._total + logit_gap
         self._count += 1
         if self._count == self.interval:
             mean = float(self._total) / self._count
+            self._total, self._count = 0.0, 0
             if not math.isfinite(mean):
-                raise ValueError(f"the mean logit gap of the last {self._count} updates is {mean}: training diverged")
+                raise ValueError(f"the mean logit gap of the last {self.interval} updates is {mean}: training diverged")
             moved = self.fake_weight + math.copysign(self.rate * self.interval, mean - self.target)
             self.fake_weight = min(max(moved, self.lowest), self.highest)
-            self._total, self._count = 0.0, 0
         return self.fake_weight
 
     def state_dict(self) -> dict[str, float]:
@@ -205,3 +208,8 @@ class AdaptiveWeight:
     def __repr__(self) -> str:
         settings = ("fake_weight", "target", "rate", "interval", "lowest", "highest")
         return f"AdaptiveWeight({', '.join(f'{name}={getattr(self, name)}' for name in settings)})"
+
+
+def _is_known(value: Tensor | float) -> bool:
+    """Tell whether a number can be looked at without waiting for a device."""
+    return not isinstance(value, Tensor) or (value.device.type == "cpu" and is_plain(value))

@@ -117,7 +117,8 @@ class TestAdaptiveWeight:
             ({"rate": 0.0}, "rate must be a finite number above 0, got 0.0"),
             ({"target": math.nan}, "target must be a finite number, got nan"),
             ({"interval": 0}, "interval must be a whole number from 1 on, got 0"),
-            ({"interval": 2.5}, "got 2.5"),
+            ({"interval": 2.5}, "interval must be a whole number from 1 on, got 2.5"),
+            ({"interval": True}, "interval must be a whole number from 1 on, got True"),
         ],
     )
     def test_bad_settings_are_refused(self, arguments, message):
@@ -127,8 +128,28 @@ class TestAdaptiveWeight:
     def test_bad_gaps_are_refused(self):
         with pytest.raises(ValueError, match=r"must be a single number, got shape \(2,\)"):
             AdaptiveWeight().update(torch.zeros(2))
-        with pytest.raises(ValueError, match="last 1 updates is nan: training diverged"):
-            AdaptiveWeight(interval=1).update(math.nan)
+
+    @pytest.mark.parametrize("gap", [math.nan, math.inf, torch.tensor(math.nan), torch.tensor([-math.inf])])
+    def test_of_a_gap_that_is_not_finite_nothing_is_noted(self, gap):
+        weight = AdaptiveWeight(0.5, rate=0.01, interval=2)
+        weight.update(3.0)
+        before = weight.state_dict()
+        for _ in range(3):
+            with pytest.raises(ValueError, match=r"logit_gap must be finite, got .*: training diverged"):
+                weight.update(gap)
+        assert weight.state_dict() == before
+        weight.load_state_dict(before)
+        assert weight.update(3.0) == pytest.approx(0.52)
+
+    def test_gaps_that_nobody_looked_at_are_forgotten_once_their_mean_is_refused(self):
+        """Two whose sum is infinite, as one on a device may be by itself."""
+        weight = AdaptiveWeight(0.5, rate=0.01, interval=2)
+        before = weight.state_dict()
+        weight.update(torch.tensor(3e38))
+        with pytest.raises(ValueError, match="last 2 updates is inf: training diverged"):
+            weight.update(torch.tensor(3e38))
+        assert weight.state_dict() == before
+        assert [weight.update(3.0) for _ in range(2)] == pytest.approx([0.5, 0.52])
 
     @pytest.mark.parametrize(
         ("state", "message"),
