@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from nda_augment._checks import as_deviation, as_positive, as_whole
 from nda_augment.functional._precision import without_autocast
@@ -73,8 +74,7 @@ class AdaptiveMultiHead(nn.Module):
             "temperature_hidden": temperature_hidden,
         }
         for name, size in sizes.items():
-            if as_whole(size, name) < 1:
-                raise ValueError(f"{name} must be a whole number from 1 on, got {size}")
+            as_whole(size, name, 1)
         self.lowest, self.highest = as_positive(lowest, "lowest"), as_positive(highest, "highest")
         if self.lowest >= self.highest:
             raise ValueError(f"lowest must be below highest, got {lowest} and {highest}")
@@ -166,6 +166,11 @@ class PairNetwork(nn.Module):
     def forward(self, anchors: Tensor, others: Tensor) -> Tensor:
         """Return ``(N, K)`` of anchors ``(N, D)`` and the ``K`` others of each, ``(N, K, D)``."""
         with without_autocast(anchors):
-            pairs = self.first(anchors).unsqueeze(1) + self.second(others)
-            values: Tensor = self.out(pairs.relu()).squeeze(-1)
-        return values
+            pairs = _linear(self.first, anchors).unsqueeze(1) + _linear(self.second, others)
+            return _linear(self.out, pairs.relu()).squeeze(-1)
+
+
+def _linear(layer: nn.Linear, values: Tensor) -> Tensor:
+    """Apply a layer in the precision of the values, which is full where the layer's may be half."""
+    bias = None if layer.bias is None else layer.bias.to(values.dtype)
+    return F.linear(values, layer.weight.to(values.dtype), bias)

@@ -72,6 +72,17 @@ def test_one_head_of_one_temperature_is_nt_xent() -> None:
     torch.testing.assert_close(criterion(first, second, negatives=negatives), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_in_half_precision_it_is_itself_and_learns(dtype: torch.dtype) -> None:
+    criterion, inputs = made().to(dtype), [views.to(dtype) for views in features(3, 4, 5)]
+    loss = criterion(*inputs[:2], negatives=inputs[2])
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert all(parameter.grad.dtype == dtype for parameter in criterion.parameters())
+    full = criterion.double()(*(views.double() for views in inputs[:2]), negatives=inputs[2].double())
+    torch.testing.assert_close(loss.double(), full, rtol=0.02, atol=0.0)
+
+
 def test_every_part_learns_and_the_regularizer_keeps_temperatures_where_it_is_lowest() -> None:
     criterion = made(regularizer=100.0, heads=1)
     first, second, negatives = features(3, 4, 5).unbind()
@@ -90,6 +101,7 @@ def test_every_part_learns_and_the_regularizer_keeps_temperatures_where_it_is_lo
     ("settings", "message"),
     [
         ({"heads": 0}, "heads must be a whole number from 1 on, got 0"),
+        ({"dim": -1}, "dim must be a whole number from 1 on, got -1"),
         ({"lowest": 3.0}, "lowest must be below highest, got 3.0 and 2.0"),
         ({"regularizer": -1.0}, "regularizer must be finite and not negative, got -1.0"),
         ({"negative_weight": 0.0}, "negative_weight must be a finite number above 0, got 0.0"),
