@@ -28,9 +28,7 @@ class GapWatch:
     """
 
     def __init__(self, steps: int = 1000) -> None:
-        self.steps = as_whole(steps, "steps")
-        if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {steps}")
+        self.steps = as_whole(steps, "steps", 1)
         self._total: Tensor | float = 0.0
         self._count = 0
         self._warned = False

@@ -37,9 +37,7 @@ class OtherClass(nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.num_classes = as_whole(num_classes, "num_classes")
-        if self.num_classes < 2:
-            raise ValueError(f"a wrong label needs at least 2 classes, got num_classes={num_classes}")
+        self.num_classes = as_whole(num_classes, "num_classes", 2)
         self._params: Params = {}
 
     def forward(

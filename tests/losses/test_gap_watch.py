@@ -33,5 +33,5 @@ def test_waits_for_the_device_once_in_so_many_steps(monkeypatch):
 
 @pytest.mark.parametrize("steps", [0, -1, 2.5])
 def test_steps_are_counted(steps):
-    with pytest.raises(ValueError, match="steps must be"):
+    with pytest.raises(ValueError, match=f"steps must be a whole number from 1 on, got {steps}"):
         GapWatch(steps)

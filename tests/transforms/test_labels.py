@@ -32,7 +32,7 @@ def test_bad_labels_are_refused(labels, message):
 
 
 def test_one_class_has_no_other():
-    with pytest.raises(ValueError, match="num_classes=1"):
+    with pytest.raises(ValueError, match="num_classes must be a whole number from 2 on, got 1"):
         nda.OtherClass(1)
 
 
