@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Literal, Unpack, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nda_augment import sampling
 from nda_augment._checks import as_one_of, as_positive, as_share, as_whole
@@ -12,6 +12,7 @@ from nda_augment._seeding import seeded
 from nda_augment.functional._layout import in_layout_of
 from nda_augment.sampling import Source
 from nda_augment.transforms.base import Common, NegativeTransform, Params
+from nda_augment.transforms.mixture import Mixture
 
 __all__ = ["AsNegative"]
 
@@ -65,6 +66,12 @@ class AsNegative(NegativeTransform):
         self.min_change = as_positive(min_change, "min_change")
         if measure == "pixels":
             as_share(min_change, "min_change")
+        parts = module.modules() if isinstance(module, nn.Module) else ()
+        if any(isinstance(part, Mixture) and part.learns for part in parts):
+            raise ValueError(
+                "module is called on one image after the other, and LearnedMixture is told of whole batches; call that "
+                "by itself, its members are negatives already"
+            )
         self.module = module
 
     def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:

@@ -27,7 +27,7 @@ Params = dict[str, Tensor]
 _SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 
 # Before torch 2.7 nothing tells an export; a compilation that dynamo does not make is one.
-_is_exporting = getattr(
+is_exporting = getattr(
     torch.compiler,
     "is_exporting",
     lambda: torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling(),
@@ -235,9 +235,9 @@ class NegativeTransform(IntensityAugmentationBase2D):
             drawn = _on_device(params, images.device)
         values = _signed(images)
         negatives = self._negatives(values, drawn)
-        if not _is_exporting():
+        if not is_exporting():
             # Past the checks of nn.Module, which take longer than many a kernel.
-            object.__setattr__(self, "_params", _detached(params))
+            object.__setattr__(self, "_params", detached(params))
             object.__setattr__(self, "_last_batch", (len(images), images.dtype, images.device))
         negatives = negatives if values is images else negatives.view(images.dtype)
         unbatched = self.keepdim and images is not input
@@ -495,7 +495,7 @@ def _signed(images: Tensor) -> Tensor:
     return images if signed is None else images.view(signed)
 
 
-def _detached(params: Params) -> Params:
+def detached(params: Params) -> Params:
     """Return a draw to keep: its pool without the graph that it may hang on."""
     if not any(value.requires_grad for value in params.values()):
         return params

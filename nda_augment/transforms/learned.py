@@ -9,7 +9,8 @@ from torch import Tensor
 from torch import distributed as dist
 
 from nda_augment._checks import as_finite, as_positive, as_share, as_whole, check_parameter
-from nda_augment.transforms.base import Common, DrawContext, NegativeTransform, Params
+from nda_augment._tracing import is_plain
+from nda_augment.transforms.base import Common, DrawContext, NegativeTransform, Params, detached
 from nda_augment.transforms.mixture import Mixture
 
 __all__ = ["LearnedMixture"]
@@ -43,6 +44,7 @@ class LearnedMixture(Mixture):
     Convention:
         - updates are added up on their device, in a process group over all ranks, so that all have the same weights;
           every rank must update. Each ``interval``-th update reads the sums back, which waits for the device once.
+        - in another mixture it is told of the whole batch as well: images that it did not get count for none.
         - ``state_dict`` holds all that is learned; a run that loads it goes on exactly as it would have.
         - compiled code holds the weights as constants and is compiled again when they move; compile the model, and not
           the mixture.
@@ -66,6 +68,8 @@ class LearnedMixture(Mixture):
     of Hounie et al., ICML 2023, where a multiplier holds the loss under augmentation at a bound.
     """
 
+    learns = True
+
     def __init__(
         self,
         transforms: Sequence[NegativeTransform] | Mapping[str, NegativeTransform],
@@ -87,9 +91,7 @@ class LearnedMixture(Mixture):
             raise ValueError("momentum must be at least 0 and below 1, got 1.0: nothing would be learned")
         self.target = None if target is None else as_finite(target, "target")
         self.rate = as_positive(rate, "rate")
-        self.interval = as_whole(interval, "interval")
-        if not self.interval:
-            raise ValueError("interval must be a whole number from 1 on, got 0")
+        self.interval = as_whole(interval, "interval", 1)
         number = len(self.members)
         self._hardness: list[float | None] = [None] * number
         self._multipliers = [0.0] * number
@@ -117,11 +119,12 @@ class LearnedMixture(Mixture):
         Args:
             hardness: Hardness of each negative, float ``(B,)``, higher is harder.
             choice: Member that each was made by, int64 ``(B,)``; that of the last call by default, where images that
-                were left alone, below ``p=1``, count for none.
+                were left alone, below ``p=1``, or went to another member of a mixture around this one, count for none.
 
         Raises:
-            ValueError: If the shapes do not fit, nothing was drawn yet, or the hardness since the last move is not
-                finite.
+            ValueError: If the shapes do not fit, nothing was drawn yet, or the hardness is not finite; of such a batch
+                nothing is noted. What is on a device is not looked at before the weights move; then all since the last
+                move is forgotten.
         """
         if choice is None:
             if "choice" not in getattr(self, "_params", {}):
@@ -137,6 +140,9 @@ class LearnedMixture(Mixture):
         if dist.is_available() and dist.is_initialized():
             # At each update, so that the state of any rank is that of all of them.
             dist.all_reduce(heard)
+        # Of all ranks, so that all of them refuse it.
+        if heard.device.type == "cpu" and is_plain(heard) and not heard.isfinite().all():
+            raise ValueError("the hardness is not finite: training diverged")
         self._heard = self._heard.to(values.device, non_blocking=True) + heard
         self._updates += 1
         if self._updates % self.interval == 0:
@@ -144,9 +150,9 @@ class LearnedMixture(Mixture):
 
     def _move(self) -> None:
         totals, counts = self._heard.tolist()
+        self._heard = torch.zeros_like(self._heard)
         if not all(map(math.isfinite, totals)):
             raise ValueError(f"the hardness of the last {self.interval} updates is not finite: training diverged")
-        self._heard = torch.zeros_like(self._heard)
         for number, (total, count) in enumerate(zip(totals, counts, strict=True)):
             if not count:
                 continue
@@ -192,6 +198,11 @@ class LearnedMixture(Mixture):
     def defaults(cls) -> dict[str, Any]:
         """Return all arguments of the constructor by name, with their defaults."""
         return {name: value for name, value in super().defaults().items() if name != "weights"}
+
+    def _remember(self, params: Params, reached: Tensor) -> None:
+        super()._remember(params, reached)
+        # As of a call of its own, in which coins decided which images got a negative.
+        object.__setattr__(self, "_params", detached({**params, "batch_prob": reached}))
 
     def draw_kernel_params(self, context: DrawContext) -> Params:
         """Draw as a mixture, and remember which draw these weights bound the groups of."""

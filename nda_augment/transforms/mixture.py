@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from nda_augment._negatives import check_negative
 from nda_augment.functional._layout import as_images, as_planes, few_at_once, matching_planes, put, slices_pay, take
 from nda_augment.functional.patches import Cells, chosen_cells, cross_patch_shuffle
 from nda_augment.sampling import Source
-from nda_augment.transforms.base import Common, DrawContext, NegativeTransform, Params, select
+from nda_augment.transforms.base import Common, DrawContext, NegativeTransform, Params, is_exporting, select
 
 __all__ = ["Mixture"]
 
@@ -49,6 +49,9 @@ class Mixture(NegativeTransform):
         [6, 2]
     """
 
+    learns = False
+    """Whether it, or a mixture within, is told how hard its last negatives were."""
+
     def __init__(
         self,
         transforms: Sequence[NegativeTransform] | Mapping[str, NegativeTransform],
@@ -59,6 +62,10 @@ class Mixture(NegativeTransform):
         members = _as_members(transforms)
         self.transforms = nn.ModuleList(members)
         self.weights = _as_weights(weights, len(members))
+        self._learners = [
+            number for number, member in enumerate(members) if isinstance(member, Mixture) and member.learns
+        ]
+        self.learns = self.learns or bool(self._learners)
         self.uses_partners = any(member.uses_partners for member in self.members)
         self.needs_labels = any(member.needs_labels for member in self.members)
         self.needs_clips = any(member.needs_clips for member in self.members)
@@ -104,6 +111,24 @@ class Mixture(NegativeTransform):
     def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply to each image the transform of its choice, and none to those that their coins leave alone."""
         return self._mixed(images, params, len(images), self.same_on_batch)
+
+    def _negatives(self, images: Tensor, params: Params) -> Tensor:
+        negatives = super()._negatives(images, params)
+        if self._learners and not is_exporting():
+            gated = self.p < 1.0 and "batch_prob" in params
+            self._remember(params, params["batch_prob"] > 0.5 if gated else params["choice"] >= 0)
+        return negatives
+
+    def _remember(self, params: Params, reached: Tensor) -> None:
+        """Tell mixtures within that learn which images got one of their members.
+
+        Args:
+            params: Parameters of this mixture.
+            reached: True for images that got a negative of this mixture, bool ``(B,)``.
+        """
+        for number in self._learners:
+            member = cast(Mixture, self.members[number])
+            member._remember(_member_params(params, number), reached & (params["choice"] == number))
 
     def _mixed(self, images: Tensor, params: Params, drawn_for: int, shared: bool) -> Tensor:
         """Mix images that are some of the ``drawn_for`` that the choices were drawn for, or one choice was."""

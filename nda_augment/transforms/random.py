@@ -40,7 +40,8 @@ class Random(Mixture):
 
     Args:
         n: Number of negatives per image, 1 or more.
-        strength: Strength of those that have one, in (0, 1]; the others are as strong as they are.
+        strength: Strength of those that have one, in [0, 1]; at 0 these leave images as they are, where a schedule may
+            begin. The others are as strong as they are.
         transforms: Negatives to draw from, with ``p=1``, which are copied; by default 15 of this package that take any
             image of even sides.
         **common: ``p``, ``same_on_batch`` (one row for the whole batch), ``keepdim`` of :class:`NegativeTransform`.
@@ -76,10 +77,13 @@ class Random(Mixture):
                 "members are copied, and a copy of Generated would keep its generator as it is now; put it beside the "
                 "row: Mixture([Random(...), Generated(...)])"
             )
+        if self.learns:
+            raise ValueError(
+                "members are copied, and an image may get several of a row, so that LearnedMixture could not be told "
+                "how hard its own was; put it beside the row: Mixture([Random(...), LearnedMixture(...)])"
+            )
         self.keeps_share = False
-        self.n = as_whole(n, "n")
-        if not self.n:
-            raise ValueError("n must be 1 or more, got 0: an image that no negative changes is none")
+        self.n = as_whole(n, "n", 1)
         self.strength = strength
 
     @property
@@ -89,9 +93,7 @@ class Random(Mixture):
 
     @strength.setter
     def strength(self, strength: float) -> None:
-        self._strength = as_share(strength, "strength", "above 0 and at most 1")
-        if not self._strength:
-            raise ValueError("strength must be above 0 and at most 1, got 0.0: nothing would change")
+        self._strength = as_share(strength, "strength")
         for member in self.members:
             set_strength(member, self._strength)
 

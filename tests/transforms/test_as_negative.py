@@ -3,7 +3,7 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from nda_augment import AsNegative
+from nda_augment import AsNegative, Jigsaw, LearnedMixture, Stitch
 
 IMAGES = torch.rand(6, 3, 12, 12, generator=torch.Generator().manual_seed(0))
 
@@ -81,6 +81,11 @@ def test_the_smallest_change_counts(measure):
     AsNegative(change, min_change=0.25, measure=measure, redraws=0)(images)
     with pytest.raises(RuntimeError, match="changed by less than"):
         AsNegative(change, min_change=0.2501, measure=measure, redraws=0)(images)
+
+
+def test_what_learns_from_whole_batches_is_refused():
+    with pytest.raises(ValueError, match="LearnedMixture is told of whole batches"):
+        AsNegative(torch.nn.Sequential(LearnedMixture([Jigsaw(), Stitch()])))
 
 
 def test_another_shape_is_refused():

@@ -186,6 +186,7 @@ def test_a_fresh_draw_is_computed_in_groups_of_its_weights(monkeypatch: pytest.M
         ({"momentum": 1.0}, "momentum must be at least 0 and below 1, got 1.0"),
         ({"temperature": 0.0}, "temperature must be a finite number above 0, got 0.0"),
         ({"interval": 0}, "interval must be a whole number from 1 on, got 0"),
+        ({"interval": -1}, "interval must be a whole number from 1 on, got -1"),
         ({"target": math.nan}, "target must be a finite number, got nan"),
         ({"rate": -1.0}, "rate must be a finite number above 0, got -1.0"),
     ],
@@ -206,6 +207,54 @@ def test_what_cannot_be_learned_from_is_named() -> None:
         mixture.update(torch.full((4,), math.nan))
     with pytest.raises(TypeError, match="weights"):
         LearnedMixture(members(), weights=[1, 2, 3])
+
+
+@pytest.mark.parametrize("interval", [1, 3])
+def test_a_hardness_that_is_refused_changes_nothing(interval: int) -> None:
+    mixture, twin = (LearnedMixture(members(), interval=interval) for _ in range(2))
+    heard = batches(2, number=6)
+    for step in heard:
+        with pytest.raises(ValueError, match="not finite: training diverged"):
+            mixture.update(torch.tensor([1.0, math.nan]), torch.tensor([0, 1]))
+        hear(mixture, [step])
+        hear(twin, [step])
+        assert mixture.get_extra_state() == twin.get_extra_state()
+    assert mixture.weights == twin.weights != (1 / 3,) * 3
+
+
+def test_what_nobody_looked_at_is_forgotten_once_it_is_refused() -> None:
+    """Two whose sum is infinite, as one on a device may be by itself."""
+    mixture, twin = (LearnedMixture(members(), interval=2) for _ in range(2))
+    mixture.update(torch.tensor([3e38]), torch.tensor([0]))
+    with pytest.raises(ValueError, match="the last 2 updates is not finite"):
+        mixture.update(torch.tensor([3e38]), torch.tensor([0]))
+    heard = batches(2, number=2)
+    hear(mixture, heard)
+    hear(twin, heard)
+    assert mixture.hardness == twin.hardness
+    assert mixture.weights == twin.weights
+
+
+@pytest.mark.parametrize("p", [1.0, 0.6])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_in_another_mixture_it_learns_from_its_own_images(p: float, depth: int) -> None:
+    learned, images = LearnedMixture(members(), interval=1), distinct((40, 3, 8, 8))
+    whole: NegativeTransform = learned
+    for level in range(depth):
+        whole = nda.Mixture([nda.Noise(), whole], p=p if level == depth - 1 else 1.0)
+    negatives = whole(images, generator=generator(0))
+    prefix = "1." * depth
+    own = torch.stack([whole._params["1." * level + "choice"] == 1 for level in range(depth)]).all(0)
+    if p < 1:
+        own &= whole._params["batch_prob"]
+    choice = whole._params[f"{prefix}choice"]
+    assert 0 < own.sum() < 40
+    # Hardness of what is not its own would be heard of.
+    learned.update(torch.where(own, choice.float(), math.nan))
+    assert learned.hardness == tuple(float(k) if (choice[own] == k).any() else None for k in range(3))
+    assert torch.equal(whole(images, params=whole._params), negatives)
+    with pytest.raises(ValueError, match=r"hardness must have shape \(40,\)"):
+        learned.update(torch.zeros(3))
 
 
 def test_images_that_were_left_alone_teach_nothing() -> None:

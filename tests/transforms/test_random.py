@@ -80,6 +80,16 @@ def test_members_have_the_common_strength_and_the_originals_keep_theirs() -> Non
     assert random.strength == random.members[0].strength == 1.0
 
 
+def test_a_schedule_may_begin_at_nothing() -> None:
+    images, schedule = distinct((6, 3, 8, 8)), Schedule("linear", 0.0, 1.0, steps=4)
+    alone, within = Random(), Random(transforms=[nda.Mixup(), nda.PerlinBlend()])
+    assert schedule.apply(alone, 0) == schedule.apply(Mixture([within, nda.Jigsaw()]), 0) == 0.0
+    assert torch.equal(within(images), images)
+    assert alone(images).shape == images.shape
+    schedule.apply(within, 1)
+    assert not (within(images) == images).flatten(1).all(dim=1).any()
+
+
 def test_the_catalogue_takes_any_number_of_channels_and_is_a_policy() -> None:
     for channels in (1, 3, 5):
         images = distinct((8, channels, 16, 12))
@@ -101,7 +111,12 @@ def test_the_region_is_all_that_the_row_changed() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"n": 0}, "n must be 1 or more"), ({"n": 1.5}, "n must be a whole number"), ({"strength": 0.0}, "nothing would")],
+    [
+        ({"n": 0}, "n must be a whole number from 1 on, got 0"),
+        ({"n": -1}, "n must be a whole number from 1 on, got -1"),
+        ({"n": 1.5}, "n must be a whole number from 1 on, got 1.5"),
+        ({"strength": 1.5}, r"strength must be in \[0, 1\], got 1.5"),
+    ],
 )
 def test_what_is_out_of_bounds_is_named(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -111,6 +126,13 @@ def test_what_is_out_of_bounds_is_named(arguments: dict, message: str) -> None:
 def test_strength_reaches_into_mixtures() -> None:
     row = nda.Random(n=1, strength=0.1, transforms=[nda.Mixture([nda.Mixup(), nda.PerlinBlend()]), nda.Mixup()])
     assert [part.strength for part in row.modules() if isinstance(part, nda.Mixup | nda.PerlinBlend)] == [0.1] * 3
+
+
+def test_what_learns_is_not_copied() -> None:
+    learned = nda.LearnedMixture([nda.Jigsaw(), nda.Stitch()])
+    for members in ([learned], [nda.Mixture([learned, Flip()])]):
+        with pytest.raises(ValueError, match="LearnedMixture could not be told how hard its own was"):
+            Random(transforms=members)
 
 
 def test_a_generator_is_not_copied_in_silence() -> None:
