@@ -266,8 +266,16 @@ def fill_boxes(planes: Tensor, boxes: Tensor, colour: Tensor) -> Tensor:
     filled = planes.clone()
     colours = colour.expand(len(planes), *planes.shape[1:2], 1, 1, planes.shape[-1]).unbind()
     for region, own in zip(regions(filled.unbind(), boxes), colours, strict=True):
-        region.copy_(own)
+        flood(region, own)
     return filled
+
+
+def flood(region: Tensor, colour: Tensor) -> None:
+    """Fill a region ``(P, H, W, S)`` with a colour ``(P, 1, 1, S)``."""
+    if colour.stride(-1) and region.shape[-1] > 1:
+        # Lines of several values a pixel are copied as a whole, several times faster than pixel by pixel.
+        colour = colour.expand(-1, -1, region.shape[2], -1).contiguous()
+    region.copy_(colour)
 
 
 def regions(images: Sequence[Tensor], boxes: Tensor) -> Iterator[Tensor]:

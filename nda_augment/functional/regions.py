@@ -29,6 +29,7 @@ from nda_augment.functional._layout import (
     constant,
     fading,
     fill_boxes,
+    flood,
     matching_planes,
     may_loop,
     overlay,
@@ -95,7 +96,7 @@ def flatten_boxes(images: Sequence[Tensor], boxes: Tensor) -> None:
     totals = [region.sum(1, keepdim=True, dtype=dtype).sum(2, keepdim=True) for region in found]
     colours = to_dtype(torch.stack(totals) / _areas(boxes), images[0].dtype)
     for region, colour in zip(found, colours.unbind(), strict=True):
-        region.copy_(colour)
+        flood(region, colour)
 
 
 def _areas(boxes: Tensor) -> Tensor:
