@@ -45,6 +45,9 @@ class Model(Backbone):
     stem: str = one_of("large", ("small", "large"))
     form: str = one_of("fpn", ("fpn", "c4"))  # a feature pyramid; or the third stage alone, with the fourth as head
     frozen: int = at_least(0, 0)  # how many parts stay as they are, batch norm included: 1 the stem, 2 the first stage
+    # Whether convolutions of MODEL.weights get the norms that random ones have, and with them the pace of those: the
+    # longer weights in front of batch norm are, the less a step turns them, and learning without labels made them long.
+    rescale: bool = False
     pixels: str = one_of("plain", ("plain", "imagenet"))  # how pixels are normalised: as here, or as at torchvision
     anchor: int = at_least(16, 1)  # side of the smallest anchor in pixels; each further size is twice the last
     proposals: int = at_least(100, 1)  # how many boxes the head looks at

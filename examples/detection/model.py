@@ -1,6 +1,7 @@
 """A Faster R-CNN on a ResNet of examples.contrastive, of torchvision or of timm."""
 
 from collections import OrderedDict
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -28,7 +29,11 @@ def make_detector(settings: Model, data: Data, classes: int) -> FasterRCNN:
     ``fpn`` is the form of Lin et al. 2017, ``c4`` that of Ren et al. 2015 and of He et al., "Momentum Contrast", 2020:
     boxes are proposed on the third stage, and the fourth looks at each.
     """
-    parts = stages_of(make_backbone(settings, data.img_size)[0], settings.backbone)
+    network, _ = make_backbone(settings, data.img_size)
+    if settings.rescale and settings.weights:
+        with torch.random.fork_rng(devices=[]):  # what follows has the same weights as without
+            rescale(network, make_backbone(replace(settings, weights="", rescale=False), data.img_size)[0])
+    parts = stages_of(network, settings.backbone)
     channels = channels_of(parts, data.img_size)
     sides = [settings.anchor * 2**step for step in range(_SIZES)]
     mean, deviation = _NORMAL[settings.pixels]
@@ -61,6 +66,27 @@ def make_detector(settings: Model, data: Data, classes: int) -> FasterRCNN:
         box_predictor=FastRCNNPredictor(channels["layer4"], classes + 1),
         **shared,
     )
+
+
+@torch.no_grad()
+def rescale(network: nn.Module, fresh: nn.Module) -> None:
+    """Give every convolution in front of a batch norm the norm of a fresh one, and the batch norm its statistics.
+
+    What the network computes stays, since batch norm takes the scale away. A step of gradient descent turns such
+    weights by an angle that falls with the square of their norm, so that long ones hardly learn.
+
+    Source: van Laarhoven, "L2 Regularization versus Batch and Weight Normalization", 2017.
+    """
+    in_front, factor = None, 1.0
+    for own, other in zip(network.modules(), fresh.modules(), strict=True):
+        if isinstance(own, nn.Conv2d) and isinstance(other, nn.Conv2d):
+            in_front, factor = own, float(other.weight.norm() / own.weight.norm())
+        elif isinstance(own, nn.BatchNorm2d) and in_front is not None:
+            for weights in in_front.parameters(recurse=False):
+                weights.mul_(factor)
+            own.running_mean.mul_(factor)
+            own.running_var.mul_(factor**2)
+            in_front = None
 
 
 def stages_of(network: nn.Module, name: str) -> "OrderedDict[str, nn.Module]":

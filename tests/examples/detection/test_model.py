@@ -8,7 +8,7 @@ from examples.common.settings import ConfigError
 from examples.contrastive.backbone import make_backbone
 from examples.detection.config import Data, Model
 from examples.detection.learning import Detection
-from examples.detection.model import make_detector, stages_of
+from examples.detection.model import make_detector, rescale, stages_of
 from examples.detection.samples import Boxed, Sample
 from tests.examples.detection.conftest import Tiny
 
@@ -54,6 +54,42 @@ def test_a_file_of_weights_of_torchvision_or_timm_is_taken_up(backbone: str, tmp
     body = detector.backbone.body
     assert torch.equal(body["stem"][0].weight, whole.get_parameter("conv1.weight"))
     assert torch.equal(body["layer4"][1].conv2.weight, whole.get_parameter("layer4.1.conv2.weight"))
+
+
+@pytest.mark.parametrize("backbone", ["resnet-9", "torchvision:resnet18", "timm:resnet18"])
+def test_rescaled_weights_compute_the_same_with_the_norms_of_fresh_ones(backbone: str) -> None:
+    torch.manual_seed(0)
+    settings = Model(backbone=backbone) if ":" in backbone else Model(**SMALL)
+    long, fresh = (make_backbone(settings, 32)[0].double() for _ in range(2))
+    for layer in long.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.weight.data.mul_(30.0)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.eps = 1e-30  # what is added to a variance does not scale
+    images = torch.rand(4, 3, 32, 32, dtype=torch.float64)
+    with torch.no_grad():
+        for _ in range(50):
+            long(images)  # the statistics of batch norm become those of these images
+        learning, scoring = long.train()(images), long.eval()(images)
+        rescale(long, fresh)
+        assert torch.allclose(long.eval()(images), scoring)
+        assert torch.allclose(long.train()(images), learning)
+    for own, other in zip(long.modules(), fresh.modules(), strict=True):
+        if isinstance(own, nn.Conv2d):
+            assert own.weight.norm().item() == pytest.approx(other.weight.norm().item())
+
+
+def test_rescaling_leaves_the_other_draws_alone(tmp_path: Path) -> None:
+    network, _ = make_backbone(Model(**SMALL), 32)
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    detectors = []
+    for scaled in (False, True):
+        torch.manual_seed(0)
+        settings = Model(weights=str(tmp_path / "weights.pt"), rescale=scaled, **SMALL)
+        detectors.append(make_detector(settings, DATA, classes=2))
+    plain, rescaled = detectors
+    for name, weights in plain.roi_heads.state_dict().items():
+        assert torch.equal(weights, rescaled.roi_heads.state_dict()[name])
 
 
 def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
