@@ -84,8 +84,9 @@ def rescale(network: nn.Module, fresh: nn.Module) -> None:
         elif isinstance(own, nn.BatchNorm2d) and in_front is not None:
             for weights in in_front.parameters(recurse=False):
                 weights.mul_(factor)
-            own.running_mean.mul_(factor)
-            own.running_var.mul_(factor**2)
+            for statistic, power in ((own.running_mean, 1), (own.running_var, 2)):
+                if statistic is not None:
+                    statistic.mul_(factor**power)
             in_front = None
 
 
