@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from examples.common.settings import ConfigError
-from examples.contrastive.backbone import make_backbone
+from examples.contrastive.backbone import make_backbone, weights_of
 from examples.detection.config import Data, Model
 from examples.detection.learning import Detection
 from examples.detection.model import make_detector, rescale, stages_of
@@ -81,7 +81,7 @@ def test_rescaled_weights_compute_the_same_with_the_norms_of_fresh_ones(backbone
 
 def test_rescaling_leaves_the_other_draws_alone(tmp_path: Path) -> None:
     network, _ = make_backbone(Model(**SMALL), 32)
-    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    torch.save(weights_of(network, Model(**SMALL)), tmp_path / "weights.pt")
     detectors = []
     for scaled in (False, True):
         torch.manual_seed(0)
