@@ -316,7 +316,7 @@ def test_what_is_left_of_a_region_is_the_images_own() -> None:
 
 
 def test_other_class_names_what_it_is_given() -> None:
-    with pytest.raises(ValueError, match="num_classes must be a whole number from 0 on, got ''"):
+    with pytest.raises(ValueError, match="num_classes must be a whole number from 2 on, got ''"):
         nda.OtherClass("")  # type: ignore[arg-type]
     other = nda.OtherClass(3)
     with pytest.raises(TypeError, match="labels must be an int64 tensor"):
