@@ -106,9 +106,9 @@ class NegativeTransform(IntensityAugmentationBase2D):
           VideoSequential, transforms that borrow are an error.
         - transforms that need a second image take it from the batch, never from the image itself, or from
           ``pool=``, a batch of other images. A single image needs a pool.
-        - masks, boxes, keypoints and class labels pass through kornia's containers untouched: a negative is not a
-          longer a picture of what they describe. ``return_mask=True`` gives the changed region instead, for
-          transforms that change one.
+        - masks, boxes, keypoints and class labels pass through kornia's containers untouched, since they
+          describe a scene that a negative does not show any more. ``return_mask=True`` gives the changed region
+          instead, for transforms that change one.
         - draws are made on the generator's device, or else on that of the images, and reach the images without
           waiting for the device. Inside kornia's containers they are made where ``.to(device)`` put the module.
 
