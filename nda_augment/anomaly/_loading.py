@@ -153,8 +153,8 @@ def digest(tensor: Tensor | None) -> str | None:
 @contextmanager
 def seeded(seed: int, counter: int, device: torch.device) -> Iterator[None]:
     """Let torch's global generators start from a seed of ``seed`` and ``counter``, and restore them afterwards."""
-    digest = hashlib.sha256(f"{seed}:{counter}".encode()).digest()
-    with _seeding.seeded(int.from_bytes(digest[:8]) >> 1, device):
+    hashed = hashlib.sha256(f"{seed}:{counter}".encode()).digest()
+    with _seeding.seeded(int.from_bytes(hashed[:8]) >> 1, device):
         yield
 
 

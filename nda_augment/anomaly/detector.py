@@ -310,6 +310,7 @@ class Detector(nn.Module):
         )
 
     def _check_type(self, images: Tensor) -> Tensor:
+        """Return images of the type of the weights; others are errors, unless autocast sees to it."""
         weights = next((weight for weight in self.parameters() if weight.is_floating_point()), None)
         if weights is not None and weights.dtype != images.dtype and not torch.is_autocast_enabled(self.device.type):
             raise TypeError(f"images are {images.dtype} and the detector {weights.dtype}; images.to({weights.dtype})")

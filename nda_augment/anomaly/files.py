@@ -56,6 +56,7 @@ def load(path: str | Path, **parts: nn.Module | Any) -> Detector:
 
 @contextmanager
 def _fitting(path: Path, parts: Mapping[str, Any]) -> Iterator[None]:
+    """Say of a state that does not fit that the caller's parts are why; the file is whole."""
     try:
         yield
     except (ValueError, RuntimeError) as error:
