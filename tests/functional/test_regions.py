@@ -38,7 +38,7 @@ def cutout_by_hand(images: Tensor, boxes: Tensor, fill: str | float | tuple[floa
 
 @pytest.mark.parametrize("fill", FILLS, ids=str)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("shape", [(6, 3, 7, 9), (3, 2, 3, 6, 4)], ids=str)
+@pytest.mark.parametrize("shape", [(6, 3, 7, 9), (4, 3, 7, 9), (3, 2, 3, 6, 4)], ids=str)  # five images or less: slices
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=["planes", "pixels"])
 def test_cutout_agrees_with_a_loop(fill, dtype: torch.dtype, shape: tuple[int, ...], memory_format) -> None:
     if dtype == torch.uint8 and not isinstance(fill, str):
