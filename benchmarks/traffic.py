@@ -3,6 +3,9 @@
 It runs on fake tensors, which say they are on a GPU and hold nothing. One operation counts as one kernel; it reads each
 of its inputs and writes each of its outputs once, except that lookups and writes by index touch no more of a tensor
 than they take or give. That is a lower bound: a sort, for one, reads more than once.
+
+A fused kernel reads the source inside of boxes and its own image outside, where it blends both, and writes what it
+changes. Fakes hold no boxes: one is counted as a quarter of its image, the most that the defaults draw.
 """
 
 import math
@@ -23,6 +26,7 @@ _WITHOUT_A_KERNEL = {
     "_assert_async", "_unsafe_view", "detach", "device", "empty", "empty_like", "empty_strided", "lift_fresh",
 }  # fmt: skip
 _LOOKUPS = {"gather", "index", "index_select"}
+_BOX = 1 / 4
 _WRITES_BY_INDEX = {"copy_", "fill_", "index_copy_", "index_put_", "scatter_"}
 
 
@@ -46,6 +50,10 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         given, made = _tensors((args, [value for name, value in kwargs.items() if name != "out"])), _tensors(result)
+        if func.namespace == "nda_augment":
+            self.kernels += 1
+            self.bytes += _fused_bytes(func._opname, _by_name(func, args, kwargs), made)
+            return result
         devices = {tensor.device.type for tensor in (*given, *made) if tensor.ndim or _among(tensor, made)}
         name = func._schema.name.removeprefix("aten::")
         if name in ("_to_copy", "copy_") and len(devices) > 1:
@@ -85,6 +93,24 @@ def _bytes_moved(name: str, given: list[Tensor], made: list[Tensor]) -> int:
     if name in _LOOKUPS:
         return written + min(_size(given[0]), written) + sum(map(_size, given[1:]))
     return written + sum(map(_size, given))
+
+
+def _by_name(func: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+    return {**{known.name: value for known, value in zip(func._schema.arguments, args, strict=False)}, **kwargs}
+
+
+def _fused_bytes(name: str, given: dict[str, Any], made: list[Tensor]) -> int:
+    images = given["planes" if made else "target"]
+    whole, box = _size(images), int(_BOX * _size(images))
+    others = {known: value for known, value in given.items() if known not in ("target", "planes", "own", "source")}
+    parameters = sum(map(_size, _tensors((others, made))))
+    if name == "box_mean":
+        return parameters + box
+    if name == "mix_":
+        return parameters + 3 * whole
+    written = whole if given["own"] is not None else box
+    kept = written if given.get("feather") is not None else written - box
+    return parameters + kept + min(_size(given["source"]), box) + written
 
 
 def _size(tensor: Tensor) -> int:

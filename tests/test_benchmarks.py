@@ -1,5 +1,6 @@
 """The benchmarks' own instruments, and what they promise: memory is counted, so it can be tested; time cannot."""
 
+import math
 import sys
 import time
 
@@ -43,6 +44,23 @@ def test_traffic_is_counted_without_a_gpu(function, kernels: int, copies: float)
     traffic = on_fake_gpu(function, (2, 128), torch.float32)
     assert traffic.kernels == kernels
     assert traffic.bytes / (2 * 1024) == pytest.approx(copies)
+    assert traffic.host_copies == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8], ids=str)
+@pytest.mark.parametrize(
+    ("word", "copies"),
+    [
+        *(("cutmix", 1.0), ("cutout", 1.0), ("mixup", 1.5), ("cutpaste", 1.0)),
+        # Inside of the box the image itself is read as well.
+        ("cutpasteforeign", 1.125),
+    ],
+)
+def test_fused_kernels_move_no_more_than_they_must(word: str, copies: float, dtype: torch.dtype):
+    pytest.importorskip("nda_augment.functional._fused", exc_type=ImportError)
+    shape = (256, 3, 224, 224)
+    traffic = on_fake_gpu(nda.from_policy(word), shape, dtype)
+    assert traffic.bytes / (2 * math.prod(shape) * dtype.itemsize) == pytest.approx(copies, abs=0.01)
     assert traffic.host_copies == 0
 
 

@@ -11,7 +11,10 @@ be a launch, and while compiling, for autograd and for torch.func, the same is o
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import reduce
+from dataclasses import dataclass
+from functools import cache, cached_property, reduce
+from types import ModuleType
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -178,10 +181,42 @@ def _overlay_bits(inside: Tensor, outside: Tensor, *masks: Tensor) -> Tensor:
     return differing.bitwise_xor_(kept).view(outside.dtype)
 
 
-# What becomes of the pixels of a pasted region: of the number of the image, or those of several, the pixels that come,
-# those that are there, and the region's rows and columns.
+# The number of an image, or those of several.
 Numbers = int | slice | Tensor
-Change = Callable[[Numbers, Tensor, Tensor, slice, slice], Tensor]
+
+
+class Recolouring(NamedTuple):
+    """A contrast about the mean, and a brightness: numbers of each plane, broadcastable to ``(B, P, 1, 1, S)``."""
+
+    mean: Tensor
+    gain: Tensor
+    change: Tensor
+
+    def __call__(self, image: Numbers, inside: Tensor) -> Tensor:
+        """Return the pixels of a region in other colours."""
+        mean, gain, change = (part[image] for part in self)
+        return to_dtype(mean + (inside.to(mean.dtype) - mean) * gain + change, inside.dtype)
+
+
+@dataclass(frozen=True)
+class Fading:
+    """What lets boxes fade in from their border, and be as opaque as their weights say."""
+
+    boxes: Tensor
+    size: tuple[int, int]
+    feather: float
+    weights: Tensor | None = None
+
+    def __call__(self, image: Numbers, inside: Tensor, outside: Tensor, rows: slice, cols: slice) -> Tensor:
+        """Return the pixels of a region, its rows and columns, blended with those that are there."""
+        down, across = self._sides
+        return blend(down[image][..., rows, :, :] * across[image][..., cols, :], inside, outside)
+
+    @cached_property
+    def _sides(self) -> tuple[Tensor, Tensor]:
+        down, across = masks.soft_sides(self.boxes, self.size, self.feather)
+        down, across = down[:, None, :, None, None], across[:, None, None, :, None]
+        return down if self.weights is None else down * self.weights.view(-1, 1, 1, 1, 1), across
 
 
 def paste(
@@ -190,7 +225,8 @@ def paste(
     source: Tensor,
     image: Tensor | None = None,
     offset: Tensor | None = None,
-    changes: Sequence[Change] = (),
+    recolouring: Recolouring | None = None,
+    fading: Fading | None = None,
 ) -> Tensor:
     """Copy planes, and fill a box of every image from elsewhere.
 
@@ -200,7 +236,8 @@ def paste(
         source: Planes ``(N, P, H, W, S)`` that they come from.
         image: int64 ``(B,)``, the image of ``source`` that they come from; its own by default.
         offset: int64 ``(B, 2)``, how far right and down they move, cyclically; none by default.
-        changes: Functions that the pixels pass on their way, one after the other.
+        recolouring: Change of the colours that they get on their way.
+        fading: Blend of them with what is there.
 
     Returns:
         Planes like ``planes``.
@@ -208,13 +245,19 @@ def paste(
     if slices_pay(len(planes), planes, source, boxes):
         pasted = planes.clone()
         numbers = range(len(planes)) if image is None else image.tolist()
-        paste_slices(pasted.unbind(), boxes.tolist(), source, numbers, offset, changes)
+        paste_slices(pasted.unbind(), boxes.tolist(), source, numbers, offset, recolouring, fading)
         return pasted
+    colours = list(recolouring or ())
+    weights, feather = (fading.weights, fading.feather) if fading else (None, None)
+    if kernels := fused(planes, source, boxes, *given(image, offset, *colours, weights)):
+        target = torch.empty_like(planes)
+        kernels.paste_(target, planes, boxes, source, image, offset, colours, weights, feather)
+        return target
     inside = source if image is None else take(source, image)
     inside = inside if offset is None else shift(inside, offset)
     everywhere = slice(None)
-    for change in changes:
-        inside = change(everywhere, inside, planes, everywhere, everywhere)
+    inside = inside if recolouring is None else recolouring(everywhere, inside)
+    inside = inside if fading is None else fading(everywhere, inside, planes, everywhere, everywhere)
     return overlay(inside, planes, *box_masks(boxes, planes))
 
 
@@ -224,7 +267,8 @@ def paste_slices(
     source: Tensor,
     image: Sequence[int],
     offset: Tensor | None = None,
-    changes: Sequence[Change] = (),
+    recolouring: Recolouring | None = None,
+    fading: Fading | None = None,
 ) -> None:
     """Fill a box of every one of some images ``(P, H, W, S)`` where they lie, as :func:`paste` does in copies."""
     height, width = size_of(source)
@@ -233,8 +277,8 @@ def paste_slices(
         for rows, from_rows in _runs(y0, y1, down, height):
             for cols, from_cols in _runs(x0, x1, right, width):
                 region, coming = target[:, rows, cols], donors[image[number]][:, from_rows, from_cols]
-                for change in changes:
-                    coming = change(number, coming, region, rows, cols)
+                coming = coming if recolouring is None else recolouring(number, coming)
+                coming = coming if fading is None else fading(number, coming, region, rows, cols)
                 region.copy_(coming)
 
 
@@ -247,20 +291,12 @@ def _runs(low: int, high: int, offset: int, length: int) -> Iterator[tuple[slice
         yield slice(middle, high), slice(0, high - middle)
 
 
-def fading(boxes: Tensor, planes: Tensor, feather: float, weights: Tensor | None = None) -> Change:
-    """Return the change that lets boxes fade in from their border, and be as opaque as their weights ``(B,)`` say."""
-    down, across = masks.soft_sides(boxes, size_of(planes), feather)
-    down, across = down[:, None, :, None, None], across[:, None, None, :, None]
-    down = down if weights is None else down * weights.view(-1, 1, 1, 1, 1)
-
-    def faded(image: Numbers, inside: Tensor, outside: Tensor, rows: slice, cols: slice) -> Tensor:
-        return blend(down[image][..., rows, :, :] * across[image][..., cols, :], inside, outside)
-
-    return faded
-
-
 def fill_boxes(planes: Tensor, boxes: Tensor, colour: Tensor) -> Tensor:
     """Copy planes, and fill a box of every image with a colour that broadcasts to the planes."""
+    if kernels := fused(planes, boxes, colour):
+        target = torch.empty_like(planes)
+        kernels.paste_(target, planes, boxes, colour.expand_as(planes))
+        return target
     if not slices_pay(len(planes), planes, boxes):
         return overlay(colour, planes, *box_masks(boxes, planes))
     filled = planes.clone()
@@ -302,6 +338,47 @@ def slices_pay(number: int, planes: Tensor, *others: Tensor) -> bool:
 def may_loop(*tensors: Tensor) -> bool:
     """Tell whether tensors lie on the CPU with values that can be read and written freely."""
     return all(tensor.device.type == "cpu" for tensor in tensors) and _may_write(*tensors)
+
+
+# What Triton's kernels move and compute with; complex numbers and truth values are left to torch.
+_FUSED_DTYPES = {
+    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+}
+_FUSED_DEVICES = {"cuda"}
+
+
+def fused(planes: Tensor, *others: Tensor) -> ModuleType | None:
+    """Return the fused kernels if they can do what is asked of these planes, or None.
+
+    A compiler fuses the eager operations itself, and there is a derivative of these alone.
+    """
+    together = all(tensor.device == planes.device for tensor in others)
+    known = planes.device.type in _FUSED_DEVICES and planes.dtype in _FUSED_DTYPES
+    if known and together and planes.numel() and _may_write(planes, *others):
+        return _kernels_on(planes.device)
+    return None
+
+
+@cache
+def _kernels_on(device: torch.device) -> ModuleType | None:
+    """Return the fused kernels if Triton is there, and can build one that runs on a device.
+
+    For that it needs, at run time, a compiler of C and a driver that is not too old; the eager operations do not.
+    """
+    try:
+        from nda_augment.functional import _fused
+
+        pixel = torch.zeros(1, 1, 1, 1, 1, device=device)
+        _fused.paste_(torch.empty_like(pixel), pixel, torch.zeros(1, 4, dtype=torch.long, device=device), pixel)
+    except Exception:
+        return None
+    return _fused
+
+
+def given(*tensors: Tensor | None) -> list[Tensor]:
+    """Return those of several tensors that there are."""
+    return [tensor for tensor in tensors if tensor is not None]
 
 
 # A few images of this many values, and what is computed from them, stay in a processor's cache.

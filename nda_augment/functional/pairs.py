@@ -9,11 +9,12 @@ from nda_augment._checks import as_pool, as_share, check_boxes, check_dtype, che
 from nda_augment._constants import counted, kept
 from nda_augment.functional import masks
 from nda_augment.functional._layout import (
+    Fading,
     as_images,
     as_planes,
     blend,
     by_chunks,
-    fading,
+    fused,
     gather,
     matching_planes,
     mix,
@@ -107,8 +108,8 @@ def cutmix(
     """
     planes, donors = _planes_of_both(images, partners, pool)
     check_boxes(boxes, len(images), size_of(planes))
-    changes = [fading(boxes, planes, feather)] if as_share(feather, "feather") else []
-    return as_images(paste(planes, boxes, donors, partners, changes=changes), images)
+    fading = Fading(boxes, size_of(planes), feather) if as_share(feather, "feather") else None
+    return as_images(paste(planes, boxes, donors, partners, fading=fading), images)
 
 
 def resize_mix(images: Tensor, partners: Tensor, boxes: Tensor, *, pool: Tensor | None = None) -> Tensor:
@@ -179,6 +180,11 @@ def mixup(images: Tensor, partners: Tensor, weights: Tensor, *, pool: Tensor | N
         mix_slices(mixed.unbind(), planes.unbind(), donors, partners, weights)
         return as_images(mixed, images)
 
+    if kernels := fused(planes, donors, partners, weights):
+        mixed = torch.empty_like(planes)
+        kernels.mix_(mixed, planes, donors, partners, _share(weights, planes))
+        return as_images(mixed, images)
+
     def blended(own: Tensor, partners: Tensor, weights: Tensor) -> Tensor:
         return _mixed(own, take(donors, partners), weights.view(-1, 1, 1, 1, 1))
 
@@ -198,9 +204,15 @@ def mix_slices(
 
 
 def _mixed(own: Tensor, borrowed: Tensor, weight: Tensor) -> Tensor:
+    weight = _share(weight, own)
     if own.dtype == torch.uint8:
         return to_dtype(mix(weight, own.to(weight.dtype), borrowed.to(weight.dtype)), own.dtype, within=True)
-    return mix(weight.to(own.dtype), own, borrowed)
+    return mix(weight, own, borrowed)
+
+
+def _share(weight: Tensor, images: Tensor) -> Tensor:
+    """Return weights in the dtype that images are blended in."""
+    return weight if images.dtype == torch.uint8 else weight.to(images.dtype)
 
 
 def _planes_of_both(images: Tensor, partners: Tensor, pool: Tensor | None) -> tuple[Tensor, Tensor]:

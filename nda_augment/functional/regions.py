@@ -19,17 +19,17 @@ from nda_augment._checks import (
 )
 from nda_augment.functional import fields, masks
 from nda_augment.functional._layout import (
-    Change,
-    Numbers,
+    Fading,
+    Recolouring,
     as_images,
     as_planes,
     blend,
     box_masks,
     by_chunks,
     constant,
-    fading,
     fill_boxes,
     flood,
+    fused,
     matching_planes,
     may_loop,
     overlay,
@@ -80,9 +80,9 @@ def cutout(images: Tensor, boxes: Tensor, fill: Fill = "patch_mean") -> Tensor:
         flatten_boxes(copies.unbind(), boxes)
         return as_images(copies, images)
     if fill == "patch_mean":
-        sides = box_masks(boxes, planes)
-        return as_images(overlay(to_dtype(_box_mean(planes, boxes, *sides), planes.dtype), planes, *sides), images)
-    colour = _colour(planes, as_fill(fill), channels=images.shape[-3])
+        colour = _box_mean(planes, boxes)
+    else:
+        colour = _colour(planes, as_fill(fill), channels=images.shape[-3])
     return as_images(fill_boxes(planes, boxes, colour), images)
 
 
@@ -137,10 +137,9 @@ def cut_paste(
     check_boxes(boxes, len(images), (images.shape[-2], images.shape[-1]))
     check_parameter(shifts, "shifts", (len(images), 2))
     planes = as_planes(images)
-    changes = [] if jitter is None else [_recolouring(planes, jitter, channels=images.shape[-3])]
-    if as_share(feather, "feather"):
-        changes.append(fading(boxes, planes, feather))
-    return as_images(paste(planes, boxes, planes, offset=shifts, changes=changes), images)
+    recolouring = None if jitter is None else _recolouring(planes, jitter, channels=images.shape[-3])
+    fading = Fading(boxes, size_of(planes), feather) if as_share(feather, "feather") else None
+    return as_images(paste(planes, boxes, planes, None, shifts, recolouring, fading), images)
 
 
 def cut_paste_scar(
@@ -182,13 +181,13 @@ def cut_paste_scar(
         check_parameter(parameter, name, (len(images), 2))
     check_parameter(angles, "angles", (len(images),))
     planes = as_planes(images)
-    change = None if jitter is None else _recolouring(planes, jitter, channels=images.shape[-3])
+    recolouring = None if jitter is None else _recolouring(planes, jitter, channels=images.shape[-3])
     paste_strips = _paste_strip_pixels if may_loop(planes, centres, extents, angles, shifts) else _paste_strips
-    return as_images(paste_strips(planes, centres, extents, angles, shifts, change), images)
+    return as_images(paste_strips(planes, centres, extents, angles, shifts, recolouring), images)
 
 
 def _paste_strips(
-    planes: Tensor, centres: Tensor, extents: Tensor, angles: Tensor, shifts: Tensor, change: Change | None
+    planes: Tensor, centres: Tensor, extents: Tensor, angles: Tensor, shifts: Tensor, recolouring: Recolouring | None
 ) -> Tensor:
     """Turn and move whole images, and keep the strips of that."""
     height, width = size = size_of(planes)
@@ -196,23 +195,22 @@ def _paste_strips(
     origin = (centres - shifts).view(-1, 2, 1, 1)
     row, col = (origin[:, 1] + across.round().long()) % height, (origin[:, 0] + along.round().long()) % width
     moved = pick(planes, row * width + col)
-    everywhere = slice(None)
-    moved = moved if change is None else change(everywhere, moved, planes, everywhere, everywhere)
+    moved = moved if recolouring is None else recolouring(slice(None), moved)
     return overlay(moved, planes, masks.strip(centres, extents, angles, size).unsqueeze(-1))
 
 
 def _paste_strip_pixels(
-    planes: Tensor, centres: Tensor, extents: Tensor, angles: Tensor, shifts: Tensor, change: Change | None
+    planes: Tensor, centres: Tensor, extents: Tensor, angles: Tensor, shifts: Tensor, recolouring: Recolouring | None
 ) -> Tensor:
     """Write the strips pixel by pixel: they are small, and how many pixels they have is known on the CPU."""
     height, width = size = size_of(planes)
     image, row, col, along, across = masks.strip_pixels(centres, extents, angles, size)
     origin = (centres - shifts)[image]
     from_row, from_col = (origin[:, 1] + across.round().long()) % height, (origin[:, 0] + along.round().long()) % width
-    pasted, everywhere = planes.clone(), slice(None)
+    pasted = planes.clone()
     moved = planes.flatten(2, 3)[image, :, from_row * width + from_col]
-    if change is not None:
-        moved = change(image, moved[:, :, None, None], moved, everywhere, everywhere)[:, :, 0, 0]
+    if recolouring is not None:
+        moved = recolouring(image, moved[:, :, None, None])[:, :, 0, 0]
     pasted.flatten(2, 3)[image, :, row * width + col] = moved
     return pasted
 
@@ -265,8 +263,8 @@ def cut_paste_foreign(
     donors = matching_planes(pool, planes, images)
     # On the CPU it can be seen that a copy is opaque, and nothing has to be blended.
     opaque = as_share(feather, "feather") == 0 and may_loop(weights) and bool((weights == 1).all())
-    changes = [] if opaque else [fading(boxes, planes, feather, weights)]
-    return as_images(paste(planes, boxes, donors, partners, shifts, changes), images)
+    fading = None if opaque else Fading(boxes, size_of(planes), feather, weights)
+    return as_images(paste(planes, boxes, donors, partners, shifts, fading=fading), images)
 
 
 def perlin_blend(
@@ -359,27 +357,25 @@ def _colour(planes: Tensor, fill: Fill, channels: int) -> Tensor:
     return _per_channel(constant(fill, planes, planes.dtype).unsqueeze(0), planes, channels)
 
 
-def _box_mean(planes: Tensor, boxes: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
-    """Return each plane's mean over the box, ``(B, P, 1, 1, S)``, given the box's rows and columns as masks."""
-    dtype = working_dtype(planes)
+def _box_mean(planes: Tensor, boxes: Tensor) -> Tensor:
+    """Return each plane's mean over a box, ``(B, P, 1, 1, S)`` in the images' dtype."""
+    if kernels := fused(planes, boxes):
+        means: Tensor = kernels.box_mean(planes, boxes)
+        return means
+    dtype, (rows, cols) = working_dtype(planes), box_masks(boxes, planes)
     # A product with the box's rows comes first: it reads the images once, at the speed of the memory.
     with without_autocast(planes):
         lines = (rows.flatten(2).unsqueeze(2).to(dtype) @ planes.flatten(3).to(dtype)).view(planes[:, :, :1].shape)
-    return (lines * cols).sum(dim=3, keepdim=True) / _areas(boxes)
+    return to_dtype((lines * cols).sum(dim=3, keepdim=True) / _areas(boxes), planes.dtype)
 
 
-def _recolouring(planes: Tensor, jitter: Tensor, channels: int) -> Change:
+def _recolouring(planes: Tensor, jitter: Tensor, channels: int) -> Recolouring:
     """Return what jitter makes of pixels: a contrast about the image's mean, and a brightness in its deviations."""
     check_parameter(jitter, "jitter", (planes.shape[0], 2, channels))
     dtype = working_dtype(planes)
     contrast, brightness = (_per_channel(part, planes, channels).to(dtype) for part in jitter.unbind(1))
     deviation, mean = torch.std_mean(planes.to(dtype), dim=(2, 3), keepdim=True, correction=0)
-    gain, change = contrast.exp(), brightness * deviation
-
-    def recoloured(image: Numbers, inside: Tensor, outside: Tensor, rows: slice, cols: slice) -> Tensor:
-        return to_dtype(mean[image] + (inside.to(dtype) - mean[image]) * gain[image] + change[image], inside.dtype)
-
-    return recoloured
+    return Recolouring(mean, contrast.exp(), brightness * deviation)
 
 
 def _per_channel(values: Tensor, planes: Tensor, channels: int) -> Tensor:

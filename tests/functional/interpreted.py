@@ -1,0 +1,171 @@
+"""Triton's kernels against the eager operations, computed by Triton's interpreter on the CPU.
+
+Triton looks for TRITON_INTERPRET when a kernel is defined, so that `test_fused` runs this file in a process of its own.
+"""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.testing import assert_close
+
+from nda_augment import functional
+from nda_augment.functional import _layout
+from nda_augment.functional._layout import Fading, as_planes, fill_boxes, paste, size_of
+from nda_augment.transforms import CutMix, Cutout, CutPaste, CutPasteForeign, Mixup
+from tests.cases import apply, distinct
+
+_fused = pytest.importorskip("nda_augment.functional._fused", exc_type=ImportError)
+
+DTYPES = [torch.float32, torch.uint8, torch.bfloat16, torch.float16, torch.float64]
+SHAPES = {"planes": (5, 3, 9, 13), "pixels": (5, 3, 9, 13), "clips": (5, 2, 3, 9, 13), "wide": (5, 3, 2, 300)}
+KINDS = [
+    *(("planes", dtype) for dtype in DTYPES),
+    *(("pixels", torch.uint8), ("clips", torch.float32), ("wide", torch.float32)),
+]
+TRANSFORMS = [
+    *(CutMix(), CutMix(feather=0.5), Mixup(), Cutout(), Cutout(fill="zero"), Cutout(fill=(1, 2, 3))),
+    *(CutPaste(), CutPaste(jitter=0.1), CutPaste(jitter=0.1, feather=1.0)),
+    *(CutPasteForeign(), CutPasteForeign(feather=0.5, strength=0.5)),
+]
+
+
+def images_of(layout: str, dtype: torch.dtype, *, seed: int = 0) -> Tensor:
+    images = distinct(SHAPES[layout], seed=seed, dtype=dtype)
+    return images.contiguous(memory_format=torch.channels_last) if layout == "pixels" else images
+
+
+def assert_agree(found: Tensor, expected: Tensor) -> None:
+    """Within an ulp: of single precision not every processor multiplies and adds with one rounding, as kernels do.
+
+    The interpreter cuts bfloat16 off, where a device rounds it, once for the colour and once for the blend.
+    """
+    assert found.stride() == expected.stride()
+    if not expected.is_floating_point():
+        assert_close(found, expected, rtol=0, atol=0)
+    else:
+        eps = torch.finfo(expected.dtype).eps * (2 if expected.dtype == torch.bfloat16 else 1)
+        assert_close(found, expected, rtol=eps, atol=eps)
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch):
+    """What is done on a device without Triton."""
+    monkeypatch.setattr(_layout, "may_loop", lambda *tensors: False)
+    return lambda: monkeypatch.setattr(_layout, "_FUSED_DEVICES", set())
+
+
+@pytest.fixture
+def kernels(monkeypatch: pytest.MonkeyPatch, eager):
+    """The kernels, for tensors on the CPU."""
+    monkeypatch.setattr(_layout, "_FUSED_DEVICES", {"cpu", "cuda"})
+    return _layout.fused(torch.empty(1))
+
+
+@pytest.mark.parametrize(("layout", "dtype"), KINDS)
+@pytest.mark.parametrize("module", TRANSFORMS, ids=str)
+def test_transforms(module, layout: str, dtype: torch.dtype, kernels, eager) -> None:
+    images, pool = images_of(layout, dtype), images_of(layout, dtype, seed=1)
+    pool = torch.cat([pool, images]) if module.uses_partners else None
+    assert kernels is _fused
+    negatives = apply(module, images, seed=3, pool=pool)
+    eager()
+    assert_agree(negatives, apply(module, images, seed=3, pool=pool))
+
+
+@st.composite
+def places(draw: st.DrawFn) -> tuple[list[int], list[int]]:
+    """A box in an image of 9 by 13, which may be empty, and how far what fills it has moved."""
+    x0, x1 = sorted(draw(st.tuples(*[st.integers(0, 13)] * 2)))
+    y0, y1 = sorted(draw(st.tuples(*[st.integers(0, 9)] * 2)))
+    return [x0, y0, x1, y1], draw(st.lists(st.integers(-40, 40), min_size=2, max_size=2))
+
+
+@given(drawn=st.lists(places(), min_size=5, max_size=5), feather=st.sampled_from([None, 0.0, 0.4]))
+def test_any_boxes_and_offsets(drawn, feather: float | None) -> None:
+    boxes, offset = (torch.tensor(part) for part in zip(*drawn, strict=True))
+    planes, pool = (as_planes(images_of("pixels", torch.float32, seed=seed)) for seed in range(2))
+    image, weights = torch.tensor([4, 4, 0, 1, 3]), torch.tensor([0.0, 1.0, 0.2, 0.5, 0.9])
+    fading = None if feather is None else Fading(boxes, size_of(planes), feather, weights)
+    expected = paste(planes, boxes, pool, image, offset, fading=fading)
+    blended = () if fading is None else (None, weights, feather)
+    found, filled = torch.empty_like(planes), planes.clone()
+    _fused.paste_(found, planes, boxes, pool, image, offset, *blended)
+    assert_agree(found, expected)
+    _fused.paste_(filled, None, boxes, pool, image, offset, *blended)
+    assert_agree(filled, expected)
+
+
+def test_boxes_that_reach_beyond_the_image(kernels, eager) -> None:
+    """On a device nobody looks at them, and the eager masks end at the border too."""
+    planes = as_planes(images_of("planes", torch.float32))
+    boxes = torch.tensor([[-3, -2, 20, 4], [5, 5, 14, 30], [20, 0, 30, 4], [-9, 0, -2, 9], [4, 6, 2, 3]])
+    colour = planes.new_full((), 7.0)
+    found, filled = fill_boxes(planes, boxes, colour), planes.clone()
+    kernels.paste_(filled, None, boxes, colour.expand_as(planes))
+    eager()
+    assert_agree(found, fill_boxes(planes, boxes, colour))
+    assert_agree(filled, found)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_only_images_of_one_choice_are_written(dtype: torch.dtype) -> None:
+    planes, choice = as_planes(images_of("planes", dtype)), torch.tensor([2, 0, 2, 1, 2])
+    boxes, image = torch.tensor([[1, 0, 13, 8]]).expand(5, 4), torch.tensor([1, 2, 3, 4, 0])
+    chosen, weights = (choice == 2).view(-1, 1, 1, 1, 1), torch.full((5,), 0.25, dtype=torch.float32)
+    share = weights if dtype == torch.uint8 else weights.to(dtype)
+    means = _fused.box_mean(planes, boxes)
+    for kernel, arguments in (
+        (_fused.paste_, (boxes, planes, image)),
+        (_fused.paste_, (boxes, means.expand_as(planes))),
+        (_fused.mix_, (planes, image, share)),
+    ):
+        all_images, some = torch.empty_like(planes), planes.clone()
+        kernel(all_images, planes, *arguments)
+        kernel(some, None, *arguments, choice=choice, number=2)
+        assert_close(some, torch.where(chosen, all_images, planes), rtol=0, atol=0)
+    assert_close(_fused.box_mean(planes, boxes, choice, 2)[choice == 2], means[choice == 2], rtol=0, atol=0)
+
+
+def test_halves_are_rounded_to_even() -> None:
+    own, other = (torch.full((1, 1, 1, 4, 1), value, dtype=torch.uint8) for value in (0, 1))
+    odd, found = other + 2, torch.empty_like(own)
+    for lower, upper, expected in (
+        (own, other, 0),
+        (other, own + 2, 2),
+        (own + 2, odd, 2),
+        (own + 254, own + 255, 254),
+    ):
+        _fused.mix_(found, lower, upper, torch.zeros(1, dtype=torch.long), torch.tensor([0.5]))
+        assert found.unique().tolist() == [expected]
+
+
+@pytest.mark.parametrize("weight", [None, 1.0, 0.0])
+def test_what_is_not_pasted_is_not_touched(weight: float | None, kernels) -> None:
+    """A pixel that is no number stays where it is, and what is pasted with no weight leaves no trace."""
+    planes, coming = torch.full((1, 1, 1, 3, 1), torch.nan), torch.nan if weight == 0.0 else 7.0
+    planes[..., 0, 0] = 5.0
+    source = torch.full_like(planes, coming)
+    box = torch.tensor([[0, 0, 1, 1]])
+    fading = None if weight is None else Fading(box, size_of(planes), 0.0, torch.tensor([weight]))
+    pasted = paste(planes, box, source, fading=fading).flatten()
+    assert pasted[0] == (5.0 if weight == 0.0 else 7.0)
+    assert pasted[1:].isnan().all()
+
+
+def test_a_derivative_is_left_to_torch(kernels) -> None:
+    images = images_of("planes", torch.float32).requires_grad_()
+    boxes, partners = torch.tensor([[0, 0, 4, 4]]).expand(5, 4), torch.tensor([1, 2, 3, 4, 0])
+    functional.cutmix(images, partners, boxes).sum().backward()
+    assert images.grad.sum() == images.numel()
+    with torch.no_grad():
+        assert _layout.fused(images) is kernels
+    assert torch.vmap(lambda image: image if _layout.fused(image) is None else None)(images.detach()) is not None
+
+
+def test_in_inference_mode(kernels) -> None:
+    with torch.inference_mode():
+        images = images_of("planes", torch.float32)
+        mixed = functional.mixup(images, torch.tensor([1, 2, 3, 4, 0]), torch.ones(5))
+    assert torch.equal(mixed, images)
