@@ -27,6 +27,7 @@ _WITHOUT_A_KERNEL = {
 }  # fmt: skip
 _LOOKUPS = {"gather", "index", "index_select"}
 _BOX = 1 / 4
+_IMAGES = {"donor", "own", "planes", "source", "target"}
 _WRITES_BY_INDEX = {"copy_", "fill_", "index_copy_", "index_put_", "scatter_"}
 
 
@@ -100,12 +101,16 @@ def _by_name(func: Any, args: Any, kwargs: Any) -> dict[str, Any]:
 
 
 def _fused_bytes(name: str, given: dict[str, Any], made: list[Tensor]) -> int:
-    images = given["planes" if made else "target"]
-    whole, box = _size(images), int(_BOX * _size(images))
-    others = {known: value for known, value in given.items() if known not in ("target", "planes", "own", "source")}
+    whole = _size(given["planes" if made else "target"])
+    box = int(_BOX * whole)
+    others = {
+        known: value for known, value in given.items() if known not in ("target", "planes", "own", "source", "donor")
+    }
     parameters = sum(map(_size, _tensors((others, made))))
     if name == "box_mean":
         return parameters + box
+    if name == "put_together":
+        return parameters + whole
     if name == "mix_":
         return parameters + 3 * whole
     written = whole if given["own"] is not None else box

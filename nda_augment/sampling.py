@@ -400,10 +400,10 @@ def boxes(
         [[0, 0, 32, 32]]
     """
     if size[0] == size[1]:
-        sides = integers(*_from_to(size[0], side), 2, batch, generator=generator, device=device)
+        sides = integers(*_from_to(size[0], side), batch, 2, generator=generator, device=device)
     else:
-        drawn = [lengths(batch, length, side, generator=generator, device=device) for length in size]
-        sides = torch.stack(drawn)
+        drawn = [lengths(batch, length, side, generator=generator, device=device) for length in reversed(size)]
+        sides = torch.stack(drawn, dim=1)
     return _placed(sides, size, generator)
 
 
@@ -435,7 +435,7 @@ def squares(
         [[0, 0, 32, 32]]
     """
     extent = lengths(batch, min(size), side, generator=generator, device=device)
-    return _placed(extent.expand(2, -1), size, generator)
+    return _placed(extent.unsqueeze(1).expand(-1, 2), size, generator)
 
 
 def area_boxes(
@@ -477,7 +477,7 @@ def area_boxes(
         height = torch.where(width == size[1], height.clamp(max=size[0] - 1), height)
     elif size[1] > 1:
         width = torch.where(height == size[0], width.clamp(max=size[1] - 1), width)
-    return _placed(torch.stack([height, width]), size, generator)
+    return _placed(torch.stack([width, height], dim=1), size, generator)
 
 
 def scaled_boxes(
@@ -507,9 +507,10 @@ def scaled_boxes(
     """
     fraction = uniform(batch, low=side[0], high=side[1], generator=generator, device=device)
     sides = [
-        (fraction * length).round().long().clamp(1, length if side[1] == 1.0 else max(length - 1, 1)) for length in size
+        (fraction * length).round().long().clamp(1, length if side[1] == 1.0 else max(length - 1, 1))
+        for length in reversed(size)
     ]
-    return _placed(torch.stack(sides), size, generator)
+    return _placed(torch.stack(sides, dim=1), size, generator)
 
 
 def other_places(boxes: Tensor, size: tuple[int, int], *, generator: torch.Generator | None = None) -> Tensor:
@@ -613,7 +614,7 @@ def symmetric_beta(
         True
     """
     source = _drawn_by(generator, device)
-    concentration = torch.full((2, batch), float(alpha), device=source.pop("device"))
+    concentration = kept(_concentration, float(alpha), batch, device=source.pop("device"))
     # torch.distributions takes no generator; this is the sampler beneath it.
     first, second = torch._standard_gamma(concentration, **source)
     return _to((first / (first + second)).clamp(1e-3, 1 - 1e-3), device)
@@ -646,9 +647,10 @@ def stratified_choice(
         >>> stratified_choice(8, (0.25, 0.75)).bincount().tolist()
         [2, 6]
     """
-    drawn = uniform(batch + 1, generator=generator, device=device)
     if len(probabilities) == 1:
-        return torch.zeros(batch, dtype=torch.long, device=drawn.device)
+        where = generator.device if generator is not None and device is None else device
+        return torch.zeros(batch, dtype=torch.long, device=where)
+    drawn = uniform(batch + 1, generator=generator, device=device)
     points = (drawn[1:].argsort() + drawn[:1]) / max(batch, 1)
     # A point may round up to 1: nothing lies behind the last option that can be drawn.
     totals = enumerate(accumulate(probabilities[:-1]), start=1)
@@ -723,12 +725,21 @@ def _from_to(length: int, fractions: tuple[float, float]) -> tuple[int, int]:
 
 
 def _placed(sides: Tensor, size: tuple[int, int], generator: torch.Generator | None) -> Tensor:
-    """Put boxes of given heights and widths ``(2, B)`` anywhere inside the image."""
-    whole = size[0] if size[0] == size[1] else kept(_as_column, size, device=sides.device)
-    corners = integers(0, whole + 1 - sides, *sides.shape, generator=generator)
-    (y0, x0), (y1, x1) = corners.unbind(), (corners + sides).unbind()
-    return torch.stack([x0, y0, x1, y1], dim=1)
+    """Put boxes of given widths and heights ``(B, 2)`` anywhere inside the image."""
+    whole = size[0] if size[0] == size[1] else kept(_width_and_height, size, device=sides.device)
+    # Of whole numbers below 2**24 a product with a float32 below 1 never rounds up to the number itself.
+    corners = (uniform(*sides.shape, generator=generator, device=sides.device) * (whole + 1 - sides)).long()
+    steps = kept(_none_and_one, device=sides.device)
+    return torch.addcmul(corners.unsqueeze(1), sides.unsqueeze(1), steps).flatten(1)
 
 
-def _as_column(size: tuple[int, int], device: torch.device) -> Tensor:
-    return torch.stack([torch.full((1,), length, dtype=torch.long, device=device) for length in size])
+def _none_and_one(device: torch.device) -> Tensor:
+    return torch.arange(2, device=device).unsqueeze(1)
+
+
+def _width_and_height(size: tuple[int, int], device: torch.device) -> Tensor:
+    return torch.stack([torch.full((), length, dtype=torch.long, device=device) for length in reversed(size)])
+
+
+def _concentration(alpha: float, batch: int, device: torch.device) -> Tensor:
+    return torch.full((2, batch), alpha, device=device)

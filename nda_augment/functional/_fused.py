@@ -159,6 +159,48 @@ def _(planes: Tensor, boxes: Tensor, choice: Tensor | None = None, number: int =
     return planes.new_empty(*planes.shape[:2], 1, 1, planes.shape[-1])
 
 
+@custom_op("nda_augment::put_together", mutates_args=())
+def put_together(
+    planes: Tensor, donor: Tensor, sources: Tensor | None, cells: Tensor | None, grid_rows: int, grid_cols: int
+) -> Tensor:
+    """Return planes like others, put together from cells of a grid.
+
+    Args:
+        planes: Contiguous planes ``(B, P, H, W, S)``, for their shape alone.
+        donor: Contiguous planes ``(N, P, H, W, S)`` that cells come from.
+        sources: int64 ``(B, rows * cols)``, the image of ``donor`` that each comes from; its own by default.
+        cells: int64 ``(B, rows * cols)``, the cell of that image; the same by default.
+        grid_rows: Rows of the grid.
+        grid_cols: Columns of the grid.
+    """
+    batch, count, height, width, values = planes.shape
+    target = torch.empty_like(planes)
+    rows, cols = _tile(height, width * values)
+    with _device_of(planes):
+        _put_together[batch * count, triton.cdiv(height, rows), triton.cdiv(width * values, cols)](
+            target,
+            donor.contiguous(),
+            _contiguous(sources),
+            _contiguous(cells),
+            len(donor),
+            count,
+            height,
+            width,
+            grid_rows=grid_rows,
+            grid_cols=grid_cols,
+            values=values,
+            rows=rows,
+            cols=cols,
+            **_OPTIONS,
+        )
+    return target
+
+
+@put_together.register_fake
+def _(planes: Tensor, *others: object) -> Tensor:
+    return torch.empty_like(planes)
+
+
 @triton.jit
 def _paste(
     target,
@@ -285,6 +327,44 @@ def _box_mean(
             total += tl.load(planes + at, mask=(y < bottom) & (x < x1) & (x < width), other=0).to(dtype)
     area = ((x1 - x0) * (y1 - y0)).to(dtype)
     tl.store(means + part, _to(_quotient(tl.sum(total), area), means.dtype.element_ty))
+
+
+@triton.jit
+def _put_together(
+    target,
+    donor,
+    sources,
+    cells,
+    pool,
+    count,
+    height,
+    width,
+    grid_rows: tl.constexpr,
+    grid_cols: tl.constexpr,
+    values: tl.constexpr,
+    rows: tl.constexpr,
+    cols: tl.constexpr,
+):
+    plane = tl.program_id(0).to(tl.int64)
+    batch = plane // count
+    lines, wide = height // grid_rows, width // grid_cols
+    y = tl.program_id(1) * rows + tl.arange(0, rows)[:, None]
+    place = tl.program_id(2) * cols + tl.arange(0, cols)[None, :]
+    x, value = place // values, place % values
+    here = (y < height) & (x < width)
+    cell = y // lines * grid_cols + x // wide
+    known = batch * grid_rows * grid_cols + cell
+    image = batch
+    if sources is not None:
+        image = tl.load(sources + known, mask=here, other=0)
+        tl.device_assert((image >= 0) & (image < pool), "index out of range")
+    if cells is not None:
+        cell = tl.load(cells + known, mask=here, other=0).to(tl.int32)
+        tl.device_assert((cell >= 0) & (cell < grid_rows * grid_cols), "index out of range")
+    row, col = cell // grid_cols * lines + y % lines, cell % grid_cols * wide + x % wide
+    size = height * width * values
+    coming = tl.load(donor + (image * count + plane % count) * size + (row * width + col) * values + value, mask=here)
+    tl.store(target + plane * size + y * width * values + place, coming, mask=here)
 
 
 @triton.jit

@@ -12,6 +12,8 @@ from nda_augment._constants import counted, kept
 from nda_augment.functional._layout import (
     as_images,
     as_planes,
+    fused,
+    given,
     in_order,
     matching_planes,
     may_loop,
@@ -162,6 +164,9 @@ def put_together(
 
     None stands for each image itself, and for each cell itself.
     """
+    if kernels := fused(planes, donor, *given(sources, cells)):
+        joined: Tensor = kernels.put_together(planes, donor, sources, cells, *grid)
+        return joined
     batch, count, height, width, values = planes.shape
     rows, cols = grid
     lines = height // rows

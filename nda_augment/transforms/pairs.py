@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, Unpack, get_args
 
+import torch
 from torch import Tensor
 
 from nda_augment import functional, sampling
@@ -83,10 +84,11 @@ class Stitch(PairTransform):
         axis = _CUT_AXIS[self.axis]
         if min(shape[-2:][slice(*axis)]) < 2:
             raise ValueError(f"an image of {shape[-2]}x{shape[-1]} px has no two halves along axis={self.axis!r}")
-        return {
-            "axis": sampling.integers(*axis, shape[0], **source),
-            "keep": sampling.integers(*_KEPT_HALF[self.keep], shape[0], **source),
-        }
+        keep = _KEPT_HALF[self.keep]
+        if axis == keep:
+            drawn = sampling.integers(*axis, 2, shape[0], **source)
+            return {"axis": drawn[0], "keep": drawn[1]}
+        return {name: sampling.integers(*ends, shape[0], **source) for name, ends in (("axis", axis), ("keep", keep))}
 
     def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.stitch`."""
@@ -287,7 +289,7 @@ class Mixup(PairTransform):
     def make_params(self, shape: tuple[int, ...], **source: Unpack[Source]) -> Params:
         """Draw one weight per image."""
         foreign = sampling.symmetric_beta(shape[0], self.alpha, **source)
-        return {"weights": 1.0 - self.strength * foreign}
+        return {"weights": torch.rsub(foreign, 1.0, alpha=self.strength)}
 
     def transform(self, images: Tensor, params: Params) -> Tensor:
         """Apply :func:`nda_augment.functional.mixup`."""

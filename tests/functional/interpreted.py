@@ -13,13 +13,23 @@ from torch.testing import assert_close
 from nda_augment import functional
 from nda_augment.functional import _layout
 from nda_augment.functional._layout import Fading, as_planes, fill_boxes, paste, size_of
-from nda_augment.transforms import CutMix, Cutout, CutPaste, CutPasteForeign, Mixup
-from tests.cases import apply, distinct
+from nda_augment.functional.patches import put_together
+from nda_augment.transforms import (
+    CrossPatchShuffle,
+    CutMix,
+    Cutout,
+    CutPaste,
+    CutPasteForeign,
+    Jigsaw,
+    Mixup,
+    Stitch,
+)
+from tests.cases import apply, distinct, generator
 
 _fused = pytest.importorskip("nda_augment.functional._fused", exc_type=ImportError)
 
 DTYPES = [torch.float32, torch.uint8, torch.bfloat16, torch.float16, torch.float64]
-SHAPES = {"planes": (5, 3, 9, 13), "pixels": (5, 3, 9, 13), "clips": (5, 2, 3, 9, 13), "wide": (5, 3, 2, 300)}
+SHAPES = {"planes": (5, 3, 9, 12), "pixels": (5, 3, 9, 12), "clips": (5, 2, 3, 9, 12), "wide": (5, 3, 3, 300)}
 KINDS = [
     *(("planes", dtype) for dtype in DTYPES),
     *(("pixels", torch.uint8), ("clips", torch.float32), ("wide", torch.float32)),
@@ -27,6 +37,7 @@ KINDS = [
 TRANSFORMS = [
     *(CutMix(), CutMix(feather=0.5), Mixup(), Cutout(), Cutout(fill="zero"), Cutout(fill=(1, 2, 3))),
     *(CutPaste(), CutPaste(jitter=0.1), CutPaste(jitter=0.1, feather=1.0)),
+    *(Jigsaw((3, 4)), CrossPatchShuffle((3, 4)), Stitch()),
     *(CutPasteForeign(), CutPasteForeign(feather=0.5, strength=0.5)),
 ]
 
@@ -76,8 +87,8 @@ def test_transforms(module, layout: str, dtype: torch.dtype, kernels, eager) -> 
 
 @st.composite
 def places(draw: st.DrawFn) -> tuple[list[int], list[int]]:
-    """A box in an image of 9 by 13, which may be empty, and how far what fills it has moved."""
-    x0, x1 = sorted(draw(st.tuples(*[st.integers(0, 13)] * 2)))
+    """A box in an image of 9 by 12, which may be empty, and how far what fills it has moved."""
+    x0, x1 = sorted(draw(st.tuples(*[st.integers(0, 12)] * 2)))
     y0, y1 = sorted(draw(st.tuples(*[st.integers(0, 9)] * 2)))
     return [x0, y0, x1, y1], draw(st.lists(st.integers(-40, 40), min_size=2, max_size=2))
 
@@ -107,6 +118,21 @@ def test_boxes_that_reach_beyond_the_image(kernels, eager) -> None:
     eager()
     assert_agree(found, fill_boxes(planes, boxes, colour))
     assert_agree(filled, found)
+
+
+@pytest.mark.parametrize("layout", SHAPES)
+@pytest.mark.parametrize("grid", [(3, 4), (1, 2)])
+@pytest.mark.parametrize(("sources", "cells"), [(False, True), (True, False), (True, True)])
+def test_cells(layout: str, grid: tuple[int, int], sources: bool, cells: bool, kernels, eager) -> None:
+    planes, donor = (as_planes(images_of(layout, torch.uint8, seed=seed)) for seed in range(2))
+    donor, number = torch.cat([donor, planes]), grid[0] * grid[1]
+    parts = (
+        torch.randint(10, (5, number), generator=generator(0)) if sources else None,
+        torch.randint(number, (5, number), generator=generator(1)) if cells else None,
+    )
+    found = put_together(planes, donor, *parts, grid)
+    eager()
+    assert_agree(found, put_together(planes, donor, *parts, grid))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

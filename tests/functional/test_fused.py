@@ -24,8 +24,9 @@ def test_the_interpreter_agrees_with_the_eager_operations() -> None:
     assert "passed" in done.stdout
 
 
-POINTERS = {"boxes": "i64", "image": "i64", "offset": "i64", "choice": "i64", "weight": "fp32"}
-CONSTANTS = {"rows": 4, "cols": 256, "values": 3, "block": 1024, "in_place": False}
+INDICES = ("boxes", "image", "offset", "choice", "sources", "cells")
+POINTERS = {**dict.fromkeys(INDICES, "i64"), "weight": "fp32"}
+CONSTANTS = {"rows": 4, "cols": 256, "values": 3, "block": 1024, "in_place": False, "grid_rows": 3, "grid_cols": 4}
 
 
 def build(kernel, element: str, capability: int, **constants):
@@ -34,7 +35,7 @@ def build(kernel, element: str, capability: int, **constants):
     working = "fp64" if element == "fp64" else "fp32"
     constants = {**CONSTANTS, "dtype": triton.language.dtype(working), **constants}
     constants = {name: value for name, value in constants.items() if name in names}
-    pointers = {**dict.fromkeys(("target", "own", "source", "planes", "means"), element), **POINTERS}
+    pointers = {**dict.fromkeys(("target", "own", "source", "donor", "planes", "means"), element), **POINTERS}
     pointers |= dict.fromkeys(("mean", "gain", "change"), working)
     kinds = {"feather": "fp32", **{name: f"*{kind}" for name, kind in pointers.items()}}
     signature = {name: "constexpr" if name in constants else kinds.get(name, "i32") for name in names}
@@ -53,6 +54,8 @@ def build(kernel, element: str, capability: int, **constants):
         ("_paste", "i64", 90, {"feather": None, "mean": None, "gain": None, "change": None, "offset": None}),
         ("_mix", "u8", 80, {}),
         ("_mix", "fp16", 90, {"choice": None}),
+        ("_put_together", "u8", 80, {}),
+        ("_put_together", "i64", 90, {"sources": None}),
         ("_box_mean", "u8", 80, {}),
         ("_box_mean", "fp32", 90, {"choice": None}),
     ],
