@@ -5,7 +5,8 @@ of its inputs and writes each of its outputs once, except that lookups and write
 than they take or give. That is a lower bound: a sort, for one, reads more than once.
 
 A fused kernel reads the source inside of boxes and its own image outside, where it blends both, and writes what it
-changes. Fakes hold no boxes: one is counted as a quarter of its image, the most that the defaults draw.
+changes. Fakes hold no boxes: one is counted as a quarter of its image, the most that the defaults draw. Nor do they
+hold choices: a step for the images that chose one of several options is counted as for an equal share of them.
 """
 
 import math
@@ -42,8 +43,9 @@ class Traffic(NamedTuple):
 class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves the base untyped
     """Counts the operations on tensors of a GPU, fake or not, and notes those that cross to or from the host."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: int = 1) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.options = options
         self.kernels = self.bytes = 0
         self.crossings: list[str] = []
 
@@ -53,7 +55,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         given, made = _tensors((args, [value for name, value in kwargs.items() if name != "out"])), _tensors(result)
         if func.namespace == "nda_augment":
             self.kernels += 1
-            self.bytes += _fused_bytes(func._opname, _by_name(func, args, kwargs), made)
+            self.bytes += _fused_bytes(func._opname, _by_name(func, args, kwargs), made, self.options)
             return result
         devices = {tensor.device.type for tensor in (*given, *made) if tensor.ndim or _among(tensor, made)}
         name = func._schema.name.removeprefix("aten::")
@@ -76,12 +78,14 @@ def fake_gpu() -> Iterator[None]:
         yield
 
 
-def on_fake_gpu(function: Callable[[Tensor], Any], shape: tuple[int, ...], dtype: torch.dtype) -> Traffic:
-    """Count what a function of images asks of a GPU when it is called again."""
+def on_fake_gpu(
+    function: Callable[[Tensor], Any], shape: tuple[int, ...], dtype: torch.dtype, options: int = 1
+) -> Traffic:
+    """Count what a function of images, a mixture of some options, asks of a GPU when it is called again."""
     with fake_gpu():
         images = torch.empty(shape, dtype=dtype, device="cuda")
         function(images)
-        with Counter() as counter:
+        with Counter(options) as counter:
             function(images)
     return Traffic(counter.kernels, counter.bytes, len(counter.crossings))
 
@@ -100,8 +104,8 @@ def _by_name(func: Any, args: Any, kwargs: Any) -> dict[str, Any]:
     return {**{known.name: value for known, value in zip(func._schema.arguments, args, strict=False)}, **kwargs}
 
 
-def _fused_bytes(name: str, given: dict[str, Any], made: list[Tensor]) -> int:
-    whole = _size(given["planes" if made else "target"])
+def _fused_bytes(name: str, given: dict[str, Any], made: list[Tensor], options: int) -> int:
+    whole = _size(given["planes" if made else "target"]) // (1 if given.get("choice") is None else options)
     box = int(_BOX * whole)
     others = {
         known: value for known, value in given.items() if known not in ("target", "planes", "own", "source", "donor")

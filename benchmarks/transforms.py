@@ -28,7 +28,7 @@ def rows(device: torch.device, rounds: int) -> Iterator[dict[str, Any]]:
                 yield _row(word, transform, clips if transform.needs_clips else images, rounds)
 
 
-def _row(word: str, transform: Callable[[Tensor], Any], images: Tensor, rounds: int) -> dict[str, Any]:
+def _row(word: str, transform: nda.Mixture, images: Tensor, rounds: int) -> dict[str, Any]:
     target = torch.empty_like(images)
     functions: dict[str, Callable[[], Any]] = {
         "limit": lambda: torch.add(images, 1, out=target),
@@ -41,7 +41,7 @@ def _row(word: str, transform: Callable[[Tensor], Any], images: Tensor, rounds: 
     if images.device.type == "cpu" and can_keep():
         with freed_memory_is(kept=False):
             cold = interleaved({name: functions[name] for name in ("clone", "ours")}, max(rounds // 3, 1))
-    traffic = on_fake_gpu(transform, tuple(images.shape), images.dtype)
+    traffic = on_fake_gpu(transform, tuple(images.shape), images.dtype, len(transform.members))
     return {
         "transform": word,
         "shape": "x".join(map(str, images.shape)),

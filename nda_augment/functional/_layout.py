@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from nda_augment._checks import check_dtype
 from nda_augment._tracing import is_plain
 from nda_augment.functional import masks
 from nda_augment.functional._precision import to_dtype, working_dtype
@@ -241,7 +242,12 @@ def paste(
 
     Returns:
         Planes like ``planes``.
+
+    Raises:
+        TypeError: If something is blended in and the images are neither floating point nor uint8.
     """
+    if fading is not None:
+        check_dtype(planes)
     if slices_pay(len(planes), planes, source, boxes):
         pasted = planes.clone()
         numbers = range(len(planes)) if image is None else image.tolist()
@@ -259,6 +265,32 @@ def paste(
     inside = inside if recolouring is None else recolouring(everywhere, inside)
     inside = inside if fading is None else fading(everywhere, inside, planes, everywhere, everywhere)
     return overlay(inside, planes, *box_masks(boxes, planes))
+
+
+class Chosen(NamedTuple):
+    """Some images of a batch: those whose choice ``(B,)`` is a number. How many they are only a device knows."""
+
+    choice: Tensor
+    number: int
+
+
+def paste_chosen(
+    copies: Tensor,
+    chosen: Chosen,
+    boxes: Tensor,
+    source: Tensor,
+    image: Tensor | None = None,
+    offset: Tensor | None = None,
+    fading: Fading | None = None,
+) -> bool:
+    """Fill a box of every chosen one of some images, where they lie, as :func:`paste` does, or tell that one cannot."""
+    if fading is not None:
+        check_dtype(copies)
+    weights, feather = (fading.weights, fading.feather) if fading else (None, None)
+    kernels = fused(copies, chosen.choice, source, boxes, *given(image, offset, weights))
+    if kernels:
+        kernels.paste_(copies, None, boxes, source, image, offset, None, weights, feather, *chosen)
+    return kernels is not None
 
 
 def paste_slices(

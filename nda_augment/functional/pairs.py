@@ -9,6 +9,7 @@ from nda_augment._checks import as_pool, as_share, check_boxes, check_dtype, che
 from nda_augment._constants import counted, kept
 from nda_augment.functional import masks
 from nda_augment.functional._layout import (
+    Chosen,
     Fading,
     as_images,
     as_planes,
@@ -201,6 +202,17 @@ def mix_slices(
             target.copy_(_mixed(own, others[partner], weight))
         else:
             torch.lerp(others[partner], own, weight.to(own.dtype), out=target)
+
+
+def mix_chosen(copies: Tensor, donors: Tensor, partners: Tensor, weights: Tensor, chosen: Chosen) -> bool:
+    """Blend every chosen one of some images with its partner where it lies, or tell that one cannot."""
+    check_dtype(copies)
+    check_index(partners, "partners", (len(copies),), len(donors))
+    check_share(weights, "weights", (len(copies),))
+    kernels = fused(copies, donors, partners, weights, chosen.choice)
+    if kernels:
+        kernels.mix_(copies, None, donors, partners, _share(weights, copies), *chosen)
+    return kernels is not None
 
 
 def _mixed(own: Tensor, borrowed: Tensor, weight: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from nda_augment._checks import (
 )
 from nda_augment.functional import fields, masks
 from nda_augment.functional._layout import (
+    Chosen,
     Fading,
     Recolouring,
     as_images,
@@ -30,10 +31,12 @@ from nda_augment.functional._layout import (
     fill_boxes,
     flood,
     fused,
+    given,
     matching_planes,
     may_loop,
     overlay,
     paste,
+    paste_chosen,
     pick,
     regions,
     size_of,
@@ -97,6 +100,14 @@ def flatten_boxes(images: Sequence[Tensor], boxes: Tensor) -> None:
     colours = to_dtype(torch.stack(totals) / _areas(boxes), images[0].dtype)
     for region, colour in zip(found, colours.unbind(), strict=True):
         flood(region, colour)
+
+
+def flatten_chosen(copies: Tensor, boxes: Tensor, chosen: Chosen) -> bool:
+    """Fill a box of every chosen one of some images, where they lie, with its mean, or tell that one cannot."""
+    check_boxes(boxes, len(copies), size_of(copies))
+    if not fused(copies, boxes, chosen.choice):
+        return False
+    return paste_chosen(copies, chosen, boxes, _box_mean(copies, boxes, chosen).expand_as(copies))
 
 
 def _areas(boxes: Tensor) -> Tensor:
@@ -357,12 +368,13 @@ def _colour(planes: Tensor, fill: Fill, channels: int) -> Tensor:
     return _per_channel(constant(fill, planes, planes.dtype).unsqueeze(0), planes, channels)
 
 
-def _box_mean(planes: Tensor, boxes: Tensor) -> Tensor:
-    """Return each plane's mean over a box, ``(B, P, 1, 1, S)`` in the images' dtype."""
-    if kernels := fused(planes, boxes):
-        means: Tensor = kernels.box_mean(planes, boxes)
+def _box_mean(planes: Tensor, boxes: Tensor, chosen: Chosen | None = None) -> Tensor:
+    """Return each plane's mean over a box, ``(B, P, 1, 1, S)`` in the images' dtype; at least those of the chosen."""
+    dtype = working_dtype(planes)
+    if kernels := fused(planes, boxes, *given(chosen and chosen.choice)):
+        means: Tensor = kernels.box_mean(planes, boxes, *(chosen or ()))
         return means
-    dtype, (rows, cols) = working_dtype(planes), box_masks(boxes, planes)
+    rows, cols = box_masks(boxes, planes)
     # A product with the box's rows comes first: it reads the images once, at the speed of the memory.
     with without_autocast(planes):
         lines = (rows.flatten(2).unsqueeze(2).to(dtype) @ planes.flatten(3).to(dtype)).view(planes[:, :, :1].shape)

@@ -15,6 +15,7 @@ from torch import Tensor
 from nda_augment import sampling
 from nda_augment._checks import as_flag, as_pool, as_share, check_dtype, check_parameter
 from nda_augment._policy_syntax import format_value
+from nda_augment.functional._layout import Chosen
 from nda_augment.functional.patches import Cells, chosen_cells, cross_patch_shuffle
 from nda_augment.sampling import Source
 from nda_augment.transforms.card import Card
@@ -168,6 +169,17 @@ class NegativeTransform(IntensityAugmentationBase2D):
             copies: Planes ``(P, H, W, S)`` of each image on the CPU.
             donors: Planes ``(N, P, H, W, S)`` of the images that partners are taken from.
             params: The parameters of these images.
+        """
+        return False
+
+    def change_chosen(self, copies: Tensor, donors: Tensor, params: Params, chosen: Chosen) -> bool:
+        """Make negatives of chosen ones of copies of images on a device where they lie, and tell whether that is done.
+
+        Args:
+            copies: Planes ``(B, P, H, W, S)`` of all images.
+            donors: Planes ``(N, P, H, W, S)`` of the images that partners are taken from.
+            params: The parameters of all images.
+            chosen: Choice of this transform.
         """
         return False
 

@@ -10,7 +10,17 @@ from torch import Tensor, nn
 from nda_augment import sampling
 from nda_augment._constants import kept
 from nda_augment._negatives import check_negative
-from nda_augment.functional._layout import as_images, as_planes, few_at_once, matching_planes, put, slices_pay, take
+from nda_augment.functional._layout import (
+    Chosen,
+    as_images,
+    as_planes,
+    few_at_once,
+    fused,
+    matching_planes,
+    put,
+    slices_pay,
+    take,
+)
 from nda_augment.functional.patches import Cells, chosen_cells, cross_patch_shuffle
 from nda_augment.sampling import Source
 from nda_augment.transforms.base import Common, DrawContext, NegativeTransform, Params, is_exporting, select
@@ -139,18 +149,28 @@ class Mixture(NegativeTransform):
             choice = torch.where(params["batch_prob"] > 0.5, choice, len(self.members))
         done, started = self._moved(images, choice, params)
         planes, negatives = as_planes(images), as_planes(started)
-        left = [number for number in range(len(self.members)) if number not in done]
+        rest = [number for number in range(len(self.members)) if number not in done]
+        own = {number: {"pool": pool, **_member_params(params, number)} for number in rest}
+        copies = as_images(negatives, images)
+        left = [number for number in rest if not self._changed_together(number, copies, choice, own[number])]
         for number, (index, chosen) in zip(left, self._groups(choice, left, drawn_for, shared), strict=True):
-            own = {"pool": pool, **_member_params(params, number)}
-            if chosen is None and self._changed(number, as_images(negatives, images), index, own):
+            if chosen is None and self._changed(number, copies, index, own[number]):
                 continue
             for part in few_at_once(index, images):
                 group = as_images(take(planes, part), images[: len(part)])
-                values = as_planes(self._of_member(number, group, select(own, part), drawn_for, shared))
+                values = as_planes(self._of_member(number, group, select(own[number], part), drawn_for, shared))
                 if chosen is not None:
                     values = torch.where(chosen.view(-1, 1, 1, 1, 1), values, take(negatives, part))
                 put(negatives, part, values)
-        return as_images(negatives, images)
+        return copies
+
+    def _changed_together(self, number: int, copies: Tensor, choice: Tensor, params: Params) -> bool:
+        """Let a member change all images of a device that chose it where they lie, if it can."""
+        planes = as_planes(copies)
+        if not fused(planes, choice):
+            return False
+        donors = matching_planes(params["pool"], planes, copies)
+        return self.members[number].change_chosen(planes, donors, params, Chosen(choice, number))
 
     def _changed(self, number: int, copies: Tensor, index: Tensor, params: Params) -> bool:
         """Let a member change copies of images where they lie, if it can and that takes less time."""

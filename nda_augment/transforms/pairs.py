@@ -9,8 +9,8 @@ from torch import Tensor
 from nda_augment import functional, sampling
 from nda_augment._checks import as_fractions, as_one_of, as_positive, as_share, check_boxes, check_index, check_share
 from nda_augment.functional import masks
-from nda_augment.functional._layout import paste_slices, size_of
-from nda_augment.functional.pairs import mix_slices, stitched_quarters
+from nda_augment.functional._layout import Chosen, Fading, paste_chosen, paste_slices, size_of
+from nda_augment.functional.pairs import mix_chosen, mix_slices, stitched_quarters
 from nda_augment.functional.patches import Cells
 from nda_augment.functional.seams import soft_half
 from nda_augment.sampling import Source
@@ -177,6 +177,14 @@ class CutMix(PairTransform):
         paste_slices(copies, params["boxes"].tolist(), donors, params["partners"].tolist())
         return True
 
+    def change_chosen(self, copies: Tensor, donors: Tensor, params: Params, chosen: Chosen) -> bool:
+        """Paste boxes into the chosen images."""
+        partners, boxes = params["partners"], params["boxes"]
+        check_index(partners, "partners", (len(copies),), len(donors))
+        check_boxes(boxes, len(copies), size_of(copies))
+        fading = Fading(boxes, size_of(copies), self.feather) if self.feather else None
+        return paste_chosen(copies, chosen, boxes, donors, partners, fading=fading)
+
     def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the inside of the boxes."""
         return masks.box(params["boxes"], (shape[-2], shape[-1]))
@@ -301,6 +309,10 @@ class Mixup(PairTransform):
         check_share(params["weights"], "weights", (len(copies),))
         mix_slices(copies, copies, donors, params["partners"], params["weights"])
         return True
+
+    def change_chosen(self, copies: Tensor, donors: Tensor, params: Params, chosen: Chosen) -> bool:
+        """Blend the chosen images with their partners."""
+        return mix_chosen(copies, donors, params["partners"], params["weights"], chosen)
 
     def own_share(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the weights."""

@@ -17,7 +17,8 @@ from nda_augment._checks import (
     as_whole_range,
 )
 from nda_augment.functional import masks
-from nda_augment.functional.regions import Fill, as_fill, check_channels, flatten_boxes
+from nda_augment.functional._layout import Chosen
+from nda_augment.functional.regions import Fill, as_fill, check_channels, flatten_boxes, flatten_chosen
 from nda_augment.sampling import Source
 from nda_augment.transforms.base import Common, NegativeTransform, Params
 from nda_augment.transforms.card import Card
@@ -96,6 +97,10 @@ class Cutout(NegativeTransform):
         if self.fill == "patch_mean":
             flatten_boxes(copies, params["boxes"])
         return self.fill == "patch_mean"
+
+    def change_chosen(self, copies: Tensor, donors: Tensor, params: Params, chosen: Chosen) -> bool:
+        """Fill boxes of the chosen images with their mean."""
+        return self.fill == "patch_mean" and flatten_chosen(copies, params["boxes"], chosen)
 
     def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the inside of the boxes."""

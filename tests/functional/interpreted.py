@@ -21,8 +21,10 @@ from nda_augment.transforms import (
     CutPaste,
     CutPasteForeign,
     Jigsaw,
+    Mixture,
     Mixup,
     Stitch,
+    mixture,
 )
 from tests.cases import apply, distinct, generator
 
@@ -40,6 +42,8 @@ TRANSFORMS = [
     *(Jigsaw((3, 4)), CrossPatchShuffle((3, 4)), Stitch()),
     *(CutPasteForeign(), CutPasteForeign(feather=0.5, strength=0.5)),
 ]
+
+MEMBERS = [Jigsaw((3, 4)), Cutout(), Cutout(fill="zero"), CutMix(), CutMix(feather=0.5), Mixup()]
 
 
 def images_of(layout: str, dtype: torch.dtype, *, seed: int = 0) -> Tensor:
@@ -133,6 +137,20 @@ def test_cells(layout: str, grid: tuple[int, int], sources: bool, cells: bool, k
     found = put_together(planes, donor, *parts, grid)
     eager()
     assert_agree(found, put_together(planes, donor, *parts, grid))
+
+
+@pytest.mark.parametrize("p", [1.0, 0.5])
+@pytest.mark.parametrize(
+    ("layout", "dtype"), [("planes", torch.float32), ("pixels", torch.uint8), ("clips", DTYPES[2])]
+)
+def test_a_mixture(layout: str, dtype: torch.dtype, p: float, kernels, eager, monkeypatch) -> None:
+    """Those of its members that can change the images that chose them where these lie, and another."""
+    module, images = Mixture(MEMBERS, p=p), torch.cat([images_of(layout, dtype, seed=seed) for seed in range(3)])
+    pool = torch.cat([images, images_of(layout, dtype, seed=4)])
+    monkeypatch.setattr(mixture, "_may_count", lambda choice: False)
+    negatives = apply(module, images, seed=1, pool=pool)
+    eager()
+    assert_agree(negatives, apply(module, images, seed=1, pool=pool))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

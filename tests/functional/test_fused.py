@@ -10,6 +10,7 @@ import torch
 
 from nda_augment import functional
 from nda_augment.functional import _layout
+from nda_augment.transforms import Mixture
 from tests.cases import apply
 from tests.functional import interpreted
 
@@ -84,7 +85,7 @@ def test_without_a_triton_that_works_torch_does_it(monkeypatch) -> None:
 
 @pytest.mark.cuda
 @pytest.mark.parametrize(("layout", "dtype"), interpreted.KINDS)
-@pytest.mark.parametrize("module", interpreted.TRANSFORMS, ids=str)
+@pytest.mark.parametrize("module", [*interpreted.TRANSFORMS, Mixture(interpreted.MEMBERS)], ids=str)
 def test_transforms_on_a_device(module, layout: str, dtype: torch.dtype, monkeypatch) -> None:
     images = interpreted.images_of(layout, dtype).cuda()
     assert _layout.fused(images) is _fused, "Triton is there and does not work"
