@@ -21,7 +21,8 @@ TABLES = {
         "The limit is one read and one write of the batch, an `add` into an existing buffer. Memory is warm: the "
         "allocator keeps what was freed, as a GPU's does in training. Cold, every buffer pays for new pages, the clone "
         "and we alike, which flatters the multiple. Kernels and bytes are counted on fake CUDA tensors, one kernel per "
-        "operation, a copy being a read and a write of the batch; host copies are those of a second call."
+        "operation, a copy being a read and a write of the batch, a box a quarter of its image; host copies are those "
+        "of a second call."
     ),
     "peers": "Memory is warm. Peers that do less work say so.",
     "training": "A step is a discriminator's.",
