@@ -207,11 +207,14 @@ def test_small_defects_are_wanted_and_what_changes_the_whole_tile_is_not(audited
     assert {row.name for row in audited_tiles.ranking if row.verdict == "fail"} >= {"rotate90", "jigsaw"}
 
 
-def test_a_copy_of_the_same_grain_is_too_alike(audited_tiles):
-    """A patch of even grain looks the same wherever it stands: only the border of the copy can be seen."""
+def test_a_copy_of_the_same_grain_is_told_by_its_border(audited_tiles):
+    """A patch of even grain looks the same wherever it stands, and still its border is as plain as a flat box.
+
+    Which of the two is told better changes with the seed: in four of eight draws it was the box.
+    """
     told = {row.name: row.measures.told_by_patches.value for row in audited_tiles.rows}
     assert told["identity"] == pytest.approx(0.5)
-    assert max(told["cutpaste"], told["cutpasteforeign"]) < told["cutout"]
+    assert min(told["cutpaste"], told["cutpasteforeign"], told["cutout"]) > 0.9
 
 
 def test_flips_of_symmetric_tiles_are_no_negatives():
