@@ -31,6 +31,7 @@ from nda_augment.anomaly.files import load
 from nda_augment.anomaly.measures import auroc, average_precision, per_region_overlap
 from nda_augment.anomaly.patches import PatchDetector
 from nda_augment.anomaly.pixels import Derivatives, PixelNet
+from nda_augment.anomaly.places import usual_map
 from nda_augment.anomaly.presets import defect, defect_negatives, rising_views, semantic, simclr_views
 from nda_augment.anomaly.segmentation import SegmentationDetector
 from nda_augment.anomaly.shifted import ShiftDetector
@@ -71,4 +72,5 @@ __all__ = [
     "rotations",
     "semantic",
     "simclr_views",
+    "usual_map",
 ]

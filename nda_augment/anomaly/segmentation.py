@@ -1,7 +1,7 @@
 """Detection by outlining damage: a network that learned to find synthetic damage finds real one."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from nda_augment.anomaly.classifier import check_negatives
 from nda_augment.anomaly.detector import Detector
 from nda_augment.anomaly.measures import auroc
 from nda_augment.anomaly.pixels import PixelNet
+from nda_augment.anomaly.places import usual_map
 from nda_augment.anomaly.unet import UNet
 from nda_augment.transforms import Mixture, NegativeTransform
 
@@ -25,6 +26,8 @@ LR = 3e-3
 STEPS = 6000
 _CONTRAST, _BRIGHTNESS, _BLUR, _NOISE = 0.4, 0.5, 1.2, 0.2
 _LEAST_CROP = 32
+_ENOUGH = 1000
+"""Normal images that say what is usual."""
 
 
 class SegmentationDetector(Detector):
@@ -34,8 +37,9 @@ class SegmentationDetector(Detector):
     by the mean and the deviation of the normal images. It learns from crops, each seen twice, as it is and damaged, and
     both mirrored at random, in another light, and through another lens, which hides the traces of pasting. What is
     damaged in a crop weighs as much as what is not, however small it is. The heat map holds the log-odds of damage at
-    full resolution, as if half of all pixels were damaged, and the score of an image is the mean of its highest values.
-    Larger images are looked at in tiles.
+    full resolution, as if half of all pixels were damaged, less what is usual at each place (:func:`usual_map`), which
+    is nothing unless the normal images lie alike. The score of an image is the mean of its highest values. Larger
+    images are looked at in tiles.
 
     With ``restore`` a :class:`UNet` first learns to take the damage away, and the network sees an image with what it
     should look like. It takes twice the time.
@@ -78,6 +82,7 @@ class SegmentationDetector(Detector):
     has_heatmap = True
     mean: Tensor
     deviation: Tensor
+    usual: Tensor
     pool: Tensor | None
     roi: Tensor | None
 
@@ -110,6 +115,7 @@ class SegmentationDetector(Detector):
         self.to(memory_format=torch.channels_last)
         self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
         self.register_buffer("deviation", torch.ones(1, channels, 1, 1))
+        self.register_buffer("usual", torch.zeros(1, 1, 1, 1))
         self.register_buffer("pool", pool, persistent=False)
         self.register_buffer("roi", None if roi is None else _as_region(roi))
         self.training_settings = training or Training(lr=LR, steps=STEPS)
@@ -128,9 +134,13 @@ class SegmentationDetector(Detector):
         self._check_channels(mean)
         self.mean.copy_(mean)
         self.deviation.copy_(deviation)
+        self.usual = self.usual.new_zeros(1, 1, 1, 1)
         objectives = [Objective("loss", adamw(self.parameters(), settings))]
         identity = {"detector": recipe(self), "roi": digest(self.roi), "pool": digest(self.pool)}
         train(self, loader, objectives, settings, validate=self._validate, identity=identity)
+        with seeded(settings.seed, -3, self.device), torch.no_grad():
+            maps = (self._heatmap(images.to(self.device)) for images in _first(loader, _ENOUGH))
+            self.usual = usual_map(maps).to(self.device)
 
     def loss(self, images: Tensor) -> Tensor:
         """The cross-entropy of the pixels of intact crops and of their damaged copies, a scalar."""
@@ -183,7 +193,8 @@ class SegmentationDetector(Detector):
 
     def _heatmap(self, images: Tensor) -> Tensor:
         seen = self._scaled(images)
-        return self._outlined(seen, None if self.restorer is None else self.restorer(seen))
+        outlined = self._outlined(seen, None if self.restorer is None else self.restorer(seen))
+        return outlined - self.usual
 
     def _pool(self, maps: Tensor, region: Tensor | None) -> Tensor:
         # As many pixels as in an image that was learned from, whatever the size of this one; in a small region all.
@@ -206,6 +217,8 @@ class SegmentationDetector(Detector):
             raise ValueError("this state is of a SegmentationDetector with another region of interest, roi")
         if roi is not None:
             self.roi = torch.empty_like(roi, device=self.device)
+        if prefix + "usual" in state_dict:  # as large as the images that were learned from
+            self.usual = torch.empty_like(state_dict[prefix + "usual"], device=self.device)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _check_channels(self, images: Tensor) -> None:
@@ -253,6 +266,16 @@ def _moments(loader: Iterable[Any]) -> tuple[Tensor, Tensor]:
     mean = total / count
     deviation = (squares / count - mean.square()).clamp(min=0).sqrt().clamp(min=1e-3)
     return mean.view(1, -1, 1, 1).float(), deviation.view(1, -1, 1, 1).float()
+
+
+def _first(loader: Iterable[Any], count: int) -> Iterator[Tensor]:
+    """Yield batches of images until there are so many."""
+    seen = 0
+    for images in read(loader):
+        yield images
+        seen += len(images)
+        if seen >= count:
+            return
 
 
 def _through_other_lens(scaled: Tensor) -> Tensor:

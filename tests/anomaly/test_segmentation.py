@@ -3,6 +3,7 @@ import torch
 from torch.nn import functional as F
 
 import nda_augment as nda
+from nda_augment import anomaly
 from nda_augment.anomaly import Blemish, Derivatives, PixelNet, SegmentationDetector, Training, UNet
 from nda_augment.anomaly.segmentation import balanced_cross_entropy
 
@@ -35,6 +36,38 @@ def test_it_outlines_a_stain_that_it_has_not_seen() -> None:
     assert heat.shape == stained.shape
     assert heat[:, :, 12:18, 14:20].mean() > heat[:, :, 30:, :].mean() + 1
     assert detector.score(stained).min() > detector.score(texture(8, seed=2)).max()
+
+
+def parts(count: int, seed: int) -> torch.Tensor:
+    """Parts that lie alike: a dark bar across each."""
+    images = texture(count, seed=seed)
+    images[:, :, 20:23] -= 0.2
+    return images
+
+
+def test_what_all_normal_images_have_at_a_place_is_usual_there(tmp_path) -> None:
+    torch.manual_seed(0)
+    training = Training(steps=30, lr=1e-2, holdout=0.0, accelerator="cpu")
+    detector = SegmentationDetector(1, width=4, training=training).fit(parts(64, 0).split(8))
+    assert detector.usual.shape == (1, 1, 48, 40)
+    maps = detector.heatmap(parts(64, 0))
+    before = maps + detector.usual
+    assert maps.mean(0).std() < 0.1 * before.mean(0).std()
+    torch.testing.assert_close(maps.mean(), before.mean())
+    detector.save(tmp_path / "detector.pt")
+    images = parts(3, 1)
+    torch.testing.assert_close(anomaly.load(tmp_path / "detector.pt").heatmap(images), detector.heatmap(images))
+    # Another fit, of images of another size, begins from nothing.
+    detector.training_settings = Training(steps=3, holdout=0.0, accelerator="cpu")
+    assert detector.fit(parts(16, 0)[..., :32].split(8)).usual.shape == (1, 1, 48, 32)
+
+
+def test_nothing_is_usual_on_a_surface_that_is_the_same_everywhere() -> None:
+    torch.manual_seed(0)
+    training = Training(steps=3, holdout=0.0, accelerator="cpu")
+    detector = SegmentationDetector(1, width=4, training=training).fit(texture(64).split(8))
+    inside = detector.usual[..., 8:-8, 8:-8]  # the borders look alike in all images
+    assert inside.std() < 0.15 * detector.heatmap(texture(64))[..., 8:-8, 8:-8].std()
 
 
 def test_the_score_is_the_mean_of_as_many_pixels_as_a_share_of_the_images_learned_from() -> None:
