@@ -48,7 +48,7 @@ class Budget(NamedTuple):
 
     gan: int = 1000
     contrastive: int = 300
-    anomaly: int = 10
+    anomaly: int = 500
 
 
 class Comparison(NamedTuple):

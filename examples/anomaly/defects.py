@@ -1,9 +1,10 @@
 """Damage on a wall, and where it is: ``python -m examples.anomaly.defects``.
 
-Normal images are patches of the brick wall that ships with scikit-image. The detector learns from CutPaste, scars and
-Perlin noise; the damage that it is asked about, scratches and stains, is made in another way.
+Normal images are patches of the brick wall that ships with scikit-image. The detector learns to outline pasted damage;
+what it is asked about, scratches and stains, is made in another way.
 """
 
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +22,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from examples.anomaly.metrics import MEASURES, Measures, detection
 from examples.common.randomness import generator, seeded
 from examples.common.runs import command
-from nda_augment.anomaly import Encoder, Training, defect
+from nda_augment.anomaly import defect
 
 SIDE = 64
 console = Console()
@@ -60,11 +61,11 @@ def damage(images: Tensor, source: torch.Generator) -> tuple[Tensor, Tensor]:
     return images + strength * (colour - images), mask
 
 
-def run(epochs: int, seed: int, output: Path) -> dict[str, Measures]:
+def run(steps: int, seed: int, output: Path) -> dict[str, Measures]:
     """Train, measure on images and on pixels, and draw a few heat maps into a picture.
 
     Args:
-        epochs: How long the detector learns.
+        steps: How long the detector learns.
         seed: Of weights, patches and draws; the damage is always the same.
         output: Where to write the picture.
     """
@@ -74,15 +75,15 @@ def run(epochs: int, seed: int, output: Path) -> dict[str, Measures]:
     damaged, masks = damage(patches(picture[:, :, 160:], 100, generator(0, "damaged")), generator(0, "damage"))
 
     with seeded(seed, "weights"):
-        encoder = Encoder(channels=1, width=16)
-        detector = defect(encoder, encoder.features, training=Training(epochs, 2e-3, seed=seed, accelerator="cpu"))
-    detector.fit(DataLoader(TensorDataset(training), 64, shuffle=True, drop_last=True))
+        detector = defect(channels=1)
+    detector.training_settings = replace(detector.training_settings, steps=steps, seed=seed, accelerator="cpu")
+    detector.fit(DataLoader(TensorDataset(training), 8, shuffle=True, drop_last=True))
 
     heat_normal, heat = detector.heatmap(normal), detector.heatmap(damaged)
     pixels = torch.cat([heat_normal.flatten(), heat[masks == 0]]), heat[masks == 1]
     _draw(output, damaged[:6], masks[:6], heat[:6])
     return {
-        "images": detection(heat_normal.amax(dim=(1, 2, 3)), heat.amax(dim=(1, 2, 3))),
+        "images": detection(detector.score(normal), detector.score(damaged)),
         "pixels": detection(*pixels),
     }
 
@@ -90,7 +91,7 @@ def run(epochs: int, seed: int, output: Path) -> dict[str, Measures]:
 def _draw(path: Path, images: Tensor, masks: Tensor, heat: Tensor) -> None:
     figure = Figure(figsize=(1.5 * len(images), 4.4), layout="constrained")
     rows = figure.subplots(3, len(images), squeeze=False)
-    shown = {"damaged": (images, "gray"), "damage": (masks, "gray"), "heat map": (heat.sqrt(), "inferno")}
+    shown = {"damaged": (images, "gray"), "damage": (masks, "gray"), "heat map": (heat.sigmoid(), "inferno")}
     for row, (name, (values, colours)) in zip(rows, shown.items(), strict=True):
         for axes, value in zip(row, values, strict=True):
             enlarged = F.interpolate(value[None].float(), scale_factor=2)[0, 0]
@@ -104,12 +105,12 @@ def _draw(path: Path, images: Tensor, masks: Tensor, heat: Tensor) -> None:
 
 @command
 def main(
-    epochs: Annotated[int, typer.Option()] = 20,
+    steps: Annotated[int, typer.Option()] = 1000,
     seed: Annotated[int, typer.Option()] = 0,
     output: Annotated[Path, typer.Option(help="Picture to write")] = Path("runs/anomaly/defects.png"),
 ) -> None:
     """Learn a wall, find its damage."""
-    for name, row in run(epochs, seed, output).items():
+    for name, row in run(steps, seed, output).items():
         console.print(f"{name}: " + ", ".join(f"{measure} {row[measure]:.1f} %" for measure in MEASURES))
     console.print(f"Heat maps are in {output}; damage is positive in all measures", soft_wrap=True)
 

@@ -36,6 +36,7 @@ from nda_augment.anomaly import (
     auroc,
     average_precision,
     defect,
+    defect_negatives,
     per_region_overlap,
 )
 
@@ -121,10 +122,15 @@ class RandomConvolutions(nn.Module):
         return maps
 
 
-def untrained() -> Detector:
-    """The network of the preset ``defect`` as it was drawn."""
+def classifier() -> ClassifierDetector:
+    """CutPaste's way: windows are told from their negatives."""
     encoder = Encoder(channels=1, width=16)
-    detector = defect(encoder, encoder.features)
+    return ClassifierDetector(encoder, encoder.features, defect_negatives(), patch=0.25)
+
+
+def untrained() -> Detector:
+    """The network of the classifier as it was drawn."""
+    detector = classifier()
     detector._fit = partial(DensityDetector._fit, detector)  # type: ignore[method-assign]
     return detector
 
@@ -135,8 +141,8 @@ ARMS: dict[str, Callable[[], Any]] = {
     "random neighbours": lambda: PatchDetector(Features(RandomConvolutions(), ["first", "second"])),
     "random Gaussian": lambda: PatchDetector(Features(RandomConvolutions(), ["first", "second"]), "gaussian"),
     "untrained": untrained,
-    "classifier": lambda: defect(Encoder(channels=1, width=16), 64),
-    "segmentation": lambda: SegmentationDetector(channels=1),
+    "classifier": classifier,
+    "segmentation": lambda: defect(channels=1),
     "segmentation, restored": lambda: SegmentationDetector(channels=1, restore=True),
 }
 

@@ -21,12 +21,13 @@ def test_defects_are_small_and_local() -> None:
         assert 0 < changed < 0.5
 
 
-def test_defect_has_a_map_and_a_class_for_each_negative() -> None:
-    encoder = Encoder(width=4)
-    detector = defect(encoder, encoder.features)
-    assert (detector.has_heatmap, detector.patch, detector.head.out_features) == (True, 0.25, 4)
-    assert not defect(encoder, encoder.features, patch=None).has_heatmap
-    assert defect(encoder, encoder.features, classes="two").head.out_features == 2
+def test_defect_outlines_damage() -> None:
+    training = Training(steps=5)
+    detector = defect(channels=1, training=training, width=4)
+    assert isinstance(detector, anomaly.SegmentationDetector)
+    assert (detector.channels, detector.width, detector.training_settings) == (1, 4, training)
+    assert defect().channels == 3
+    assert defect().training_settings == anomaly.SegmentationDetector().training_settings
 
 
 def test_semantic_has_rotations() -> None:

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:all logits of this batch lie in"
 def test_the_tour(tmp_path, monkeypatch) -> None:
     wall = iter((90.0, 91.0, 95.0))
     monkeypatch.setattr(measures, "_EPOCHS", 1)
-    monkeypatch.setattr(demo.defects, "run", lambda epochs, seed, output: {"images": {"AUROC": next(wall)}})
+    monkeypatch.setattr(demo.defects, "run", lambda steps, seed, output: {"images": {"AUROC": next(wall)}})
     rows = demo.demo(tmp_path, demo.Budget(gan=2, contrastive=1, anomaly=1))
     assert [row.use for row in rows] == ["GAN", "GAN", "contrastive", "anomaly detection"]
     assert rows[-1].negatives == [90.0, 91.0, 95.0]
