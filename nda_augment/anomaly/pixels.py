@@ -9,7 +9,7 @@ from torch.nn import functional as F
 _SCALES = (0.7, 1.4, 2.8, 5.6)
 _FINE = 3
 _LEAST_CONTRAST = 0.03
-_DILATIONS = (1, 3, 6)
+_DILATIONS = (1, 3, 6, 12)
 
 
 class Derivatives(nn.Module):
@@ -52,7 +52,7 @@ class Derivatives(nn.Module):
 
 
 class PixelNet(nn.Module):
-    """A few convolutions on :class:`Derivatives`; every pixel sees 10 pixels around it, and the scales beyond.
+    """A few convolutions on :class:`Derivatives`; every pixel sees 22 pixels around it, and the scales beyond.
 
     Args:
         channels: Channels of the images.
