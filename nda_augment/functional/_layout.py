@@ -10,6 +10,7 @@ be a launch, and while compiling, for autograd and for torch.func, the same is o
 """
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, reduce
@@ -396,14 +397,24 @@ def fused(planes: Tensor, *others: Tensor) -> ModuleType | None:
 def _kernels_on(device: torch.device) -> ModuleType | None:
     """Return the fused kernels if Triton is there, and can build one that runs on a device.
 
-    For that it needs, at run time, a compiler of C and a driver that is not too old; the eager operations do not.
+    For that it needs, at run time, a compiler of C and a driver that is not too old; without them the eager operations
+    take its place, with a warning. The kernels were never built for AMD's devices.
     """
+    if torch.version.hip is not None:
+        return None
     try:
         from nda_augment.functional import _fused
 
         pixel = torch.zeros(1, 1, 1, 1, 1, device=device)
         _fused.paste_(torch.empty_like(pixel), pixel, torch.zeros(1, 4, dtype=torch.long, device=device), pixel)
-    except Exception:
+    except ImportError:
+        return None
+    except Exception as error:  # of compilers, linkers and drivers, of any kind
+        warnings.warn(
+            f"Triton builds no kernel that runs on {device}, so torch's own operations are used, which take longer: "
+            f"{error}",
+            stacklevel=4,
+        )
         return None
     return _fused
 
