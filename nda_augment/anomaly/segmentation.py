@@ -25,7 +25,7 @@ from nda_augment.transforms import Mixture, NegativeTransform
 LR = 3e-3
 STEPS = 6000
 _CONTRAST, _BRIGHTNESS, _BLUR, _NOISE = 0.4, 0.5, 1.2, 0.2
-_LEAST_CROP = 32
+_LEAST_CROP = 64  # three times as far as a pixel sees: in smaller ones it sees the outside most of the time
 _ENOUGH = 1000
 """Normal images that say what is usual."""
 
@@ -57,7 +57,7 @@ class SegmentationDetector(Detector):
         negatives: Transforms that change a region and can return it as a mask, each for an equal share of the images;
             ``None`` is :class:`Blemish`.
         width: Channels of the network; the restoring one has half as many at full resolution.
-        crop: Side of the crops as a share of that of the images, in (0, 1]; they have 32 pixels at least where there
+        crop: Side of the crops as a share of that of the images, in (0, 1]; they have 64 pixels at least where there
             are as many.
         restore: Whether a second network restores the image first.
         share: Share of the pixels of an image, as large as those learned from, that its score is the mean of.

@@ -127,14 +127,15 @@ def test_several_negatives_and_a_pool_of_textures() -> None:
 
 def test_crops_are_mirrored_parts_of_the_images() -> None:
     detector = SegmentationDetector(1, crop=0.5)
-    images = torch.arange(2 * 80 * 100.0).view(2, 1, 80, 100)
+    images = torch.arange(2 * 140 * 160.0).view(2, 1, 140, 160)
     places = set()
     for _ in range(30):
         crops, _ = detector._crops(images)
-        assert crops.shape == (2, 1, 40, 50)
+        assert crops.shape == (2, 1, 70, 80)
         places.add(float(crops.min()))
-        assert crops[0].unique().numel() == 2000
+        assert crops[0].unique().numel() == 5600
     assert len(places) > 20
+    assert detector._crops(images[..., :60, :96])[0].shape == (2, 1, 60, 64), "no smaller than 64, but the image is"
 
 
 def test_lines_edges_and_spots_are_told_apart_whatever_their_direction() -> None:
