@@ -105,6 +105,8 @@ def _by_name(func: Any, args: Any, kwargs: Any) -> dict[str, Any]:
 
 
 def _fused_bytes(name: str, given: dict[str, Any], made: list[Tensor], options: int) -> int:
+    if name == "perlin_noise":
+        return sum(map(_size, _tensors((given, made))))
     whole = _size(given["planes" if made else "target"]) // (1 if given.get("choice") is None else options)
     box = int(_BOX * whole)
     others = {

@@ -44,11 +44,11 @@ console = Console()
 
 
 class Budget(NamedTuple):
-    """How long each part trains: steps of the GANs and of the encoders, epochs of the detectors."""
+    """How long each part trains: steps of the GANs, the encoders and the detectors."""
 
     gan: int = 1000
     contrastive: int = 300
-    anomaly: int = 500
+    anomaly: int = 300
 
 
 class Comparison(NamedTuple):

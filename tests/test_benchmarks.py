@@ -68,6 +68,15 @@ def test_fused_kernels_move_no_more_than_they_must(word: str, kernels: int, copi
     assert traffic.host_copies == 0
 
 
+@pytest.mark.parametrize("word", ["perlinblend", "randomfieldcolor", "randomfieldwarp"])
+def test_noise_and_fields_move_twelve_copies_at_most(word: str):
+    pytest.importorskip("nda_augment.functional._fused", exc_type=ImportError)
+    shape = (256, 3, 224, 224)
+    traffic = on_fake_gpu(nda.from_policy(word), shape, torch.float32)
+    assert traffic.bytes / (2 * math.prod(shape) * 4) < (6 if word == "perlinblend" else 12)
+    assert traffic.host_copies == 0
+
+
 def test_copies_from_the_host_are_counted():
     there = torch.arange(4.0)
     assert on_fake_gpu(lambda x: x + there.to(x.device), (4,), torch.float32).host_copies == 1

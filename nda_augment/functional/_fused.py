@@ -201,6 +201,40 @@ def _(planes: Tensor, *others: object) -> Tensor:
     return torch.empty_like(planes)
 
 
+@custom_op("nda_augment::perlin_noise", mutates_args=())
+def perlin_noise(angles: Tensor, across: Tensor, down: Tensor) -> Tensor:
+    """Return Perlin noise ``(B, H, W)``.
+
+    Args:
+        angles: Directions of the gradient at each corner of the lattice, ``(B, N, N)``, in radians.
+        across: Share of the columns in the pixels' places, in cells, ``(B, 2, 1, W)``.
+        down: Share of the rows, ``(B, 2, H, 1)``.
+    """
+    height, width = down.shape[2], across.shape[3]
+    noise = angles.new_empty(len(angles), height, width)
+    rows, cols = _tile(height, width)
+    with _device_of(angles):
+        _perlin_noise[len(angles), triton.cdiv(height, rows), triton.cdiv(width, cols)](
+            noise,
+            angles.contiguous(),
+            across.contiguous(),
+            down.contiguous(),
+            angles.shape[-1],
+            height,
+            width,
+            dtype=_working_dtype(angles),
+            rows=rows,
+            cols=cols,
+            **_OPTIONS,
+        )
+    return noise
+
+
+@perlin_noise.register_fake
+def _(angles: Tensor, across: Tensor, down: Tensor) -> Tensor:
+    return angles.new_empty(len(angles), down.shape[2], across.shape[3])
+
+
 @triton.jit
 def _paste(
     target,
@@ -365,6 +399,50 @@ def _put_together(
     size = height * width * values
     coming = tl.load(donor + (image * count + plane % count) * size + (row * width + col) * values + value, mask=here)
     tl.store(target + plane * size + y * width * values + place, coming, mask=here)
+
+
+@triton.jit
+def _perlin_noise(
+    noise,
+    angles,
+    across,
+    down,
+    nodes,
+    height,
+    width,
+    dtype: tl.constexpr,
+    rows: tl.constexpr,
+    cols: tl.constexpr,
+):
+    batch = tl.program_id(0).to(tl.int64)
+    y = tl.program_id(1) * rows + tl.arange(0, rows)[:, None]
+    x = tl.program_id(2) * cols + tl.arange(0, cols)[None, :]
+    across += 2 * batch * width + x
+    down += 2 * batch * height + y
+    col = (tl.load(across, mask=x < width) + tl.load(down, mask=y < height)).to(dtype)
+    row = (tl.load(across + width, mask=x < width) + tl.load(down + height, mask=y < height)).to(dtype)
+    left, upper = tl.floor(col), tl.floor(row)
+    right, lower = _faded(col - left), _faded(row - upper)
+    angles += batch * nodes * nodes
+    above = _lerp(_slope(angles, nodes, upper, left, row, col), _slope(angles, nodes, upper, left + 1, row, col), right)
+    upper += 1
+    below = _lerp(_slope(angles, nodes, upper, left, row, col), _slope(angles, nodes, upper, left + 1, row, col), right)
+    here = (y < height) & (x < width)
+    tl.store(noise + (batch * height + y) * width + x, _lerp(above, below, lower), mask=here)
+
+
+@triton.jit
+def _faded(t):
+    """Return a share of a cell's side, faded as Perlin does."""
+    return t * t * t * (t * (6 * t - 15) + 10)
+
+
+@triton.jit
+def _slope(angles, nodes, line, place, row, col):
+    """Return the plane through a corner of the lattice, the nearest one that there is, at places in cells."""
+    line, place = tl.clamp(line, 0.0, nodes - 1.0), tl.clamp(place, 0.0, nodes - 1.0)
+    angle = tl.load(angles + (line * nodes + place).to(tl.int32))
+    return 1.4142135623730951 * (tl.cos(angle) * (col - place) + tl.sin(angle) * (row - line))
 
 
 @triton.jit

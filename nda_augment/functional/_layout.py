@@ -10,20 +10,18 @@ be a launch, and while compiling, for autograd and for torch.func, the same is o
 """
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, reduce
-from types import ModuleType
+from functools import cached_property, reduce
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from nda_augment._checks import check_dtype
 from nda_augment._tracing import is_plain
 from nda_augment.functional import masks
+from nda_augment.functional._kernels import fused, given, may_write
 from nda_augment.functional._precision import to_dtype, working_dtype
 
 
@@ -165,10 +163,10 @@ def overlay(inside: Tensor, outside: Tensor, *masks: Tensor) -> Tensor:
 
     The result is written into ``inside``, a tensor of the kernel's own, if that has its shape.
     """
-    if _may_write(inside, outside) and outside.device.type == "cpu":
+    if may_write(inside, outside) and outside.device.type == "cpu":
         return _overlay_bits(inside, outside, *masks)
     mask = reduce(torch.bitwise_and, masks)
-    if _may_write(inside, outside) and inside.shape == outside.shape:
+    if may_write(inside, outside) and inside.shape == outside.shape:
         return torch.where(mask, inside, outside, out=inside)
     return torch.where(mask, inside, outside)
 
@@ -370,58 +368,7 @@ def slices_pay(number: int, planes: Tensor, *others: Tensor) -> bool:
 
 def may_loop(*tensors: Tensor) -> bool:
     """Tell whether tensors lie on the CPU with values that can be read and written freely."""
-    return all(tensor.device.type == "cpu" for tensor in tensors) and _may_write(*tensors)
-
-
-# What Triton's kernels move and compute with; complex numbers and truth values are left to torch.
-_FUSED_DTYPES = {
-    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
-    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
-}
-_FUSED_DEVICES = {"cuda"}
-
-
-def fused(planes: Tensor, *others: Tensor) -> ModuleType | None:
-    """Return the fused kernels if they can do what is asked of these planes, or None.
-
-    A compiler fuses the eager operations itself, and there is a derivative of these alone.
-    """
-    together = all(tensor.device == planes.device for tensor in others)
-    known = planes.device.type in _FUSED_DEVICES and planes.dtype in _FUSED_DTYPES
-    if known and together and planes.numel() and _may_write(planes, *others):
-        return _kernels_on(planes.device)
-    return None
-
-
-@cache
-def _kernels_on(device: torch.device) -> ModuleType | None:
-    """Return the fused kernels if Triton is there, and can build one that runs on a device.
-
-    For that it needs, at run time, a compiler of C and a driver that is not too old; without them the eager operations
-    take its place, with a warning. The kernels were never built for AMD's devices.
-    """
-    if torch.version.hip is not None:
-        return None
-    try:
-        from nda_augment.functional import _fused
-
-        pixel = torch.zeros(1, 1, 1, 1, 1, device=device)
-        _fused.paste_(torch.empty_like(pixel), pixel, torch.zeros(1, 4, dtype=torch.long, device=device), pixel)
-    except ImportError:
-        return None
-    except Exception as error:  # of compilers, linkers and drivers, of any kind
-        warnings.warn(
-            f"Triton builds no kernel that runs on {device}, so torch's own operations are used, which take longer: "
-            f"{error}",
-            stacklevel=4,
-        )
-        return None
-    return _fused
-
-
-def given(*tensors: Tensor | None) -> list[Tensor]:
-    """Return those of several tensors that there are."""
-    return [tensor for tensor in tensors if tensor is not None]
+    return all(tensor.device.type == "cpu" for tensor in tensors) and may_write(*tensors)
 
 
 # A few images of this many values, and what is computed from them, stay in a processor's cache.
@@ -441,8 +388,8 @@ def by_chunks(kernel: Callable[..., Tensor], images: Tensor, *parameters: Tensor
     if len(images) <= size:
         return kernel(images, *parameters)
     result = torch.empty_like(images)
-    for part, *given in zip(*(torch.split(tensor, size) for tensor in (result, images, *parameters)), strict=True):
-        part.copy_(kernel(*given))
+    for part, *own in zip(*(torch.split(tensor, size) for tensor in (result, images, *parameters)), strict=True):
+        part.copy_(kernel(*own))
     return result
 
 
@@ -476,12 +423,3 @@ def constant(values: Sequence[float], like: Tensor, dtype: torch.dtype) -> Tenso
     Such a copy would make the host wait, and cannot be captured into a CUDA graph.
     """
     return torch.stack([torch.full((), value, dtype=dtype, device=like.device) for value in values])
-
-
-def _may_write(*tensors: Tensor) -> bool:
-    """Tell whether results may be written in place and through bits: no kind of derivative survives that.
-
-    A compiler fuses better without it, and in torch.func it is an error.
-    """
-    differentiated = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    return is_plain(*tensors) and not differentiated and forward_ad._current_level < 0

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nda_augment._checks import check_parameter
 from nda_augment._constants import kept
+from nda_augment.functional._kernels import fused
 from nda_augment.functional._precision import without_autocast
 
 __all__ = ["gaussian_field", "gaussian_field_nodes", "perlin_noise"]
@@ -114,6 +115,9 @@ def lattice_places(frequencies: Tensor, rotations: Tensor, size: tuple[int, int]
 def noise_on(angles: Tensor, across: Tensor, down: Tensor) -> Tensor:
     """Return Perlin noise ``(B, H, W)`` at :func:`lattice_places`."""
     check_parameter(angles, "angles", (len(across), angles.shape[-1], angles.shape[-1]))
+    if kernels := fused(angles, across, down):
+        noise: Tensor = kernels.perlin_noise(angles, across, down)
+        return noise
     place = (across + down).to(angles.dtype)
     # The planes through a cell's four corners, blended, are a plane through the blend of what defines them.
     node, last = torch.arange(angles.shape[-1], device=angles.device), angles.shape[-1] - 1

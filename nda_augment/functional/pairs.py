@@ -8,6 +8,7 @@ from torch import Tensor
 from nda_augment._checks import as_pool, as_share, check_boxes, check_dtype, check_images, check_index, check_share
 from nda_augment._constants import counted, kept
 from nda_augment.functional import masks
+from nda_augment.functional._kernels import fused
 from nda_augment.functional._layout import (
     Chosen,
     Fading,
@@ -15,7 +16,6 @@ from nda_augment.functional._layout import (
     as_planes,
     blend,
     by_chunks,
-    fused,
     gather,
     matching_planes,
     mix,

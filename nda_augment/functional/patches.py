@@ -9,11 +9,10 @@ from torch import Tensor
 
 from nda_augment._checks import as_pool, as_share, check_grid, check_images, check_index, check_parameter
 from nda_augment._constants import counted, kept
+from nda_augment.functional._kernels import fused, given
 from nda_augment.functional._layout import (
     as_images,
     as_planes,
-    fused,
-    given,
     in_order,
     matching_planes,
     may_loop,

@@ -18,6 +18,7 @@ from nda_augment._checks import (
     hint_at,
 )
 from nda_augment.functional import fields, masks
+from nda_augment.functional._kernels import fused, given
 from nda_augment.functional._layout import (
     Chosen,
     Fading,
@@ -30,8 +31,6 @@ from nda_augment.functional._layout import (
     constant,
     fill_boxes,
     flood,
-    fused,
-    given,
     matching_planes,
     may_loop,
     overlay,

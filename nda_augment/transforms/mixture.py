@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from nda_augment import sampling
 from nda_augment._constants import kept
 from nda_augment._negatives import check_negative
+from nda_augment.functional._kernels import fused
 from nda_augment.functional._layout import (
     Chosen,
     as_images,
     as_planes,
     few_at_once,
-    fused,
     matching_planes,
     put,
     slices_pay,

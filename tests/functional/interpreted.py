@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from nda_augment import functional
-from nda_augment.functional import _layout
+from nda_augment.functional import _kernels, _layout
 from nda_augment.functional._layout import Fading, as_planes, fill_boxes, paste, size_of
 from nda_augment.functional.patches import put_together
 from nda_augment.transforms import (
@@ -68,14 +68,14 @@ def assert_agree(found: Tensor, expected: Tensor) -> None:
 def eager(monkeypatch: pytest.MonkeyPatch):
     """What is done on a device without Triton."""
     monkeypatch.setattr(_layout, "may_loop", lambda *tensors: False)
-    return lambda: monkeypatch.setattr(_layout, "_FUSED_DEVICES", set())
+    return lambda: monkeypatch.setattr(_kernels, "_FUSED_DEVICES", set())
 
 
 @pytest.fixture
 def kernels(monkeypatch: pytest.MonkeyPatch, eager):
     """The kernels, for tensors on the CPU."""
-    monkeypatch.setattr(_layout, "_FUSED_DEVICES", {"cpu", "cuda"})
-    return _layout.fused(torch.empty(1))
+    monkeypatch.setattr(_kernels, "_FUSED_DEVICES", {"cpu", "cuda"})
+    return _kernels.fused(torch.empty(1))
 
 
 @pytest.mark.parametrize(("layout", "dtype"), KINDS)
@@ -198,14 +198,28 @@ def test_what_is_not_pasted_is_not_touched(weight: float | None, kernels) -> Non
     assert pasted[1:].isnan().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [(9, 12), (1, 300), (40, 7)])
+@pytest.mark.parametrize("nodes", [9, 3])  # all that the lattice takes, and too few, so that its border goes on
+def test_perlin_noise(dtype: torch.dtype, size: tuple[int, int], nodes: int, kernels, eager) -> None:
+    source = generator(0)
+    angles = 7 * torch.rand(5, nodes, nodes, generator=source, dtype=dtype)
+    frequencies = torch.tensor([[1, 1], [4, 4], [2, 4], [4, 1], [1, 2]])
+    rotations = 4 * torch.rand(5, generator=source) - 2
+    found = functional.perlin_noise(angles, frequencies, rotations, size)
+    eager()
+    assert_close(found, functional.perlin_noise(angles, frequencies, rotations, size), rtol=0, atol=2e-5)
+    assert found.std() > 0.1
+
+
 def test_a_derivative_is_left_to_torch(kernels) -> None:
     images = images_of("planes", torch.float32).requires_grad_()
     boxes, partners = torch.tensor([[0, 0, 4, 4]]).expand(5, 4), torch.tensor([1, 2, 3, 4, 0])
     functional.cutmix(images, partners, boxes).sum().backward()
     assert images.grad.sum() == images.numel()
     with torch.no_grad():
-        assert _layout.fused(images) is kernels
-    assert torch.vmap(lambda image: image if _layout.fused(image) is None else None)(images.detach()) is not None
+        assert _kernels.fused(images) is kernels
+    assert torch.vmap(lambda image: image if _kernels.fused(image) is None else None)(images.detach()) is not None
 
 
 def test_in_inference_mode(kernels) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nda_augment import functional
-from nda_augment.functional import _layout
+from nda_augment.functional import _kernels
 from nda_augment.transforms import Mixture
 from tests.cases import apply
 from tests.functional import interpreted
@@ -26,7 +26,7 @@ def test_the_interpreter_agrees_with_the_eager_operations() -> None:
 
 
 INDICES = ("boxes", "image", "offset", "choice", "sources", "cells")
-POINTERS = {**dict.fromkeys(INDICES, "i64"), "weight": "fp32"}
+POINTERS = {**dict.fromkeys(INDICES, "i64"), **dict.fromkeys(("weight", "across", "down"), "fp32")}
 CONSTANTS = {"rows": 4, "cols": 256, "values": 3, "block": 1024, "in_place": False, "grid_rows": 3, "grid_cols": 4}
 
 
@@ -36,7 +36,10 @@ def build(kernel, element: str, capability: int, **constants):
     working = "fp64" if element == "fp64" else "fp32"
     constants = {**CONSTANTS, "dtype": triton.language.dtype(working), **constants}
     constants = {name: value for name, value in constants.items() if name in names}
-    pointers = {**dict.fromkeys(("target", "own", "source", "donor", "planes", "means"), element), **POINTERS}
+    pointers = {
+        **dict.fromkeys(("target", "own", "source", "donor", "planes", "means", "noise", "angles"), element),
+        **POINTERS,
+    }
     pointers |= dict.fromkeys(("mean", "gain", "change"), working)
     kinds = {"feather": "fp32", **{name: f"*{kind}" for name, kind in pointers.items()}}
     signature = {name: "constexpr" if name in constants else kinds.get(name, "i32") for name in names}
@@ -59,6 +62,8 @@ def build(kernel, element: str, capability: int, **constants):
         ("_put_together", "i64", 90, {"sources": None}),
         ("_box_mean", "u8", 80, {}),
         ("_box_mean", "fp32", 90, {"choice": None}),
+        ("_perlin_noise", "fp32", 80, {}),
+        ("_perlin_noise", "fp64", 90, {}),
     ],
 )
 def test_is_built_without_a_device(
@@ -67,12 +72,14 @@ def test_is_built_without_a_device(
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     asm = build(getattr(_fused, kernel), element, capability, **constants)
     assert asm["cubin"]
-    assert ("__assertfail" in asm["ptx"]) == (kernel != "_box_mean"), "an index out of range has to stop the device"
+    assert ("__assertfail" in asm["ptx"]) == (kernel not in ("_box_mean", "_perlin_noise")), (
+        "an index out of range has to stop the device"
+    )
 
 
 def test_without_a_triton_that_works_torch_does_it(monkeypatch) -> None:
     there = torch.device("cpu")
-    found = _layout._kernels_on.__wrapped__
+    found = _kernels._kernels_on.__wrapped__
     monkeypatch.setattr(_fused, "paste_", lambda *arguments: None)
     assert found(there) is _fused
     monkeypatch.setattr(_fused, "paste_", lambda *arguments: 1 / 0)
@@ -92,7 +99,7 @@ def test_without_a_triton_that_works_torch_does_it(monkeypatch) -> None:
 @pytest.mark.parametrize("module", [*interpreted.TRANSFORMS, Mixture(interpreted.MEMBERS)], ids=str)
 def test_transforms_on_a_device(module, layout: str, dtype: torch.dtype, monkeypatch) -> None:
     images = interpreted.images_of(layout, dtype).cuda()
-    assert _layout.fused(images) is _fused, "Triton is there and does not work"
+    assert _kernels.fused(images) is _fused, "Triton is there and does not work"
     negatives = apply(module, images, seed=3)
-    monkeypatch.setattr(_layout, "_FUSED_DEVICES", set())
+    monkeypatch.setattr(_kernels, "_FUSED_DEVICES", set())
     interpreted.assert_agree(negatives, apply(module, images, seed=3))
