@@ -30,9 +30,9 @@ def defect_negatives() -> list[NegativeTransform]:
 def defect(channels: int = 3, *, training: Training | None = None, **options: Any) -> SegmentationDetector:
     """A detector for damaged surfaces and parts: which pixels are unlike those of normal images?
 
-    It learns to outline synthetic damage, and is ahead of what needs no training on real defects, where
-    :class:`ClassifierDetector` with :func:`defect_negatives`, after CutPaste, is not on all: see
-    docs/results/anomaly.md.
+    It learns to outline synthetic damage. On cracks in roads and faults in solar cells it is ahead of what needs no
+    training and knows no place, as :class:`ClassifierDetector` with :func:`defect_negatives`, after CutPaste, is on the
+    second alone: see docs/results/anomaly.md.
 
     Args:
         channels: Channels of the images.

@@ -62,12 +62,33 @@ def test_what_all_normal_images_have_at_a_place_is_usual_there(tmp_path) -> None
     assert detector.fit(parts(16, 0)[..., :32].split(8)).usual.shape == (1, 1, 48, 32)
 
 
-def test_nothing_is_usual_on_a_surface_that_is_the_same_everywhere() -> None:
+def test_on_a_surface_that_is_the_same_everywhere_the_border_alone_is_usual() -> None:
     torch.manual_seed(0)
     training = Training(steps=3, holdout=0.0, accelerator="cpu")
-    detector = SegmentationDetector(1, width=4, training=training).fit(texture(64).split(8))
-    inside = detector.usual[..., 8:-8, 8:-8]  # the borders look alike in all images
-    assert inside.std() < 0.15 * detector.heatmap(texture(64))[..., 8:-8, 8:-8].std()
+    surface = texture(24, (128, 128))
+    detector = SegmentationDetector(1, width=4, training=training).fit(surface.split(8))
+    middle = (..., slice(44, -44), slice(44, -44))
+    assert detector.usual[middle].std() < 0.5 * detector.usual.std()
+
+
+def test_what_is_usual_is_so_inside_the_region_of_interest() -> None:
+    torch.manual_seed(0)
+    roi = torch.zeros(48, 40, dtype=torch.bool)
+    roi[:, 20:] = True
+    training = Training(steps=3, holdout=0.0, accelerator="cpu")
+    detector = SegmentationDetector(1, width=4, roi=roi, training=training).fit(parts(32, 0).split(8))
+    assert detector.usual[..., :20].abs().max() == 0
+    assert detector.usual[..., 20:].std() > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_is_usual_has_the_type_of_the_weights(dtype: torch.dtype) -> None:
+    training = Training(steps=1, holdout=0.0, accelerator="cpu")
+    detector = SegmentationDetector(1, width=2, training=training).to(dtype).fit(texture(8).to(dtype).split(4))
+    assert detector.usual.dtype == dtype
+    other = SegmentationDetector(1, width=2)
+    other.load_state_dict(detector.state_dict())
+    assert other.heatmap(texture(2)).dtype == torch.float32
 
 
 def test_the_score_is_the_mean_of_as_many_pixels_as_a_share_of_the_images_learned_from() -> None:
