@@ -109,9 +109,7 @@ def _fused_bytes(name: str, given: dict[str, Any], made: list[Tensor], options: 
         return sum(map(_size, _tensors((given, made))))
     whole = _size(given["planes" if made else "target"]) // (1 if given.get("choice") is None else options)
     box = int(_BOX * whole)
-    others = {
-        known: value for known, value in given.items() if known not in ("target", "planes", "own", "source", "donor")
-    }
+    others = {known: value for known, value in given.items() if known not in _IMAGES}
     parameters = sum(map(_size, _tensors((others, made))))
     if name == "box_mean":
         return parameters + box

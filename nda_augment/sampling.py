@@ -614,7 +614,7 @@ def symmetric_beta(
         True
     """
     source = _drawn_by(generator, device)
-    concentration = kept(_concentration, float(alpha), batch, device=source.pop("device"))
+    concentration = torch.full((2, batch), float(alpha), device=source.pop("device"))
     # torch.distributions takes no generator; this is the sampler beneath it.
     first, second = torch._standard_gamma(concentration, **source)
     return _to((first / (first + second)).clamp(1e-3, 1 - 1e-3), device)
@@ -739,7 +739,3 @@ def _none_and_one(device: torch.device) -> Tensor:
 
 def _width_and_height(size: tuple[int, int], device: torch.device) -> Tensor:
     return torch.stack([torch.full((), length, dtype=torch.long, device=device) for length in reversed(size)])
-
-
-def _concentration(alpha: float, batch: int, device: torch.device) -> Tensor:
-    return torch.full((2, batch), alpha, device=device)

@@ -51,7 +51,7 @@ def test_traffic_is_counted_without_a_gpu(function, kernels: int, copies: float)
 @pytest.mark.parametrize(
     ("word", "kernels", "copies"),
     [
-        *(("jigsaw", 4, 1.0), ("stitch", 10, 1.0), ("cutmix", 12, 1.0), ("cutout", 9, 1.0), ("mixup", 11, 1.5)),
+        *(("jigsaw", 4, 1.0), ("stitch", 10, 1.0), ("cutmix", 12, 1.0), ("cutout", 9, 1.0), ("mixup", 12, 1.5)),
         # Inside of the box the image itself is read as well.
         *(("cutpaste", 47, 1.0), ("cutpasteforeign", 52, 1.125)),
         # All images once, for a quarter the box that is read and filled, and for a quarter the partner.

@@ -5,7 +5,6 @@ rounded where they round; a mean alone adds in another order. Each is an operato
 it. Importing this module takes Triton.
 """
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 import torch
@@ -13,11 +12,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 from torch.library import custom_op
+from triton.backends.nvidia.compiler import CUDAOptions
 
 # Without fusion products and sums are rounded one by one. Indices out of range stop the device, as they do in torch.
-_OPTIONS = {"enable_fp_fusion": False, "debug": True, "sanitize_overflow": False}
+_WANTED = {"enable_fp_fusion": False, "debug": True, "sanitize_overflow": False}
+_OPTIONS = {name: value for name, value in _WANTED.items() if name in CUDAOptions.__dataclass_fields__}
 _PIXELS = 1024  # of a tile
 _TILES = 4  # of a program that fills a box where it lies
+_MOST_PROGRAMS = 2**16 - 1  # along the second axis of a grid
 
 
 @custom_op("nda_augment::paste_", mutates_args=("target",))
@@ -28,7 +30,9 @@ def paste_(
     source: Tensor,
     image: Tensor | None = None,
     offset: Tensor | None = None,
-    recolouring: Sequence[Tensor] | None = None,
+    mean: Tensor | None = None,
+    gain: Tensor | None = None,
+    change: Tensor | None = None,
     weight: Tensor | None = None,
     feather: float | None = None,
     choice: Tensor | None = None,
@@ -43,14 +47,15 @@ def paste_(
         source: Planes ``(N, P, H, W, S)``, of any strides, that the boxes are filled from.
         image: int64 ``(B,)``, the image of ``source`` that they come from; its own by default.
         offset: int64 ``(B, 2)``, how far right and down the pixels move, cyclically.
-        recolouring: Mean, gain and change of each plane, ``(B, P, 1, 1, S)``, or nothing.
+        mean: Mean about which the contrast of each plane changes, ``(B, P, 1, 1, S)``; without it colours stay.
+        gain: Factor of that contrast, likewise.
+        change: Change of brightness, likewise.
         weight: Opacity of what is blended in, ``(B,)``; 1 by default.
         feather: Share of half a side over which it fades in; without a number it is not blended.
         choice: int64 ``(B,)``; only images whose choice is ``number`` are written, of those of the target.
         number: Number of the choice.
     """
     batch, count, height, width, values = target.shape
-    mean, gain, change = map(_contiguous, recolouring or (None, None, None))
     rows, cols = _tile(height, width * values)
     tiles = triton.cdiv(height, rows)
     with _device_of(target):
@@ -61,9 +66,9 @@ def paste_(
             source,
             _contiguous(image),
             _contiguous(offset),
-            mean,
-            gain,
-            change,
+            _contiguous(mean),
+            _contiguous(gain),
+            _contiguous(change),
             _contiguous(weight),
             feather,
             _contiguous(choice),
@@ -106,7 +111,7 @@ def mix_(
     pixels = target[:1].numel()
     tiles = triton.cdiv(pixels, _PIXELS)
     with _device_of(target):
-        _mix[len(target), triton.cdiv(tiles, 1 if choice is None else _TILES)](
+        _mix[len(target), min(triton.cdiv(tiles, 1 if choice is None else _TILES), _MOST_PROGRAMS)](
             target,
             target if own is None else own,
             source,
@@ -235,7 +240,7 @@ def _(angles: Tensor, across: Tensor, down: Tensor) -> Tensor:
     return angles.new_empty(len(angles), down.shape[2], across.shape[3])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["number", "pool"])
 def _paste(
     target,
     own,
@@ -313,7 +318,7 @@ def _paste(
                 tl.store(target + at, tl.where(inside & (opacity > 0), mixed, kept), mask=here)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["number", "pool"])
 def _mix(target, own, source, image, weight, choice, number, pool, pixels, dtype: tl.constexpr, block: tl.constexpr):
     batch = tl.program_id(0).to(tl.int64)
     donor = tl.load(image + batch)
@@ -331,7 +336,7 @@ def _mix(target, own, source, image, weight, choice, number, pool, pixels, dtype
         tl.store(target + batch * pixels + place, mixed, mask=here)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["number"])
 def _box_mean(
     means,
     planes,
@@ -363,7 +368,7 @@ def _box_mean(
     tl.store(means + part, _to(_quotient(tl.sum(total), area), means.dtype.element_ty))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["pool"])
 def _put_together(
     target,
     donor,
@@ -428,7 +433,8 @@ def _perlin_noise(
     upper += 1
     below = _lerp(_slope(angles, nodes, upper, left, row, col), _slope(angles, nodes, upper, left + 1, row, col), right)
     here = (y < height) & (x < width)
-    tl.store(noise + (batch * height + y) * width + x, _lerp(above, below, lower), mask=here)
+    drawn = _lerp(above, below, lower).to(noise.dtype.element_ty)
+    tl.store(noise + (batch * height + y) * width + x, drawn, mask=here)
 
 
 @triton.jit
@@ -441,7 +447,7 @@ def _faded(t):
 def _slope(angles, nodes, line, place, row, col):
     """Return the plane through a corner of the lattice, the nearest one that there is, at places in cells."""
     line, place = tl.clamp(line, 0.0, nodes - 1.0), tl.clamp(place, 0.0, nodes - 1.0)
-    angle = tl.load(angles + (line * nodes + place).to(tl.int32))
+    angle = tl.load(angles + (line * nodes + place).to(tl.int32)).to(col.dtype)
     return 1.4142135623730951 * (tl.cos(angle) * (col - place) + tl.sin(angle) * (row - line))
 
 

@@ -6,6 +6,7 @@ from types import ModuleType
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import forward_ad
 
 from nda_augment._tracing import is_plain
@@ -26,16 +27,17 @@ def fused(planes: Tensor, *others: Tensor) -> ModuleType | None:
     together = all(tensor.device == planes.device for tensor in others)
     known = planes.device.type in _FUSED_DEVICES and planes.dtype in _FUSED_DTYPES
     if known and together and planes.numel() and may_write(planes, *others):
-        return _kernels_on(planes.device)
+        return _kernels_on(planes.device, fake=type(planes) is FakeTensor)
     return None
 
 
 @cache
-def _kernels_on(device: torch.device) -> ModuleType | None:
+def _kernels_on(device: torch.device, fake: bool) -> ModuleType | None:
     """Return the fused kernels if Triton is there, and can build one that runs on a device.
 
     For that it needs, at run time, a compiler of C and a driver that is not too old; without them the eager operations
-    take its place, with a warning. The kernels were never built for AMD's devices.
+    take its place, with a warning. The kernels were never built for AMD's devices. What is found with fakes, on which
+    nothing is built, says nothing of real tensors.
     """
     if torch.version.hip is not None:
         return None

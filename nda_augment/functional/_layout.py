@@ -252,11 +252,11 @@ def paste(
         numbers = range(len(planes)) if image is None else image.tolist()
         paste_slices(pasted.unbind(), boxes.tolist(), source, numbers, offset, recolouring, fading)
         return pasted
-    colours = list(recolouring or ())
+    colours = recolouring or (None, None, None)
     weights, feather = (fading.weights, fading.feather) if fading else (None, None)
     if kernels := fused(planes, source, boxes, *given(image, offset, *colours, weights)):
         target = torch.empty_like(planes)
-        kernels.paste_(target, planes, boxes, source, image, offset, colours, weights, feather)
+        kernels.paste_(target, planes, boxes, source, image, offset, *colours, weight=weights, feather=feather)
         return target
     inside = source if image is None else take(source, image)
     inside = inside if offset is None else shift(inside, offset)
@@ -288,7 +288,10 @@ def paste_chosen(
     weights, feather = (fading.weights, fading.feather) if fading else (None, None)
     kernels = fused(copies, chosen.choice, source, boxes, *given(image, offset, weights))
     if kernels:
-        kernels.paste_(copies, None, boxes, source, image, offset, None, weights, feather, *chosen)
+        choice, number = chosen
+        kernels.paste_(
+            copies, None, boxes, source, image, offset, weight=weights, feather=feather, choice=choice, number=number
+        )
     return kernels is not None
 
 

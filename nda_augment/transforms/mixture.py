@@ -142,13 +142,14 @@ class Mixture(NegativeTransform):
 
     def _mixed(self, images: Tensor, params: Params, drawn_for: int, shared: bool) -> Tensor:
         """Mix images that are some of the ``drawn_for`` that the choices were drawn for, or one choice was."""
-        choice, pool = params["choice"], params.get("pool", images)
+        choice = params["choice"]
         if len(self.members) == 1:
             return self._of_member(0, images, self._own(params, 0), drawn_for, shared)
         if self.p < 1.0 and "batch_prob" in params:
             choice = torch.where(params["batch_prob"] > 0.5, choice, len(self.members))
         done, started = self._moved(images, choice, params)
         planes, negatives = as_planes(images), as_planes(started)
+        pool = params.get("pool", as_images(planes, images))
         rest = [number for number in range(len(self.members)) if number not in done]
         own = {number: {"pool": pool, **_member_params(params, number)} for number in rest}
         copies = as_images(negatives, images)

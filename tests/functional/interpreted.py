@@ -104,11 +104,11 @@ def test_any_boxes_and_offsets(drawn, feather: float | None) -> None:
     image, weights = torch.tensor([4, 4, 0, 1, 3]), torch.tensor([0.0, 1.0, 0.2, 0.5, 0.9])
     fading = None if feather is None else Fading(boxes, size_of(planes), feather, weights)
     expected = paste(planes, boxes, pool, image, offset, fading=fading)
-    blended = () if fading is None else (None, weights, feather)
+    blended = {} if fading is None else {"weight": weights, "feather": feather}
     found, filled = torch.empty_like(planes), planes.clone()
-    _fused.paste_(found, planes, boxes, pool, image, offset, *blended)
+    _fused.paste_(found, planes, boxes, pool, image, offset, **blended)
     assert_agree(found, expected)
-    _fused.paste_(filled, None, boxes, pool, image, offset, *blended)
+    _fused.paste_(filled, None, boxes, pool, image, offset, **blended)
     assert_agree(filled, expected)
 
 
@@ -170,6 +170,14 @@ def test_only_images_of_one_choice_are_written(dtype: torch.dtype) -> None:
         kernel(some, None, *arguments, choice=choice, number=2)
         assert_close(some, torch.where(chosen, all_images, planes), rtol=0, atol=0)
     assert_close(_fused.box_mean(planes, boxes, choice, 2)[choice == 2], means[choice == 2], rtol=0, atol=0)
+
+
+def test_a_grid_has_fewer_programs_than_a_large_image_has_tiles(kernels, monkeypatch) -> None:
+    images, partners = images_of("wide", torch.float32), torch.tensor([1, 2, 3, 4, 0])
+    expected = functional.mixup(images, partners, torch.full((5,), 0.25))
+    assert images[0].numel() > 2 * _fused._PIXELS
+    monkeypatch.setattr(_fused, "_MOST_PROGRAMS", 2)
+    assert_close(functional.mixup(images, partners, torch.full((5,), 0.25)), expected, rtol=0, atol=0)
 
 
 def test_halves_are_rounded_to_even() -> None:
