@@ -44,10 +44,10 @@ class SegmentationDetector(Detector):
     With ``restore`` a :class:`UNet` first learns to take the damage away, and the network sees an image with what it
     should look like. It takes twice the time.
 
-    Measured on cracks in roads and faults in solar cells, three seeds: @R@ and @C@ points of image AUROC ahead of the
-    best of what needs no training and knows no place; pixel AP @P@ against 19.5 % of the distance to the local mean.
+    Measured on cracks in roads and faults in solar cells, three seeds: 12.6 and 13.2 points of image AUROC ahead of the
+    best of what needs no training and knows no place; pixel AP 33.9 against 19.5 % of the distance to the local mean.
     The Gaussians of :class:`PatchDetector` on random features are level with it on solar cells, which all lie alike,
-    and far behind on cracks. See docs/results/anomaly.md. A training takes @M@ minutes of one core at 96 pixels.
+    and far behind on cracks. See docs/results/anomaly.md. A training takes 6 minutes of one core at 96 pixels.
 
     Source: after Zavrtanik et al., "DRAEM", ICCV 2021, with a smaller network, the damage of :class:`Blemish`, and no
     restoration unless asked for.
