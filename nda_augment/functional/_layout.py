@@ -12,7 +12,7 @@ be a launch, and while compiling, for autograd and for torch.func, the same is o
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -198,7 +198,7 @@ class Recolouring(NamedTuple):
         return to_dtype(mean + (inside.to(mean.dtype) - mean) * gain + change, inside.dtype)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Fading:
     """What lets boxes fade in from their border, and be as opaque as their weights say."""
 
@@ -206,14 +206,15 @@ class Fading:
     size: tuple[int, int]
     feather: float
     weights: Tensor | None = None
+    _sides: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, image: Numbers, inside: Tensor, outside: Tensor, rows: slice, cols: slice) -> Tensor:
         """Return the pixels of a region, its rows and columns, blended with those that are there."""
-        down, across = self._sides
+        # Once for all images, and not where a fused kernel does without; compilers know no cached property.
+        self._sides = down, across = self._sides or self._weights_of_sides()
         return blend(down[image][..., rows, :, :] * across[image][..., cols, :], inside, outside)
 
-    @cached_property
-    def _sides(self) -> tuple[Tensor, Tensor]:
+    def _weights_of_sides(self) -> tuple[Tensor, Tensor]:
         down, across = masks.soft_sides(self.boxes, self.size, self.feather)
         down, across = down[:, None, :, None, None], across[:, None, None, :, None]
         return down if self.weights is None else down * self.weights.view(-1, 1, 1, 1, 1), across

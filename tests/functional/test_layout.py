@@ -18,7 +18,7 @@ LAYOUTS = {
 
 def as_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do what is done for tensors that cannot be looked into."""
-    monkeypatch.setattr(_layout, "_may_write", lambda *tensors: False)
+    monkeypatch.setattr(_layout, "may_write", lambda *tensors: False)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.uint8], ids=str)
