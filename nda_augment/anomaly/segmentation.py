@@ -39,7 +39,7 @@ class SegmentationDetector(Detector):
     damaged in a crop weighs as much as what is not, however small it is. The heat map holds the log-odds of damage at
     full resolution, as if half of all pixels were damaged, less what is usual at each place (:func:`usual_map`): much
     where normal images lie alike, and else what the border does. The score of an image is the mean of its highest
-    values. Larger images are looked at in tiles.
+    values. Larger images are looked at in tiles, each taken for an image that lies as those learned from do.
 
     With ``restore`` a :class:`UNet` first learns to take the damage away, and the network sees an image with what it
     should look like. It takes twice the time.

@@ -186,6 +186,16 @@ def test_networks_of_pixels(network) -> None:
         network(channels=2, outputs=0, width=2)
 
 
+def test_a_pixel_sees_22_pixels_around_it() -> None:
+    torch.manual_seed(0)
+    net = PixelNet(channels=1).eval()
+    maps = torch.rand(1, net.derivatives.features, 61, 61, requires_grad=True)
+    net.layers(maps)[0, 0, 30, 30].backward()
+    seen = maps.grad[0].abs().sum(dim=0)
+    assert seen[30].nonzero().flatten()[[0, -1]].tolist() == [8, 52]
+    assert seen[:, 30].nonzero().flatten()[[0, -1]].tolist() == [8, 52]
+
+
 def test_the_scoring_path_can_be_exported() -> None:
     for restore in (False, True):
         detector = SegmentationDetector(1, width=2, restore=restore, training=QUICK).fit(texture(16).split(8))
