@@ -32,7 +32,7 @@ test-lowest: $(LOWEST)/.installed
 $(LOWEST)/.installed: pyproject.toml | $(STAMP)
 	$(VENV)/bin/uv venv --quiet --clear --python $(PYTHON) $(LOWEST)
 	$(VENV)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
-		-r pyproject.toml $(addprefix --extra ,albumentations cli lightly torchvision)
+		-r pyproject.toml $(addprefix --extra ,albumentations cli lightly numba torchvision)
 	$(VENV)/bin/uv pip install --quiet --python $(LOWEST)/bin/python -e . $(TEST_TOOLS)
 	touch $@
 

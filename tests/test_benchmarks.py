@@ -59,7 +59,7 @@ def test_traffic_is_counted_without_a_gpu(function, kernels: int, copies: float)
     ],
 )
 def test_fused_kernels_move_no_more_than_they_must(word: str, kernels: int, copies: float, dtype: torch.dtype):
-    pytest.importorskip("nda_augment.functional._fused", exc_type=ImportError)
+    pytest.importorskip("nda_augment.functional._triton", exc_type=ImportError)
     shape = (256, 3, 224, 224)
     transform = nda.from_policy(word)
     traffic = on_fake_gpu(transform, shape, dtype, len(transform.members))
@@ -70,7 +70,7 @@ def test_fused_kernels_move_no_more_than_they_must(word: str, kernels: int, copi
 
 @pytest.mark.parametrize("word", ["perlinblend", "randomfieldcolor", "randomfieldwarp"])
 def test_noise_and_fields_move_twelve_copies_at_most(word: str):
-    pytest.importorskip("nda_augment.functional._fused", exc_type=ImportError)
+    pytest.importorskip("nda_augment.functional._triton", exc_type=ImportError)
     shape = (256, 3, 224, 224)
     traffic = on_fake_gpu(nda.from_policy(word), shape, torch.float32)
     assert traffic.bytes / (2 * math.prod(shape) * 4) < (6 if word == "perlinblend" else 12)

@@ -1,8 +1,10 @@
-"""What may be used of a tensor's device: kernels that Triton builds for it, and writing in place."""
+"""What may be used of a tensor's device: kernels that are built for it, and writing in place."""
 
 import warnings
+from collections.abc import Callable
 from functools import cache
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,51 +13,71 @@ from torch.autograd import forward_ad
 
 from nda_augment._tracing import is_plain
 
-# What Triton's kernels move and compute with; complex numbers and truth values are left to torch.
-_FUSED_DTYPES = {
-    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
-    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
-}
-_FUSED_DEVICES = {"cuda"}
+# What the kernels move and compute with; complex numbers and truth values are left to torch.
+_BYTES_AND_REALS = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float32, torch.float64}
+_DTYPES = {"cpu": _BYTES_AND_REALS, "cuda": {*_BYTES_AND_REALS, torch.float16, torch.bfloat16}}
 
 
-def fused(planes: Tensor, *others: Tensor) -> ModuleType | None:
-    """Return the fused kernels if they can do what is asked of these planes, or None.
+def fused(name: str, planes: Tensor, *others: Tensor) -> Callable[..., Any] | None:
+    """Return the fused kernel of a name if it can do what is asked of these planes, or None.
 
     A compiler fuses the eager operations itself, and there is a derivative of these alone.
     """
     together = all(tensor.device == planes.device for tensor in others)
-    known = planes.device.type in _FUSED_DEVICES and planes.dtype in _FUSED_DTYPES
+    known = planes.dtype in _DTYPES.get(planes.device.type, ())
     if known and together and planes.numel() and may_write(planes, *others):
-        return _kernels_on(planes.device, fake=type(planes) is FakeTensor)
+        return getattr(_kernels_on(planes.device, fake=type(planes) is FakeTensor), name, None)
     return None
 
 
 @cache
 def _kernels_on(device: torch.device, fake: bool) -> ModuleType | None:
-    """Return the fused kernels if Triton is there, and can build one that runs on a device.
+    """Return the fused kernels of a device if there is what builds them, and it works there; else None, with a warning.
 
-    For that it needs, at run time, a compiler of C and a driver that is not too old; without them the eager operations
-    take its place, with a warning. The kernels were never built for AMD's devices. What is found with fakes, on which
-    nothing is built, says nothing of real tensors.
+    Triton needs a compiler of C at run time and a driver that is not too old, and its kernels were never built for
+    AMD's devices. Where Numba is told to build nothing, by NUMBA_DISABLE_JIT, it is left alone. What is found with
+    fakes says nothing of real tensors: nothing is built for them, and on the CPU nothing can be, as Numba takes arrays.
     """
-    if torch.version.hip is not None:
-        return None
+    builder = _BUILDERS[device.type]
     try:
-        from nda_augment.functional import _fused
-
-        pixel = torch.zeros(1, 1, 1, 1, 1, device=device)
-        _fused.paste_(torch.empty_like(pixel), pixel, torch.zeros(1, 4, dtype=torch.long, device=device), pixel)
+        return builder(device, fake)
     except ImportError:
         return None
     except Exception as error:  # of compilers, linkers and drivers, of any kind
         warnings.warn(
-            f"Triton builds no kernel that runs on {device}, so torch's own operations are used, which take longer: "
-            f"{error}",
+            f"no fused kernel could be built that runs on {device}, so torch's own operations are used, which take "
+            f"longer: {error}",
             stacklevel=4,
         )
         return None
-    return _fused
+
+
+def _of_triton(device: torch.device, fake: bool) -> ModuleType | None:
+    if torch.version.hip is not None:
+        return None
+    from nda_augment.functional import _triton
+
+    _paste_a_pixel(_triton, device)
+    return _triton
+
+
+def _of_numba(device: torch.device, fake: bool) -> ModuleType | None:
+    from numba import config
+
+    if fake or config.DISABLE_JIT:
+        return None
+    from nda_augment.functional import _numba
+
+    _paste_a_pixel(_numba, device)
+    return _numba
+
+
+_BUILDERS = {"cpu": _of_numba, "cuda": _of_triton}
+
+
+def _paste_a_pixel(kernels: ModuleType, device: torch.device) -> None:
+    pixel = torch.zeros(1, 1, 1, 1, 1, device=device)
+    kernels.paste_(torch.empty_like(pixel), pixel, torch.zeros(1, 4, dtype=torch.long, device=device), pixel)
 
 
 def given(*tensors: Tensor | None) -> list[Tensor]:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from nda_augment._checks import check_dtype
+from nda_augment._constants import kept
 from nda_augment._tracing import is_plain
 from nda_augment.functional import masks
 from nda_augment.functional._kernels import fused, given, may_write
@@ -82,6 +83,10 @@ def take(source: Tensor, image: Tensor) -> Tensor:
 def shift(source: Tensor, offset: Tensor) -> Tensor:
     """Shift every image cyclically by its offset ``(B, 2)``, pixels to the right and down."""
     batch, count, height, width, values = source.shape
+    if kernel := fused("paste_", source, offset):
+        shifted = torch.empty_like(source)
+        kernel(shifted, source, whole_boxes(batch, (height, width), source.device), source, offset=offset)
+        return shifted
     if batch and width * values * source.element_size() <= _SHORT_LINE and may_loop(source, offset):
         return _shift_lines(source, offset)
     if slices_pay(batch, source, offset):
@@ -92,6 +97,16 @@ def shift(source: Tensor, offset: Tensor) -> Tensor:
     col = (torch.arange(width, device=source.device) - offset[:, :1]) % width
     rows = gather(source, torch.arange(batch, device=source.device).unsqueeze(1), row)
     return rows.gather(3, col.view(batch, 1, 1, width, 1).expand(batch, count, height, width, values))
+
+
+def whole_boxes(batch: int, size: tuple[int, int], device: torch.device) -> Tensor:
+    """Return boxes ``(B, 4)`` of whole images."""
+    return kept(_whole_box, size, device=device).expand(batch, 4)
+
+
+def _whole_box(size: tuple[int, int], device: torch.device) -> Tensor:
+    height, width = size
+    return torch.stack([torch.full((), end, dtype=torch.long, device=device) for end in (0, 0, width, height)])
 
 
 # Lines of so many bytes are handled one by one faster as rows of an index than in slices.
@@ -248,17 +263,17 @@ def paste(
     """
     if fading is not None:
         check_dtype(planes)
+    colours = recolouring or (None, None, None)
+    weights, feather = (fading.weights, fading.feather) if fading else (None, None)
+    if kernel := fused("paste_", planes, source, boxes, *given(image, offset, *colours, weights)):
+        target = torch.empty_like(planes)
+        kernel(target, planes, boxes, source, image, offset, *colours, weight=weights, feather=feather)
+        return target
     if slices_pay(len(planes), planes, source, boxes):
         pasted = planes.clone()
         numbers = range(len(planes)) if image is None else image.tolist()
         paste_slices(pasted.unbind(), boxes.tolist(), source, numbers, offset, recolouring, fading)
         return pasted
-    colours = recolouring or (None, None, None)
-    weights, feather = (fading.weights, fading.feather) if fading else (None, None)
-    if kernels := fused(planes, source, boxes, *given(image, offset, *colours, weights)):
-        target = torch.empty_like(planes)
-        kernels.paste_(target, planes, boxes, source, image, offset, *colours, weight=weights, feather=feather)
-        return target
     inside = source if image is None else take(source, image)
     inside = inside if offset is None else shift(inside, offset)
     everywhere = slice(None)
@@ -287,13 +302,13 @@ def paste_chosen(
     if fading is not None:
         check_dtype(copies)
     weights, feather = (fading.weights, fading.feather) if fading else (None, None)
-    kernels = fused(copies, chosen.choice, source, boxes, *given(image, offset, weights))
-    if kernels:
+    kernel = fused("paste_", copies, chosen.choice, source, boxes, *given(image, offset, weights))
+    if kernel:
         choice, number = chosen
-        kernels.paste_(
+        kernel(
             copies, None, boxes, source, image, offset, weight=weights, feather=feather, choice=choice, number=number
         )
-    return kernels is not None
+    return kernel is not None
 
 
 def paste_slices(
@@ -328,9 +343,9 @@ def _runs(low: int, high: int, offset: int, length: int) -> Iterator[tuple[slice
 
 def fill_boxes(planes: Tensor, boxes: Tensor, colour: Tensor) -> Tensor:
     """Copy planes, and fill a box of every image with a colour that broadcasts to the planes."""
-    if kernels := fused(planes, boxes, colour):
+    if kernel := fused("paste_", planes, boxes, colour):
         target = torch.empty_like(planes)
-        kernels.paste_(target, planes, boxes, colour.expand_as(planes))
+        kernel(target, planes, boxes, colour.expand_as(planes))
         return target
     if not slices_pay(len(planes), planes, boxes):
         return overlay(colour, planes, *box_masks(boxes, planes))

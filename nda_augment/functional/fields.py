@@ -115,8 +115,8 @@ def lattice_places(frequencies: Tensor, rotations: Tensor, size: tuple[int, int]
 def noise_on(angles: Tensor, across: Tensor, down: Tensor) -> Tensor:
     """Return Perlin noise ``(B, H, W)`` at :func:`lattice_places`."""
     check_parameter(angles, "angles", (len(across), angles.shape[-1], angles.shape[-1]))
-    if kernels := fused(angles, across, down):
-        noise: Tensor = kernels.perlin_noise(angles, across, down)
+    if kernel := fused("perlin_noise", angles, across, down):
+        noise: Tensor = kernel(angles, across, down)
         return noise
     place = (across + down).to(angles.dtype)
     # The planes through a cell's four corners, blended, are a plane through the blend of what defines them.

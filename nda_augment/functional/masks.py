@@ -154,9 +154,14 @@ def perlin(
     return islands(perlin_noise(angles, frequencies, rotations, size), threshold, least).bool()
 
 
+def fewest(size: tuple[int, int], least: float = 0.02) -> int:
+    """Return how many pixels the islands in an image have at least."""
+    return math.ceil(least * size[0] * size[1])
+
+
 def islands(noise: Tensor, threshold: float = 0.5, least: float = 0.02) -> Tensor:
     """Return the islands where noise ``(B, H, W)`` is high, as :func:`perlin` does, in numbers: 1 inside, 0 outside."""
-    pixels = math.ceil(least * noise.shape[1] * noise.shape[2])
+    pixels = fewest((noise.shape[1], noise.shape[2]), least)
     if noise.device.type != "cpu" or not is_plain(noise):
         limit = _highest(noise, pixels).clamp(max=threshold)
         return (noise >= limit).to(noise.dtype).unsqueeze(1)

@@ -176,14 +176,14 @@ def mixup(images: Tensor, partners: Tensor, weights: Tensor, *, pool: Tensor | N
     check_dtype(images)
     check_share(weights, "weights", (len(images),))
 
+    if kernel := fused("mix_", planes, donors, partners, weights):
+        mixed = torch.empty_like(planes)
+        kernel(mixed, planes, donors, partners, _share(weights, planes))
+        return as_images(mixed, images)
+
     if slices_pay(len(planes), planes, donors, weights):
         mixed = torch.empty_like(planes)
         mix_slices(mixed.unbind(), planes.unbind(), donors, partners, weights)
-        return as_images(mixed, images)
-
-    if kernels := fused(planes, donors, partners, weights):
-        mixed = torch.empty_like(planes)
-        kernels.mix_(mixed, planes, donors, partners, _share(weights, planes))
         return as_images(mixed, images)
 
     def blended(own: Tensor, partners: Tensor, weights: Tensor) -> Tensor:
@@ -209,10 +209,10 @@ def mix_chosen(copies: Tensor, donors: Tensor, partners: Tensor, weights: Tensor
     check_dtype(copies)
     check_index(partners, "partners", (len(copies),), len(donors))
     check_share(weights, "weights", (len(copies),))
-    kernels = fused(copies, donors, partners, weights, chosen.choice)
-    if kernels:
-        kernels.mix_(copies, None, donors, partners, _share(weights, copies), *chosen)
-    return kernels is not None
+    kernel = fused("mix_", copies, donors, partners, weights, chosen.choice)
+    if kernel:
+        kernel(copies, None, donors, partners, _share(weights, copies), *chosen)
+    return kernel is not None
 
 
 def _mixed(own: Tensor, borrowed: Tensor, weight: Tensor) -> Tensor:

@@ -163,8 +163,8 @@ def put_together(
 
     None stands for each image itself, and for each cell itself.
     """
-    if kernels := fused(planes, donor, *given(sources, cells)):
-        joined: Tensor = kernels.put_together(planes, donor, sources, cells, *grid)
+    if kernel := fused("put_together", planes, donor, *given(sources, cells)):
+        joined: Tensor = kernel(planes, donor, sources, cells, *grid)
         return joined
     batch, count, height, width, values = planes.shape
     rows, cols = grid
@@ -238,6 +238,9 @@ def patch_rotate(images: Tensor, turns: Tensor, grid: tuple[int, int] = (4, 4)) 
     planes = as_planes(images)
     height, width = size_of(planes)
     cell_height, cell_width = height // rows, width // cols
+    if kernel := fused("turn", planes, turns):
+        turned: Tensor = kernel(planes, turns, rows, cols)
+        return as_images(turned, images)
     if slices_pay(turns.numel(), planes, turns):
         return as_images(_turn_slices(planes, turns, cell_height, cell_width), images)
     if rows * cols == 1 and may_loop(planes, turns):

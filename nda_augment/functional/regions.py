@@ -77,7 +77,7 @@ def cutout(images: Tensor, boxes: Tensor, fill: Fill = "patch_mean") -> Tensor:
     check_images(images)
     planes = as_planes(images)
     check_boxes(boxes, len(planes), size_of(planes))
-    if fill == "patch_mean" and slices_pay(len(planes), planes, boxes):
+    if fill == "patch_mean" and not fused("box_mean", planes, boxes) and slices_pay(len(planes), planes, boxes):
         copies = planes.clone()
         flatten_boxes(copies.unbind(), boxes)
         return as_images(copies, images)
@@ -104,7 +104,7 @@ def flatten_boxes(images: Sequence[Tensor], boxes: Tensor) -> None:
 def flatten_chosen(copies: Tensor, boxes: Tensor, chosen: Chosen) -> bool:
     """Fill a box of every chosen one of some images, where they lie, with its mean, or tell that one cannot."""
     check_boxes(boxes, len(copies), size_of(copies))
-    if not fused(copies, boxes, chosen.choice):
+    if not fused("paste_", copies, boxes, chosen.choice):
         return False
     return paste_chosen(copies, chosen, boxes, _box_mean(copies, boxes, chosen).expand_as(copies))
 
@@ -319,11 +319,18 @@ def perlin_blend(
     pool = as_pool(pool, images)
     check_index(partners, "partners", (len(images),), len(pool))
     check_share(weights, "weights", (len(images),))
+    check_parameter(angles, "angles", (len(images), *angles.shape[-1:] * 2))
     check_parameter(frequencies, "frequencies", (len(images), 2))
     planes = as_planes(images)
     donors = matching_planes(pool, planes, images)
 
     places = fields.lattice_places(frequencies, rotations, size_of(planes))
+
+    if kernel := fused("blend_islands", planes, donors, partners, weights, angles, *places):
+        blends: Tensor = kernel(
+            planes, donors, partners, weights, angles, *places, threshold, masks.fewest(size_of(planes))
+        )
+        return as_images(blends, images)
 
     def blended(own: Tensor, partners: Tensor, weights: Tensor, angles: Tensor, *places: Tensor) -> Tensor:
         islands = masks.islands(fields.noise_on(angles, *places), threshold).unsqueeze(-1)
@@ -370,8 +377,8 @@ def _colour(planes: Tensor, fill: Fill, channels: int) -> Tensor:
 def _box_mean(planes: Tensor, boxes: Tensor, chosen: Chosen | None = None) -> Tensor:
     """Return each plane's mean over a box, ``(B, P, 1, 1, S)`` in the images' dtype; at least those of the chosen."""
     dtype = working_dtype(planes)
-    if kernels := fused(planes, boxes, *given(chosen and chosen.choice)):
-        means: Tensor = kernels.box_mean(planes, boxes, *(chosen or ()))
+    if kernel := fused("box_mean", planes, boxes, *given(chosen and chosen.choice)):
+        means: Tensor = kernel(planes, boxes, *(chosen or ()))
         return means
     rows, cols = box_masks(boxes, planes)
     # A product with the box's rows comes first: it reads the images once, at the speed of the memory.

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nda_augment._checks import check_images, check_parameter
 from nda_augment._constants import kept
+from nda_augment.functional._kernels import fused
 from nda_augment.functional._layout import (
     as_images,
     as_planes,
@@ -39,7 +40,7 @@ def patch_tile(images: Tensor, side: Tensor, windows: Tensor) -> Tensor:
         Tensor like ``images``: same shape, dtype, device and memory format.
 
     Raises:
-        ValueError: If a shape is wrong.
+        ValueError: If a shape is wrong, a window leaves the image, or there are too few.
         TypeError: If the images are no tensor.
 
     Example:
@@ -53,6 +54,10 @@ def patch_tile(images: Tensor, side: Tensor, windows: Tensor) -> Tensor:
     check_parameter(side, "side", (len(images),))
     check_parameter(windows, "windows", (len(images), *windows.shape[1:3], 2))
     planes = as_planes(images)
+    _check_windows(side, windows, size_of(planes), moved=0)
+    if kernel := fused("tile", planes, side, windows):
+        joined: Tensor = kernel(planes, side, windows)
+        return as_images(joined, images)
     if not may_loop(planes, side, windows):
         return as_images(_tiled(planes, side, windows), images)
     order = side.argsort()
@@ -78,7 +83,7 @@ def texture_resample(images: Tensor, side: Tensor, windows: Tensor) -> Tensor:
         Tensor like ``images``: same shape, dtype, device and memory format.
 
     Raises:
-        ValueError: If a shape is wrong.
+        ValueError: If a shape is wrong, a window leaves the image, or there are too few.
         TypeError: If the images are neither floating point nor uint8.
 
     Example:
@@ -93,10 +98,33 @@ def texture_resample(images: Tensor, side: Tensor, windows: Tensor) -> Tensor:
     check_parameter(side, "side", (len(images),))
     check_parameter(windows, "windows", (len(images), 4, *windows.shape[2:4], 2))
     planes = as_planes(images)
+    _check_windows(side, windows, size_of(planes), moved=1)
+    if kernel := fused("average_tiles", planes, side, windows):
+        average: Tensor = kernel(planes, side, windows, *(_fading(length, side) for length in size_of(planes)))
+        return as_images(average, images)
     if not may_loop(planes, side, windows):
         return as_images(_resampled(planes, side, windows), images)
     order = side.argsort()
     return as_images(in_order(_resampled_alike(planes, side, windows, order), order, planes), images)
+
+
+def _check_windows(side: Tensor, windows: Tensor, size: tuple[int, int], moved: int) -> None:
+    """Raise unless windows lie in the images, and as many tiles, moved by so many halves of one, cover these."""
+    if not (may_loop(side, windows) and windows.numel()):
+        return
+    least = int(side.min())
+    if least < 1:
+        raise ValueError(f"side must be at least 1 pixel, got {least}")
+    corners = windows.flatten(1, -2)
+    for name, length, tiles, axis in zip("xy", reversed(size), reversed(windows.shape[-3:-1]), (0, 1), strict=True):
+        first, last = corners[..., axis].amin(1), corners[..., axis].amax(1)
+        if bool((first < 0).any()) or bool((last + side > length).any()):
+            raise ValueError(
+                f"windows must lie within images of {size[0]}x{size[1]} px, got {name} from {int(first.min())} to "
+                f"{int((last + side).max())} with the side"
+            )
+        if bool((tiles * side - moved * (side // 2) < length).any()):
+            raise ValueError(f"{tiles} windows along {name} with a side of {least} px do not cover {length} px")
 
 
 # The four tilings: whether each lies half a tile lower, and half a tile further right.

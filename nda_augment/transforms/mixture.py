@@ -168,7 +168,7 @@ class Mixture(NegativeTransform):
     def _changed_together(self, number: int, copies: Tensor, choice: Tensor, params: Params) -> bool:
         """Let a member change all images of a device that chose it where they lie, if it can."""
         planes = as_planes(copies)
-        if not fused(planes, choice):
+        if not fused("paste_", planes, choice):
             return False
         donors = matching_planes(params["pool"], planes, copies)
         return self.members[number].change_chosen(planes, donors, params, Chosen(choice, number))

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from nda_augment import functional
-from nda_augment.functional import _layout
+from nda_augment.functional import _kernels, _layout
 from tests.cases import REGISTERED, Case, distinct, draw, generator, labels_for
 from tests.properties import assert_same_pixels
 
@@ -18,7 +18,13 @@ LAYOUTS = {
 
 def as_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do what is done for tensors that cannot be looked into."""
+    without_kernels(monkeypatch)
     monkeypatch.setattr(_layout, "may_write", lambda *tensors: False)
+
+
+def without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do what is done where Numba is missing."""
+    monkeypatch.setattr(_kernels, "_DTYPES", {})
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.uint8], ids=str)
@@ -27,10 +33,14 @@ def as_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_slices_agree_with_the_whole_batch(case: Case, layout, dtype: torch.dtype, monkeypatch) -> None:
     module, images = case.make(), layout(case.images(3, dtype=dtype))
     params = draw(module, images, seed=0)
+    by_kernels = module.transform(images, params)
+    without_kernels(monkeypatch)
     monkeypatch.setattr(_layout, "_CHUNK", 1)
     by_slices = module.transform(images, params)
     as_on_a_device(monkeypatch)
-    assert_same_pixels(by_slices, module.transform(images, params))
+    whole = module.transform(images, params)
+    assert_same_pixels(by_slices, whole)
+    assert_same_pixels(by_kernels, whole)
 
 
 @pytest.mark.parametrize("case", [case for case in REGISTERED if case.module.uses_partners], ids=str)
@@ -38,9 +48,13 @@ def test_a_pool_that_lies_otherwise(case: Case, monkeypatch) -> None:
     module, images = case.make(), case.images(3)
     pool = LAYOUTS["pixels"](distinct(images.shape, seed=1))
     options = labels_for(module, images, pool)
+    by_kernels = module(images, generator=generator(0), pool=pool, **options)
+    without_kernels(monkeypatch)
     by_slices = module(images, generator=generator(0), pool=pool, **options)
     as_on_a_device(monkeypatch)
-    assert_same_pixels(by_slices, module(images, generator=generator(0), pool=pool, **options))
+    whole = module(images, generator=generator(0), pool=pool, **options)
+    assert_same_pixels(by_slices, whole)
+    assert_same_pixels(by_kernels, whole)
 
 
 @pytest.mark.parametrize("case", REGISTERED, ids=str)
@@ -49,6 +63,7 @@ def test_large_batches_of_small_images_agree_too(case: Case, monkeypatch) -> Non
     module, images = case.make(), case.images(40)
     assert not _layout.slices_pay(len(images), images)
     params = draw(module, images, seed=0)
+    without_kernels(monkeypatch)
     negatives = module.transform(images, params)
     as_on_a_device(monkeypatch)
     assert_same_pixels(negatives, module.transform(images, params))

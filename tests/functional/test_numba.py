@@ -1,0 +1,91 @@
+"""Numba's kernels: on several threads, in forked processes, and where they cannot be had."""
+
+import os
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+import torch
+
+from nda_augment import functional
+from nda_augment.functional import _kernels
+from tests.cases import apply
+from tests.functional import test_fused
+
+numba = pytest.importorskip("numba")
+_numba = pytest.importorskip("nda_augment.functional._numba")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of threads that kernels were given to."""
+    used: list[int] = []
+    set_threads = numba.set_num_threads
+    monkeypatch.setattr(numba, "set_num_threads", lambda number: used.append(number) or set_threads(number))
+    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", max(2, numba.config.NUMBA_NUM_THREADS))
+    monkeypatch.setattr(_numba, "_may_share", lambda: True)
+    return used
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+@pytest.mark.parametrize("module", test_fused.TRANSFORMS, ids=str)
+def test_several_threads_do_the_same(module, two_threads, shared, monkeypatch) -> None:
+    images = torch.rand(3, 3, 12, 12) * 255
+    torch.set_num_threads(1)
+    alone = apply(module, images, seed=3)
+    torch.set_num_threads(2)
+    monkeypatch.setattr(_numba, "_LEAST", 1)
+    assert torch.equal(apply(module, images, seed=3), alone)
+    assert 2 in shared
+    assert numba.get_num_threads() == numba.config.NUMBA_NUM_THREADS, "the caller's own number is back"
+
+
+@pytest.mark.parametrize(("layer", "may_share"), [("omp", True), ("tbb", True), ("workqueue", False)])
+def test_a_layer_that_is_asked_from_one_thread_alone_is_left_alone(layer: str, may_share: bool, monkeypatch) -> None:
+    """It stops the process where two threads ask at once, as loaders and servers do."""
+    monkeypatch.setattr(numba, "threading_layer", lambda: layer)
+    assert _numba._may_share.__wrapped__() is may_share
+
+
+FORKED = """
+import os, warnings
+from nda_augment.functional import _numba
+assert _numba._may_share()
+warnings.simplefilter("ignore")  # of a process that has threads
+child = os.fork()
+if not child:
+    os._exit(_numba._may_share())
+assert os.waitpid(child, 0)[1] == 0
+assert _numba._may_share()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_forked_process_uses_one_thread() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_numba_torch_does_it(monkeypatch) -> None:
+    found = partial(_kernels._kernels_on.__wrapped__, CPU)
+    assert found(fake=False) is _numba
+    assert found(fake=True) is None, "no array has the values of a fake"
+    with monkeypatch.context() as patched:
+        patched.setattr(numba.config, "DISABLE_JIT", True)
+        assert found(fake=False) is None
+    monkeypatch.setattr(_numba, "paste_", lambda *arguments: 1 / 0)
+    with pytest.warns(UserWarning, match="no fused kernel could be built .* on cpu, .* take longer: division by zero"):
+        assert found(fake=False) is None
+    monkeypatch.delattr(functional, "_numba")
+    monkeypatch.setitem(sys.modules, _numba.__name__, None)
+    assert found(fake=False) is None
