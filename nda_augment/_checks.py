@@ -173,7 +173,7 @@ def check_boxes(boxes: Tensor, batch: int, size: tuple[int, int]) -> None:
 
 def _is_ordered(boxes: Tensor, ends: tuple[int, int]) -> Tensor:
     """Return whether each box begins at 0 or behind it, and does not end before that, or behind the ends."""
-    low, high = boxes.unflatten(1, (2, 2)).unbind(1)
+    low, high = boxes.view(-1, 2, 2).unbind(1)
     return (low >= 0) & (low <= high) & (high <= torch.tensor(ends))
 
 

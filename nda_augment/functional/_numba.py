@@ -57,14 +57,14 @@ def paste_(
     """Fill planes with those of images, and a box of each from elsewhere."""
     batch, count, height, width, values = target.shape
     in_place, chosen, size = own is None, (_given(choice), number), (count, height, width, values)
-    if image is offset is mean is feather is None and source.stride()[2:4] == (0, 0):
+    if image is None and offset is None and mean is None and feather is None and source.stride()[2:4] == (0, 0):
         lines = source[:, :, 0, 0].repeat(1, 1, width)
         _fill(*_bits(target, own, lines), in_place, _array(boxes), *chosen, *size)
         return
     donor = counted(batch, target.device) if image is None else image
     shifts = kept(_no_shifts, batch, device=target.device) if offset is None else offset
     places = _array(boxes), _array(donor), _array(shifts)
-    if mean is feather is None:
+    if mean is None and feather is None:
         _move(*_bits(target, own, source), in_place, *places, *chosen, *size)
         return
     real = working_dtype(target)
@@ -225,9 +225,9 @@ def _values(target: Tensor, *sources: Tensor | None) -> list[Array]:
     ]
 
 
-def _bits(*planes: Tensor | None) -> list[Array]:
+def _bits(target: Tensor, *sources: Tensor | None) -> list[Array]:
     """Return values that are moved and not looked at, so that one kernel does for all dtypes of a size."""
-    found = _values(*planes)
+    found = _values(target, *sources)
     return [values.view(_BITS[found[0].itemsize]) for values in found]
 
 
@@ -332,11 +332,11 @@ _LINE_OF_CACHE = 64
 _TO_READ, _TO_KEEP, _DATA = 0, 3, 1
 
 
-def _size_of(context, array):
+def _size_of(context: Any, array: Any) -> Any:
     return context.get_abi_sizeof(context.get_data_type(array.dtype))
 
 
-def _address(context, builder, kind, array, place):
+def _address(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> Any:
     return builder.gep(make_array(kind)(context, builder, array).data, [place])
 
 
