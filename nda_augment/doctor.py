@@ -23,7 +23,7 @@ import nda_augment.adapters as adapters
 
 Status = Literal["ok", "missing", "broken"]
 
-EXTRAS = ("cli", "examples")
+EXTRAS = ("cli", "examples", "numba")
 """The extras that are no adapter's and that users install."""
 
 # Distributions that put themselves in another one's place, under the same import name.

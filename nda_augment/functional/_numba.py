@@ -56,16 +56,15 @@ def paste_(
 ) -> None:
     """Fill planes with those of images, and a box of each from elsewhere."""
     batch, count, height, width, values = target.shape
-    in_place, chosen, size = own is None, (_given(choice), number), (count, height, width, values)
+    in_place, chosen, size = own is None, (_given(choice), number), (count, height, width)
     if image is None and offset is None and mean is None and feather is None and source.stride()[2:4] == (0, 0):
-        lines = source[:, :, 0, 0].repeat(1, 1, width)
-        _fill(*_bits(target, own, lines), in_place, _array(boxes), *chosen, *size)
+        _fill(*_bits(target, own, source[:, :, 0, 0]), in_place, _array(boxes), *chosen, *size, values)
         return
     donor = counted(batch, target.device) if image is None else image
     shifts = kept(_no_shifts, batch, device=target.device) if offset is None else offset
     places = _array(boxes), _array(donor), _array(shifts)
     if mean is None and feather is None:
-        _move(*_bits(target, own, source), in_place, *places, *chosen, *size)
+        _move(*_bytes(target, own, source), in_place, *places, *chosen, *size, values * target.element_size())
         return
     real = working_dtype(target)
     colours = [target.new_empty(batch, 0, 0, dtype=real)] * 3
@@ -73,7 +72,7 @@ def paste_(
         colours = [part.to(real).flatten(2).repeat(1, 1, width) for part in (mean, gain, change)]
     opacity = kept(_opaque, batch, device=target.device) if weight is None else weight.float()
     blended = *map(_array, (*colours, opacity)), mean is not None, -1.0 if feather is None else feather
-    _compute(*_values(target, own, source), in_place, *places, *chosen, *size, *blended, _whole(target))
+    _compute(*_values(target, own, source), in_place, *places, *chosen, *size, values, *blended, _whole(target))
 
 
 def mix_(
@@ -107,8 +106,8 @@ def put_together(
         sources = counted(len(planes), planes.device).unsqueeze(1).expand(-1, number)
     cells = counted(number, planes.device).expand(len(planes), -1) if cells is None else cells
     count, height, width, values = planes.shape[1:]
-    size = count, grid_rows, height // grid_rows, grid_cols, width // grid_cols * values
-    _put(*_bits(target, donor), _array(sources), _array(cells), *size)
+    size = count, grid_rows, height // grid_rows, grid_cols, width // grid_cols * values * planes.element_size()
+    _put(*_bytes(target, donor), _array(sources), _array(cells), *size)
     return target
 
 
@@ -183,7 +182,9 @@ def tile(planes: Tensor, side: Tensor, windows: Tensor) -> Tensor:
         windows: int64 ``(B, rows, cols, 2)``, the corner ``(x, y)`` of the window that each tile shows.
     """
     target = torch.empty_like(planes)
-    _tile(*_bits(target, planes), _array(side), _array(windows), *planes.shape[1:])
+    count, height, width, values = planes.shape[1:]
+    size = count, height, width, values * planes.element_size()
+    _tile(*_bytes(target, planes), _array(side), _array(windows), *size)
     return target
 
 
@@ -200,6 +201,39 @@ def average_tiles(planes: Tensor, side: Tensor, windows: Tensor, lower: Tensor, 
     target, real = torch.empty_like(planes), working_dtype(planes)
     weights = _array(lower.to(real)), _array(right.to(real).repeat_interleave(planes.shape[-1], 1))
     _average(*_values(target, planes), _array(side), _array(windows), *weights, *planes.shape[1:], _whole(planes))
+    return target
+
+
+def warp(planes: Tensor, noise: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """Return planes warped by affine maps that vary from place to place.
+
+    Args:
+        planes: Contiguous planes ``(B, P, H, W, S)``, not in double precision.
+        noise: Nodes of the six fields, ``(B, 6, N, N)``, float32: turn, binary logs of two scales, shear, and two
+            shifts in half sides.
+        down: Weight of each node at each row, ``(H, N)``.
+        across: Weight of each node at each column, ``(N, W)``.
+    """
+    target = torch.empty_like(planes)
+    fields = map(_array, (noise, down, across))
+    _warp(*_values(target, planes), *fields, planes.shape[1], planes.shape[4], _whole(planes))
+    return target
+
+
+def colour(planes: Tensor, noise: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """Return planes of three channels, frame by frame, whose colours are turned and stretched.
+
+    Args:
+        planes: Contiguous planes ``(B, P, H, W, S)``, not in double precision: ``P`` is 3 to a frame, or ``S`` is 3.
+        noise: Nodes of the three fields, ``(B, 3, N, N)``, float32: hue, binary logs of saturation and contrast.
+        down: Weight of each node at each row, ``(H, N)``.
+        across: Weight of each node at each column, ``(N, W)``.
+    """
+    target = torch.empty_like(planes)
+    count, height, width, values = planes.shape[1:]
+    frames, plane = (count // 3, height * width) if values == 1 else (1, 1)
+    fields = map(_array, (noise, down, across))
+    _colour(*_values(target, planes), *fields, frames, plane, values, _whole(planes))
     return target
 
 
@@ -226,9 +260,14 @@ def _values(target: Tensor, *sources: Tensor | None) -> list[Array]:
 
 
 def _bits(target: Tensor, *sources: Tensor | None) -> list[Array]:
-    """Return values that are moved and not looked at, so that one kernel does for all dtypes of a size."""
+    """Return values that are not looked at, so that one kernel does for all dtypes of a size."""
     found = _values(target, *sources)
     return [values.view(_BITS[found[0].itemsize]) for values in found]
+
+
+def _bytes(target: Tensor, *sources: Tensor | None) -> list[Array]:
+    """Return the bytes of values that are moved line by line, so that one kernel does for all dtypes."""
+    return [values.view(np.uint8) for values in _values(target, *sources)]
 
 
 def _no_shifts(batch: int, device: torch.device) -> Tensor:
@@ -377,9 +416,20 @@ def _fill_box(target, own, colours, in_place, box, planes, height, width, values
             if not in_place:
                 _copy(target, done, own, done, at - done)
             done = at + (right - left) * values
-            _copy(target, at, colours, plane * width * values, done - at)
+            for value in range(values):
+                _repeat(target[at + value : done], values, colours[plane * values + value])
     if not in_place:
         _copy(target, done, own, done, len(target) - done)
+
+
+@_compiled
+def _repeat(target, gap, value):
+    if gap == 1:
+        for place in range(len(target)):
+            target[place] = value
+    else:
+        for place in range(0, len(target), gap):
+            target[place] = value
 
 
 @_Kernel
@@ -855,3 +905,196 @@ def _blend_where(target, own, source, opacity, whole):
         start, end, share = real(own[place]), real(source[place]), opacity[place]
         mixed = _lerp(start, end, share) if share > 0 else start
         target[place] = np.rint(mixed) if whole else mixed
+
+
+@_Kernel
+def _warp(target, source, noise, down, across, planes, values, whole):
+    for image in prange(len(target)):
+        _warp_image(target[image], source[image], noise[image], down, across, planes, values, whole)
+
+
+@_compiled
+def _warp_image(target, source, noise, down, across, planes, values, whole):
+    height, width, size = len(down), across.shape[1], len(down) * across.shape[1]
+    fields, x, y = np.empty((6, width), np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    first, step_x, step_y = np.empty(width, np.int32), np.empty(width, np.int32), np.empty(width, np.int32)
+    for row in range(height):
+        _draw_fields(fields, noise, down[row], across)
+        _bend_line(x, y, fields, _middle(row, height), width)
+        _find_pixels(x, width, first, step_x, np.int32(1))
+        # In place of a turn: the columns are kept while the rows are looked for.
+        columns = first.copy()
+        _find_pixels(y, height, first, step_y, np.int32(width))
+        for place in range(width):
+            first[place] = (first[place] * np.int32(width) + columns[place]) * np.int32(values)
+            step_x[place] *= np.int32(values)
+            step_y[place] *= np.int32(values)
+        for plane in range(planes):
+            for value in range(values):
+                start = plane * size * values + value
+                part = source[start : start + (size - 1) * values + 1]
+                line = target[start + row * width * values : start + ((row + 1) * width - 1) * values + 1]
+                _sample_line(line, values, part, first, step_x, step_y, x, y, whole)
+
+
+@_compiled
+def _middle(place, length):
+    """Return the middle of a pixel along a side, which goes from -1 to 1."""
+    return np.float32(place * 2 + 1) / np.float32(length) - np.float32(1)
+
+
+@_compiled_with_one_rounding
+def _draw_fields(fields, noise, down, across):
+    """Draw a line of some fields: weighted sums of the nodes of noise ``(F, N, N)``, down and across."""
+    nodes = len(down)
+    column = np.empty(nodes, np.float32)
+    for field in range(len(fields)):
+        column[:] = 0
+        for row in range(nodes):
+            for col in range(nodes):
+                column[col] += down[row] * noise[field, row, col]
+        line = fields[field]
+        line[:] = 0
+        for col in range(0, nodes - 3, 4):
+            # Four at a time, so that the line is read and written less often.
+            a, b, c, d = across[col], across[col + 1], across[col + 2], across[col + 3]
+            for place in range(len(line)):
+                line[place] += (column[col] * a[place] + column[col + 1] * b[place]) + (
+                    column[col + 2] * c[place] + column[col + 3] * d[place]
+                )
+        for col in range(nodes - nodes % 4, nodes):
+            for place in range(len(line)):
+                line[place] += column[col] * across[col, place]
+
+
+@_compiled_with_one_rounding
+def _bend_line(x, y, fields, middle, width):
+    """Fill in where the pixels of a line come from: a turn, two scales, a shear and two shifts of their places."""
+    for place in range(width):
+        here = np.float32(place * 2 + 1) / np.float32(width) - np.float32(1)
+        sin, cos = _sin_and_cos(fields[0, place])
+        sheared_x = _exp2(fields[1, place]) * (here + fields[3, place] * middle)
+        sheared_y = _exp2(fields[2, place]) * middle
+        x[place] = fields[4, place] + cos * sheared_x - sin * sheared_y
+        y[place] = fields[5, place] + sin * sheared_x + cos * sheared_y
+
+
+@_compiled
+def _find_pixels(places, length, first, step, stride):
+    """Turn places, from -1 to 1 along a side, into pixels and how far behind them places lie; mirror those outside."""
+    side, half, none = np.float32(length), np.float32(0.5), np.float32(0)
+    for number in range(len(places)):
+        place = abs(((places[number] + np.float32(1)) * side - np.float32(1)) * half + half)
+        turns = np.floor(place / side)
+        rest = place - turns * side
+        place = (rest if turns % np.float32(2) == none else side - rest) - half
+        # What is no number becomes 0, too.
+        place = place if place > none else none
+        place = place if place < side - np.float32(1) else side - np.float32(1)
+        first[number] = np.int32(place)
+        step[number] = stride if first[number] + 1 < length else np.int32(0)
+        places[number] = place - np.float32(first[number])
+
+
+@_compiled
+def _sample_line(line, gap, source, first, step_x, step_y, x, y, whole):
+    one = np.float32(1)
+    for place in range(len(first)):
+        at = first[place]
+        above = np.float32(source[at]) * (one - x[place]) + np.float32(source[at + step_x[place]]) * x[place]
+        at += step_y[place]
+        below = np.float32(source[at]) * (one - x[place]) + np.float32(source[at + step_x[place]]) * x[place]
+        value = above * (one - y[place]) + below * y[place]
+        line[place * gap] = min(max(np.rint(value), 0), 255) if whole else value
+
+
+@_compiled_with_one_rounding
+def _exp2(power):
+    """Return 2 to a power, to within the rounding of float32: a series about the nearest whole number."""
+    power = min(max(power, np.float32(-126)), np.float32(128))
+    nearest = np.rint(power)
+    rest = (power - nearest) * np.float32(0.6931471805599453)
+    value = np.float32(1 / 5040)
+    for factor in (1 / 720, 1 / 120, 1 / 24, 1 / 6, 0.5, 1.0, 1.0):
+        value = value * rest + np.float32(factor)
+    # A float32 whose bits say 2 to the nearest whole number and nothing else.
+    return value * np.int32((np.int32(nearest) + np.int32(127)) << np.int32(23)).view(np.float32)
+
+
+@_compiled_with_one_rounding
+def _sin_and_cos(angle):
+    """Return sine and cosine to within the rounding of float32: series about the nearest quarter turn.
+
+    Source: the coefficients are those of Moshier, Cephes mathematical library.
+    """
+    quarters = np.rint(angle * np.float32(2 / np.pi))
+    # A quarter turn in three parts, the first of which have so few digits that the products are exact.
+    rest = angle - quarters * np.float32(1.5703125)
+    rest = rest - quarters * np.float32(4.837512969970703e-4)
+    rest = rest - quarters * np.float32(7.549789948768648e-8)
+    square = rest * rest
+    sin = np.float32(-1.9515295891e-4) * square + np.float32(8.3321608736e-3)
+    sin = (sin * square - np.float32(1.6666654611e-1)) * square * rest + rest
+    cos = np.float32(2.443315711809948e-5) * square - np.float32(1.388731625493765e-3)
+    cos = (cos * square + np.float32(4.166664568298827e-2)) * square * square - np.float32(0.5) * square + np.float32(1)
+    turn = np.int32(quarters) & np.int32(3)
+    swapped = (turn & np.int32(1)) != 0
+    upper, right = cos if swapped else sin, sin if swapped else cos
+    return (
+        -upper if turn >= np.int32(2) else upper,
+        -right if turn == np.int32(1) or turn == np.int32(2) else right,
+    )
+
+
+@_Kernel
+def _colour(target, source, noise, down, across, frames, plane, pixel, whole):
+    for image in prange(len(target)):
+        _colour_image(target[image], source[image], noise[image], down, across, frames, plane, pixel, whole)
+
+
+@_compiled
+def _colour_image(target, source, noise, down, across, frames, plane, pixel, whole):
+    """Change the colours of an image whose channels lie ``plane`` values apart, and its pixels ``pixel``."""
+    height, width = len(down), across.shape[1]
+    size, step = height * width, pixel * width
+    fields, colours = np.empty((3, width), np.float32), np.empty((3, width), np.float32)
+    means = np.empty(frames, np.float32)
+    for frame in range(frames):
+        means[frame] = _sum(source[frame * 3 * size : (frame + 1) * 3 * size]) / size
+    for row in range(height):
+        _draw_fields(fields, noise, down[row], across)
+        _prepare_colours(fields)
+        for frame in range(frames):
+            for channel in range(3):
+                at = frame * 3 * size + channel * plane + row * step
+                for place in range(width):
+                    colours[channel, place] = source[at + place * pixel]
+            _turn_colours(colours, fields, means[frame])
+            for channel in range(3):
+                at = frame * 3 * size + channel * plane + row * step
+                if whole:
+                    _round(colours[channel])
+                for place in range(width):
+                    target[at + place * pixel] = colours[channel, place]
+
+
+@_compiled
+def _prepare_colours(fields):
+    """Turn hue, saturation and contrast into factors: of a channel, of the difference of the others, of the grey."""
+    for place in range(fields.shape[1]):
+        sin, cos = _sin_and_cos(fields[0, place])
+        stretch, contrast = _exp2(fields[1, place]), _exp2(fields[2, place])
+        fields[0, place], fields[1, place], fields[2, place] = cos * stretch, sin * stretch, contrast
+
+
+@_compiled_with_one_rounding
+def _turn_colours(colours, fields, middle):
+    third, root = np.float32(1 / 3), np.float32(1 / math.sqrt(3))
+    for place in range(colours.shape[1]):
+        red, green, blue = colours[0, place], colours[1, place], colours[2, place]
+        own, others = fields[0, place], fields[1, place] * root
+        total = red + green + blue
+        rest = middle * third + third * ((total - middle) * fields[2, place]) - third * (own * total)
+        colours[0, place] = rest + own * red + others * (blue - green)
+        colours[1, place] = rest + own * green + others * (red - blue)
+        colours[2, place] = rest + own * blue + others * (green - red)

@@ -48,10 +48,15 @@ def gaussian_field(noise: Tensor, correlation: float, size: tuple[int, int]) -> 
     Source: inspired by Mansfield et al., Random Field Augmentations, 2023, which gives no spectrum.
     """
     check_noise(noise, None, correlation)
-    nodes, dtype, device = noise.shape[-1], noise.dtype, noise.device
-    rows, cols = (kept(_weights, length, nodes, correlation, dtype, device=device) for length in size)
+    rows, cols = weights_of_nodes(noise, correlation, size)
     with without_autocast(noise):
         return rows @ noise @ cols.T
+
+
+def weights_of_nodes(noise: Tensor, correlation: float, size: tuple[int, int]) -> list[Tensor]:
+    """Return what each node of noise weighs at each row, ``(H, N)``, and at each column, ``(W, N)``."""
+    nodes, dtype, device = noise.shape[-1], noise.dtype, noise.device
+    return [kept(_weights, length, nodes, correlation, dtype, device=device) for length in size]
 
 
 def check_noise(noise: Tensor, fields: tuple[int, int] | None, correlation: float) -> None:

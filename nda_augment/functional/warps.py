@@ -8,9 +8,10 @@ from torch import Tensor
 
 from nda_augment._checks import check_images
 from nda_augment._constants import kept
-from nda_augment.functional._layout import by_chunks
+from nda_augment.functional._kernels import fused
+from nda_augment.functional._layout import as_images, as_planes, by_chunks, size_of
 from nda_augment.functional._precision import to_dtype, working_dtype
-from nda_augment.functional.fields import check_noise, gaussian_field
+from nda_augment.functional.fields import check_noise, gaussian_field, weights_of_nodes
 
 __all__ = ["field_color", "field_warp"]
 
@@ -46,7 +47,20 @@ def field_warp(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
     """
     check_images(images)
     check_noise(noise, (len(images), 6), correlation)
+    if (warped := _by_kernel("warp", images, noise, correlation, _UNITS_OF_WARP)) is not None:
+        return warped
     return by_chunks(lambda part, own: _warped(part, own, correlation), images, noise)
+
+
+def _by_kernel(name: str, images: Tensor, noise: Tensor, correlation: float, units: tuple[float, ...]) -> Tensor | None:
+    """Return what a fused kernel makes of images and fields, if there is one."""
+    planes, dtype = as_planes(images), working_dtype(images)
+    kernel = fused(name, planes, noise) if dtype == torch.float32 else None
+    if kernel is None:
+        return None
+    scaled = noise.to(dtype) * kept(_as_column, units, dtype, device=images.device)
+    down, across = weights_of_nodes(scaled, correlation, size_of(planes))
+    return as_images(kernel(planes, scaled, down, across.T), images)
 
 
 def _warped(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
@@ -123,6 +137,8 @@ def field_color(images: Tensor, noise: Tensor, correlation: float) -> Tensor:
     if images.shape[-3] != 3:
         raise ValueError(f"colour fields need 3 channels, got images of shape {tuple(images.shape)}")
     check_noise(noise, (len(images), 3), correlation)
+    if (coloured := _by_kernel("colour", images, noise, correlation, _UNITS_OF_COLOUR)) is not None:
+        return coloured
     return by_chunks(lambda part, own: _coloured(part, own, correlation), images, noise)
 
 

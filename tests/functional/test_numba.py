@@ -1,10 +1,12 @@
 """Numba's kernels: on several threads, in forked processes, and where they cannot be had."""
 
+import math
 import os
 import subprocess
 import sys
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
@@ -89,3 +91,27 @@ def test_without_numba_torch_does_it(monkeypatch) -> None:
     monkeypatch.delattr(functional, "_numba")
     monkeypatch.setitem(sys.modules, _numba.__name__, None)
     assert found(fake=False) is None
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0, -3.0, 0.49999, 0.5, -0.5, 7.3, -100.7, 126.9])
+def test_powers_of_two(power: float) -> None:
+    assert _numba._exp2(np.float32(power)) == pytest.approx(2.0 ** float(np.float32(power)), rel=3e-7)
+
+
+def test_powers_that_a_float_has_not() -> None:
+    assert _numba._exp2(np.float32(1000)) == np.inf
+    assert 0 <= _numba._exp2(np.float32(-1000)) < 1e-37
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.1, -0.7, math.pi / 4, math.pi / 2, 2.0, -3.0, 4.0, 5.5, -6.3, 100.0, -1000.0])
+def test_sines_and_cosines(angle: float) -> None:
+    sin, cos = _numba._sin_and_cos(np.float32(angle))
+    assert sin == pytest.approx(math.sin(np.float32(angle)), abs=2e-7)
+    assert cos == pytest.approx(math.cos(np.float32(angle)), abs=2e-7)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 1e30])
+def test_places_that_are_none_stay_in_the_image(value: float) -> None:
+    images, nodes = torch.rand(2, 3, 16, 16) + 1, functional.gaussian_field_nodes(0.5)
+    warped = functional.field_warp(images, torch.full((2, 6, nodes, nodes), value), 0.5)
+    assert ((warped >= 1) & (warped <= 2)).all()

@@ -68,6 +68,28 @@ def test_texture_resample_stays_in_the_range_of_the_image() -> None:
     assert result.max() <= images.max() + 1e-5
 
 
+@pytest.mark.parametrize("corner", [[0, 3], [3, 0], [-1, 0], [0, -1]])
+@pytest.mark.parametrize("kernel", [functional.patch_tile, functional.texture_resample])
+def test_a_window_that_leaves_the_image_is_named(kernel, corner: list[int]) -> None:
+    images, side = torch.rand(2, 1, 4, 4), torch.tensor([2, 2])
+    windows = torch.zeros(2, *((4,) if kernel is functional.texture_resample else ()), 3, 3, 2, dtype=torch.long)
+    assert kernel(images, side, windows).shape == images.shape
+    windows[1, ..., 0, 0, :] = torch.tensor(corner)
+    with pytest.raises(ValueError, match=r"windows must lie within images of 4x4 px, got [xy] from (0|-1) to [25]"):
+        kernel(images, side, windows)
+
+
+@pytest.mark.parametrize("tiles", [(1, 2), (2, 1)])
+def test_windows_that_do_not_cover_the_image_are_named(tiles: tuple[int, int]) -> None:
+    images, side = torch.rand(2, 1, 4, 4), torch.tensor([4, 2])
+    with pytest.raises(ValueError, match=r"1 windows along [xy] with a side of 2 px do not cover 4 px"):
+        functional.patch_tile(images, side, torch.zeros(2, *tiles, 2, dtype=torch.long))
+    with pytest.raises(ValueError, match="2 windows along x with a side of 2 px do not cover 4 px"):
+        functional.texture_resample(images, torch.tensor([2, 3]), torch.zeros(2, 4, 2, 2, 2, dtype=torch.long))
+    with pytest.raises(ValueError, match="side must be at least 1 pixel, got 0"):
+        functional.patch_tile(images, torch.tensor([4, 0]), torch.zeros(2, *tiles, 2, dtype=torch.long))
+
+
 def test_errors() -> None:
     images, side = torch.rand(2, 3, 4, 4), torch.tensor([2, 2])
     with pytest.raises(ValueError, match=re.escape("side must have shape (2,)")):

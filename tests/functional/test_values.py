@@ -55,6 +55,10 @@ def order(*cells: int) -> torch.Tensor:
             "weights must be from 0 to 1.* nan",
         ),
         (lambda: functional.cutmix(IMAGES, OTHER, BOX + 2), r"boxes must be .* got \[3, 3, 5, 5\]"),
+        (
+            lambda: functional.cutout(IMAGES.repeat(20, 1, 1, 1), torch.cat([BOX.repeat(19, 1), BOX + 2])),
+            r"boxes must be .* got \[3, 3, 5, 5\]",
+        ),
         (lambda: functional.cutout(IMAGES, BOX - 1), r"0 <= x0 <= x1 <= 4 and .* got \[-1, -1, 1, 1\]"),
         (lambda: functional.cutout(IMAGES[:1], BOX[1:] - 2), r"got \[-1, -1, 1, 1\]"),
         (lambda: functional.cut_paste(IMAGES, BOX.flip(1), STAY), "boxes must be"),
