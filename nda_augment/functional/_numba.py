@@ -4,17 +4,16 @@ Those that ``_triton`` has take and return what they do there. All compute as th
 and rounded where they round; a mean alone is added in double precision. Importing this module takes Numba.
 """
 
+import ctypes
 import math
 import os
 from functools import cache
-from types import FunctionType
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
@@ -86,7 +85,7 @@ def mix_(
 ) -> None:
     """Fill planes with ``weight * own + (1 - weight) * source[image]``."""
     images = _values(target, own, source)
-    _mix(*images, _array(image), _array(weight), _given(choice), number, _whole(target))
+    _mix(*images, own is None, _array(image), _array(weight), _given(choice), number, _whole(target))
 
 
 def box_mean(planes: Tensor, boxes: Tensor, choice: Tensor | None = None, number: int = 0) -> Tensor:
@@ -285,49 +284,58 @@ def _lattice(angles: Tensor, across: Tensor, down: Tensor) -> tuple[Tensor, Tens
 
 
 class _Kernel:
-    """A loop over images, built twice: for one thread, and for several that share the images."""
+    """A kernel for the images from a first one to a last one of a batch, which threads share."""
 
     def __init__(self, function: Any) -> None:
-        self._alone = _compiled(function)
-        # What is kept goes by the name.
-        twin = FunctionType(function.__code__, function.__globals__, f"{function.__name__}_shared")
-        twin.__module__, twin.__qualname__ = function.__module__, twin.__name__
-        self._shared = njit(**_OPTIONS, parallel=True)(twin)
+        self._kernel = _compiled(function)
 
     def __call__(self, target: Array, *arguments: Any) -> None:
-        threads = min(torch.get_num_threads(), len(target), target.nbytes // _LEAST)
-        if threads <= 1 or not _may_share():
-            self._alone(target, *arguments)
+        number = len(target)
+        threads = min(torch.get_num_threads(), number, target.nbytes // _LEAST)
+        openmp = _openmp() if threads > 1 else None
+        if openmp is None:
+            self._kernel(target, *arguments, 0, number)
             return
-        before = numba.get_num_threads()
-        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-        try:
-            self._shared(target, *arguments)
-        finally:
-            numba.set_num_threads(before)
+        failures: list[Exception] = []
+
+        def do_part(_: None) -> None:
+            part, parts = openmp.omp_get_thread_num(), openmp.omp_get_num_threads()
+            try:
+                self._kernel(target, *arguments, number * part // parts, number * (part + 1) // parts)
+            except Exception as error:  # nobody above would hear of it
+                failures.append(error)
+
+        openmp.GOMP_parallel(_PART(do_part), None, threads, 0)
+        if failures:
+            raise failures[0]
+
+
+_PART = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+@cache
+def _openmp() -> Any:
+    """Return the OpenMP that torch has loaded, or None if it is another one than GNU's or has lost its threads.
+
+    Its threads look out for work for some milliseconds after each of torch's operations, and others, such as Numba's
+    own, would have to wait for their cores meanwhile.
+    """
+    openmp = ctypes.CDLL(None) if os.name == "posix" else None
+    return openmp if hasattr(openmp, "GOMP_parallel") and not _forked else None
 
 
 _forked = False
 
 
 def _after_fork() -> None:
-    # Threads do not survive a fork, and the layer that knows them stops the process.
+    # Threads do not survive a fork, and OpenMP waits for them for ever.
     global _forked
     _forked = True
-    _may_share.cache_clear()
+    _openmp.cache_clear()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-@cache
-def _may_share() -> bool:
-    """Tell whether several threads may be used: their layer must be one that can be asked from several at once."""
-    if _forked:
-        return False
-    numba.set_num_threads(numba.get_num_threads())  # begins them
-    return numba.threading_layer() in ("tbb", "omp")
 
 
 @intrinsic
@@ -399,8 +407,8 @@ def _is_chosen(choice, number, image):
 
 
 @_Kernel
-def _fill(target, own, colours, in_place, boxes, choice, number, planes, height, width, values):
-    for image in prange(len(target)):
+def _fill(target, own, colours, in_place, boxes, choice, number, planes, height, width, values, first, last):
+    for image in range(first, last):
         if _is_chosen(choice, number, image):
             _fill_box(target[image], own[image], colours[image], in_place, boxes[image], planes, height, width, values)
 
@@ -433,8 +441,10 @@ def _repeat(target, gap, value):
 
 
 @_Kernel
-def _move(target, own, source, in_place, boxes, donor, offset, choice, number, planes, height, width, values):
-    for image in prange(len(target)):
+def _move(
+    target, own, source, in_place, boxes, donor, offset, choice, number, planes, height, width, values, first, last
+):
+    for image in range(first, last):
         if _is_chosen(choice, number, image):
             borrowed, box, shift = source[donor[image]], boxes[image], offset[image]
             _move_box(target[image], own[image], borrowed, in_place, box, shift, planes, height, width, values)
@@ -484,8 +494,10 @@ def _compute(
     recoloured,
     feather,
     whole,
+    first,
+    last,
 ):
-    for image in prange(len(target)):
+    for image in range(first, last):
         if _is_chosen(choice, number, image):
             _compute_box(
                 target[image],
@@ -608,14 +620,30 @@ def _lerp(start, end, weight):
 
 
 @_Kernel
-def _mix(target, own, source, donor, weight, choice, number, whole):
-    for image in prange(len(target)):
+def _mix(target, own, source, in_place, donor, weight, choice, number, whole, first, last):
+    for image in range(first, last):
         if _is_chosen(choice, number, image):
-            _mix_images(target[image], own[image], source[donor[image]], weight[image], whole)
+            _mix_images(target[image], own[image], source[donor[image]], in_place, weight[image], whole)
 
 
 @_compiled
-def _mix_images(target, own, source, share, whole):
+def _mix_images(target, own, source, in_place, share, whole):
+    if not in_place:
+        _mix_values(target, own, source, share, whole)
+        return
+    # Values that are written over are read one by one.
+    few = np.empty(_FEW, target.dtype)
+    for start in range(0, len(target), _FEW):
+        end = min(start + _FEW, len(target))
+        _mix_values(few[: end - start], own[start:end], source[start:end], share, whole)
+        _copy(target, start, few, 0, end - start)
+
+
+_FEW = 4096
+
+
+@_compiled
+def _mix_values(target, own, source, share, whole):
     # Blend from the nearer end.
     near = abs(share) < type(share)(0.5)
     base, factor = source if near else own, share if near else share - type(share)(1)
@@ -640,8 +668,8 @@ def _add_rounded(target, base, start, end, factor):
 
 
 @_Kernel
-def _mean(images, means, boxes, choice, number, planes, height, width, values, whole):
-    for image in prange(len(images)):
+def _mean(images, means, boxes, choice, number, planes, height, width, values, whole, first, last):
+    for image in range(first, last):
         if _is_chosen(choice, number, image):
             _mean_of_box(images[image], means[image], boxes[image], planes, height, width, values, whole)
 
@@ -670,8 +698,8 @@ def _sum(line):
 
 
 @_Kernel
-def _put(target, donor, sources, cells, planes, rows, height, cols, width):
-    for image in prange(len(target)):
+def _put(target, donor, sources, cells, planes, rows, height, cols, width, first, last):
+    for image in range(first, last):
         _put_cells(target[image], donor, sources[image], cells[image], planes, rows, height, cols, width)
 
 
@@ -700,8 +728,8 @@ def _copy_lines(target, to, source, start, lines, stride, length):
 
 
 @_Kernel
-def _turn(target, source, turns, planes, rows, height, cols, width, values):
-    for image in prange(len(target)):
+def _turn(target, source, turns, planes, rows, height, cols, width, values, first, last):
+    for image in range(first, last):
         for cell in range(rows * cols):
             for plane in range(planes):
                 corner = ((plane * rows + cell // cols) * height * cols + cell % cols) * width * values
@@ -749,8 +777,8 @@ _BLOCK = 8
 
 
 @_Kernel
-def _tile(target, source, side, windows, planes, height, width, values):
-    for image in prange(len(target)):
+def _tile(target, source, side, windows, planes, height, width, values, first, last):
+    for image in range(first, last):
         for plane in range(planes):
             for row in range(height):
                 at = (plane * height + row) * width * values
@@ -772,8 +800,8 @@ def _tile_line(target, at, source, plane, row, col, side, windows, height, width
 
 
 @_Kernel
-def _average(target, source, side, windows, lower, right, planes, height, width, values, whole):
-    for image in prange(len(target)):
+def _average(target, source, side, windows, lower, right, planes, height, width, values, whole, first, last):
+    for image in range(first, last):
         _average_tilings(
             target[image],
             source[image],
@@ -815,8 +843,8 @@ def _average_lines(mixed, first, second, third, fourth, right, lower):
 
 
 @_Kernel
-def _perlin(noise, slopes, across, down):
-    for image in prange(len(noise)):
+def _perlin(noise, slopes, across, down, first, last):
+    for image in range(first, last):
         _draw_noise(noise[image], slopes[image], across[image], down[image])
 
 
@@ -873,8 +901,10 @@ def _plane(slope, x, y):
 
 
 @_Kernel
-def _islands(target, own, source, donor, weight, slopes, across, down, threshold, least, planes, values, whole):
-    for image in prange(len(target)):
+def _islands(
+    target, own, source, donor, weight, slopes, across, down, threshold, least, planes, values, whole, first, last
+):
+    for image in range(first, last):
         noise = np.empty((down.shape[2], across.shape[2]), slopes.dtype)
         _draw_noise(noise, slopes[image], across[image], down[image])
         opacity = _opacity(noise.reshape(-1), threshold, least, weight[image], values)
@@ -908,8 +938,8 @@ def _blend_where(target, own, source, opacity, whole):
 
 
 @_Kernel
-def _warp(target, source, noise, down, across, planes, values, whole):
-    for image in prange(len(target)):
+def _warp(target, source, noise, down, across, planes, values, whole, first, last):
+    for image in range(first, last):
         _warp_image(target[image], source[image], noise[image], down, across, planes, values, whole)
 
 
@@ -1047,8 +1077,8 @@ def _sin_and_cos(angle):
 
 
 @_Kernel
-def _colour(target, source, noise, down, across, frames, plane, pixel, whole):
-    for image in prange(len(target)):
+def _colour(target, source, noise, down, across, frames, plane, pixel, whole, first, last):
+    for image in range(first, last):
         _colour_image(target[image], source[image], noise[image], down, across, frames, plane, pixel, whole)
 
 

@@ -44,7 +44,7 @@ BUILDER = "triton" if os.environ.get("TRITON_INTERPRET") == "1" else "numba"
 _fused = pytest.importorskip(f"nda_augment.functional._{BUILDER}", exc_type=ImportError)
 
 DTYPES = [torch.float32, torch.uint8, torch.float64, *([torch.bfloat16, torch.float16] if BUILDER == "triton" else [])]
-SHAPES = {"planes": (5, 3, 9, 12), "pixels": (5, 3, 9, 12), "clips": (5, 2, 3, 9, 12), "wide": (5, 1, 12, 300)}
+SHAPES = {"planes": (5, 3, 9, 12), "pixels": (5, 3, 9, 12), "clips": (5, 2, 3, 9, 12), "wide": (5, 3, 12, 300)}
 KINDS = [
     *(("planes", dtype) for dtype in DTYPES),
     *(("pixels", torch.uint8), ("clips", torch.float32), ("wide", torch.float32)),

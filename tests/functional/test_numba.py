@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 from functools import partial
 
 import numpy as np
@@ -28,47 +29,56 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def shared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The numbers of threads that kernels were given to."""
-    used: list[int] = []
-    set_threads = numba.set_num_threads
-    monkeypatch.setattr(numba, "set_num_threads", lambda number: used.append(number) or set_threads(number))
-    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", max(2, numba.config.NUMBA_NUM_THREADS))
-    monkeypatch.setattr(_numba, "_may_share", lambda: True)
-    return used
-
-
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+@pytest.mark.skipif(_numba._openmp() is None, reason="torch has another OpenMP than GNU's")
 @pytest.mark.parametrize("module", test_fused.TRANSFORMS, ids=str)
-def test_several_threads_do_the_same(module, two_threads, shared, monkeypatch) -> None:
+def test_several_threads_do_the_same(module, two_threads, monkeypatch) -> None:
     images = torch.rand(3, 3, 12, 12) * 255
-    torch.set_num_threads(1)
     alone = apply(module, images, seed=3)
-    torch.set_num_threads(2)
     monkeypatch.setattr(_numba, "_LEAST", 1)
     assert torch.equal(apply(module, images, seed=3), alone)
-    assert 2 in shared
-    assert numba.get_num_threads() == numba.config.NUMBA_NUM_THREADS, "the caller's own number is back"
 
 
-@pytest.mark.parametrize(("layer", "may_share"), [("omp", True), ("tbb", True), ("workqueue", False)])
-def test_a_layer_that_is_asked_from_one_thread_alone_is_left_alone(layer: str, may_share: bool, monkeypatch) -> None:
-    """It stops the process where two threads ask at once, as loaders and servers do."""
-    monkeypatch.setattr(numba, "threading_layer", lambda: layer)
-    assert _numba._may_share.__wrapped__() is may_share
+@pytest.mark.skipif(_numba._openmp() is None, reason="torch has another OpenMP than GNU's")
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_share_the_images(threads: int, two_threads, monkeypatch) -> None:
+    torch.set_num_threads(threads)
+    parts: list[tuple[int, int, int]] = []
+    kernel = _numba._Kernel(lambda target, first, last: None)
+    kernel._kernel = lambda target, first, last: parts.append((threading.get_ident(), first, last))
+    images = np.zeros((7, 100), np.uint8)
+    kernel(images)
+    assert [part[1:] for part in parts] == [(0, 7)], "so few are not worth it"
+    parts.clear()
+    monkeypatch.setattr(_numba, "_LEAST", 1)
+    kernel(images)
+    assert sorted(part[1:] for part in parts) == [(7 * n // threads, 7 * (n + 1) // threads) for n in range(threads)]
+    assert len({part[0] for part in parts}) == threads
+    with monkeypatch.context() as patched:
+        patched.setattr(_numba, "_openmp", lambda: None)
+        parts.clear()
+        kernel(images)
+        assert [part[1:] for part in parts] == [(0, 7)]
+
+
+@pytest.mark.skipif(_numba._openmp() is None, reason="torch has another OpenMP than GNU's")
+def test_what_fails_in_a_thread_is_heard_of(two_threads, monkeypatch) -> None:
+    monkeypatch.setattr(_numba, "_LEAST", 1)
+    kernel = _numba._Kernel(lambda target, first, last: None)
+    kernel._kernel = lambda target, first, last: 1 // first
+    with pytest.raises(ZeroDivisionError):
+        kernel(np.zeros((2, 100), np.uint8))
 
 
 FORKED = """
 import os, warnings
 from nda_augment.functional import _numba
-assert _numba._may_share()
+there = _numba._openmp() is not None
 warnings.simplefilter("ignore")  # of a process that has threads
 child = os.fork()
 if not child:
-    os._exit(_numba._may_share())
+    os._exit(_numba._openmp() is not None)
 assert os.waitpid(child, 0)[1] == 0
-assert _numba._may_share()
+assert (_numba._openmp() is not None) == there
 """
 
 
