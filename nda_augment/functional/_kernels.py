@@ -23,9 +23,9 @@ def fused(name: str, planes: Tensor, *others: Tensor) -> Callable[..., Any] | No
 
     A compiler fuses the eager operations itself, and there is a derivative of these alone.
     """
-    together = all(tensor.device == planes.device for tensor in others)
-    known = planes.dtype in _DTYPES.get(planes.device.type, ())
-    if known and together and planes.numel() and may_write(planes, *others):
+    dtypes, device = _DTYPES.get(planes.device.type, ()), planes.device
+    known = all(tensor.dtype in dtypes and tensor.device == device for tensor in (planes, *others))
+    if known and planes.numel() and may_write(planes, *others):
         return getattr(_kernels_on(planes.device, fake=type(planes) is FakeTensor), name, None)
     return None
 

@@ -4,9 +4,10 @@ The planes of a batch are ``(B, P, H, W, S)``, contiguous: ``P`` planes of rows 
 contiguous batch has its channels (and frames) as planes and one value per pixel; a channels_last batch has one plane
 and all channels in the pixel. A kernel written for planes keeps the memory format, takes clips, and moves whole rows.
 
-On the CPU a mask over whole images costs several copies of them, and memory is what counts: there a region is written
-as one slice per image, and what takes many passes goes a few images at a time. On a device, where each of these would
-be a launch, and while compiling, for autograd and for torch.func, the same is one operation for the whole batch.
+Where a fused kernel can be had it does all of this in one pass. Elsewhere, on the CPU, a mask over whole images costs
+several copies of them, and memory is what counts: there a region is written as one slice per image, and what takes many
+passes goes a few images at a time. On a device, where each of these would be a launch, and while compiling, for
+autograd and for torch.func, the same is one operation for the whole batch.
 """
 
 import math

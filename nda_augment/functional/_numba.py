@@ -69,7 +69,7 @@ def paste_(
     colours = [target.new_empty(batch, 0, 0, dtype=real)] * 3
     if mean is not None and gain is not None and change is not None:
         colours = [part.to(real).flatten(2).repeat(1, 1, width) for part in (mean, gain, change)]
-    opacity = kept(_opaque, batch, device=target.device) if weight is None else weight.float()
+    opacity = (kept(_opaque, batch, device=target.device) if weight is None else weight).to(real)
     blended = *map(_array, (*colours, opacity)), mean is not None, -1.0 if feather is None else feather
     _compute(*_values(target, own, source), in_place, *places, *chosen, *size, values, *blended, _whole(target))
 
@@ -296,13 +296,13 @@ class _Kernel:
         if openmp is None:
             self._kernel(target, *arguments, 0, number)
             return
-        failures: list[Exception] = []
+        failures: list[BaseException] = []
 
         def do_part(_: None) -> None:
-            part, parts = openmp.omp_get_thread_num(), openmp.omp_get_num_threads()
             try:
+                part, parts = openmp.omp_get_thread_num(), openmp.omp_get_num_threads()
                 self._kernel(target, *arguments, number * part // parts, number * (part + 1) // parts)
-            except Exception as error:  # nobody above would hear of it
+            except BaseException as error:  # nobody above would hear of it, not even of an interrupt
                 failures.append(error)
 
         openmp.GOMP_parallel(_PART(do_part), None, threads, 0)

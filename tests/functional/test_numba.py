@@ -68,6 +68,34 @@ def test_what_fails_in_a_thread_is_heard_of(two_threads, monkeypatch) -> None:
     with pytest.raises(ZeroDivisionError):
         kernel(np.zeros((2, 100), np.uint8))
 
+    def interrupted(target, first, last) -> None:
+        raise KeyboardInterrupt
+
+    kernel._kernel = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        kernel(np.zeros((2, 100), np.uint8))
+
+
+def test_what_numba_does_not_know_is_left_to_torch() -> None:
+    images, other = torch.randint(256, (2, 1, 4, 4), dtype=torch.uint8), torch.tensor([1, 0])
+    mixed = functional.mixup(images, other, torch.tensor([0.25, 0.5], dtype=torch.float16))
+    assert torch.equal(mixed, functional.mixup(images, other, torch.tensor([0.25, 0.5])))
+    assert _kernels.fused("mix_", images.half(), images) is None
+    assert _kernels.fused("mix_", images.to(torch.complex64)) is None
+    assert _kernels.fused("mix_", images, images.to("meta")) is None
+    assert _kernels.fused("mix_", images[:0]) is None
+
+
+@pytest.mark.parametrize("feather", [0.0, 0.5])
+def test_weights_in_double_precision_keep_it(feather: float) -> None:
+    images, weights = (
+        torch.tensor([0.0, 1.0], dtype=torch.float64).view(2, 1, 1, 1),
+        torch.full((2,), 0.1).double() + 1e-9,
+    )
+    box, stay = torch.tensor([[0, 0, 1, 1]]).expand(2, 4), torch.zeros(2, 2, dtype=torch.long)
+    pasted = functional.cut_paste_foreign(images, torch.tensor([1, 0]), box, stay, weights, feather)
+    assert pasted[0].item() == pytest.approx(weights[0].item(), rel=1e-15)
+
 
 FORKED = """
 import os, warnings
