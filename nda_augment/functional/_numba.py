@@ -1,7 +1,8 @@
 """Kernels that Numba builds for the CPU: what takes several passes over whole images elsewhere, in one.
 
-Those that ``_triton`` has take and return what they do there. All compute as the eager operations do, in their order
-and rounded where they round; a mean alone is added in double precision. Importing this module takes Numba.
+Those that ``_triton`` has take and return what they do there. They compute as the eager operations do, in their order
+and rounded where they round, but for means, which are added in double precision, and for noise and fields, which come
+to within the rounding of float32. Importing this module takes Numba.
 """
 
 import ctypes
