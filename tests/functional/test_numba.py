@@ -76,6 +76,15 @@ def test_what_fails_in_a_thread_is_heard_of(two_threads, monkeypatch) -> None:
         kernel(np.zeros((2, 100), np.uint8))
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("side", [8, 20])
+def test_turns_of_whole_blocks_and_of_what_is_left(side: int, layout: torch.memory_format) -> None:
+    images = torch.arange(4 * 3 * side * side).view(4, 3, side, side).contiguous(memory_format=layout)
+    turned = functional.rotate90(images, torch.arange(4))
+    for turns in range(4):
+        assert torch.equal(turned[turns], images[turns].rot90(turns, (-2, -1)))
+
+
 def test_what_numba_does_not_know_is_left_to_torch() -> None:
     images, other = torch.randint(256, (2, 1, 4, 4), dtype=torch.uint8), torch.tensor([1, 0])
     mixed = functional.mixup(images, other, torch.tensor([0.25, 0.5], dtype=torch.float16))
