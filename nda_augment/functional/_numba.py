@@ -70,7 +70,7 @@ def paste_(
     colours = [target.new_empty(batch, 0, 0, dtype=real)] * 3
     if mean is not None and gain is not None and change is not None:
         colours = [part.to(real).flatten(2).repeat(1, 1, width) for part in (mean, gain, change)]
-    opacity = (kept(_opaque, batch, device=target.device) if weight is None else weight).to(real)
+    opacity = kept(_opaque, batch, device=target.device) if weight is None else weight
     blended = *map(_array, (*colours, opacity)), mean is not None, -1.0 if feather is None else feather
     _compute(*_values(target, own, source), in_place, *places, *chosen, *size, values, *blended, _whole(target))
 
