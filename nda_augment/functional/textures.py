@@ -110,21 +110,23 @@ def texture_resample(images: Tensor, side: Tensor, windows: Tensor) -> Tensor:
 
 def _check_windows(side: Tensor, windows: Tensor, size: tuple[int, int], moved: int) -> None:
     """Raise unless windows lie in the images, and as many tiles, moved by so many halves of one, cover these."""
-    if not (may_loop(side, windows) and windows.numel()):
+    if not (may_loop(side, windows) and len(side)):
         return
     least = int(side.min())
     if least < 1:
         raise ValueError(f"side must be at least 1 pixel, got {least}")
     corners = windows.flatten(1, -2)
     for name, length, tiles, axis in zip("xy", reversed(size), reversed(windows.shape[-3:-1]), (0, 1), strict=True):
+        if bool((tiles * side - moved * (side // 2) < length).any()):
+            raise ValueError(f"{tiles} windows along {name} with a side of {least} px do not cover {length} px")
+        if not corners.numel():
+            continue
         first, last = corners[..., axis].amin(1), corners[..., axis].amax(1)
         if bool((first < 0).any()) or bool((last + side > length).any()):
             raise ValueError(
                 f"windows must lie within images of {size[0]}x{size[1]} px, got {name} from {int(first.min())} to "
                 f"{int((last + side).max())} with the side"
             )
-        if bool((tiles * side - moved * (side // 2) < length).any()):
-            raise ValueError(f"{tiles} windows along {name} with a side of {least} px do not cover {length} px")
 
 
 # The four tilings: whether each lies half a tile lower, and half a tile further right.

@@ -86,6 +86,10 @@ def test_windows_that_do_not_cover_the_image_are_named(tiles: tuple[int, int]) -
         functional.patch_tile(images, side, torch.zeros(2, *tiles, 2, dtype=torch.long))
     with pytest.raises(ValueError, match="2 windows along x with a side of 2 px do not cover 4 px"):
         functional.texture_resample(images, torch.tensor([2, 3]), torch.zeros(2, 4, 2, 2, 2, dtype=torch.long))
+    with pytest.raises(ValueError, match="0 windows along x with a side of 2 px do not cover 4 px"):
+        functional.patch_tile(images, side, torch.zeros(2, 2, 0, 2, dtype=torch.long))
+    with pytest.raises(ValueError, match="0 windows along y with a side of 2 px do not cover 4 px"):
+        functional.patch_tile(images, side, torch.zeros(2, 0, 2, 2, dtype=torch.long))
     with pytest.raises(ValueError, match="side must be at least 1 pixel, got 0"):
         functional.patch_tile(images, torch.tensor([4, 0]), torch.zeros(2, *tiles, 2, dtype=torch.long))
 
