@@ -5,10 +5,7 @@ and rounded where they round, but for means, which are added in double precision
 to within the rounding of float32. Importing this module takes Numba.
 """
 
-import ctypes
 import math
-import os
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,20 +19,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nda_augment._constants import counted, kept
+from nda_augment.functional._openmp import OPTIONS, Kernel
 from nda_augment.functional._precision import working_dtype
 
 Array = NDArray[Any]
 
-# What is built is kept beside this file, or in the user's cache where that cannot be written to.
-_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
-_compiled = njit(**_OPTIONS)
+_compiled = njit(**OPTIONS)
 # For products and sums that torch rounds once, too.
-_compiled_with_one_rounding = njit(**_OPTIONS, fastmath={"contract"})
+_compiled_with_one_rounding = njit(**OPTIONS, fastmath={"contract"})
 # For sums in any order, so that several are made at a time.
-_compiled_in_any_order = njit(**_OPTIONS, fastmath={"reassoc"})
+_compiled_in_any_order = njit(**OPTIONS, fastmath={"reassoc"})
 
 _BITS = {1: np.uint8, 2: np.int16, 4: np.int32, 8: np.int64}
-_LEAST = 2**18  # bytes that are worth another thread
 _NO_CHOICE = np.empty(0, np.int64)
 
 
@@ -57,14 +52,16 @@ def paste_(
     """Fill planes with those of images, and a box of each from elsewhere."""
     batch, count, height, width, values = target.shape
     in_place, chosen, size = own is None, (_given(choice), number), (count, height, width)
+    streams = not in_place and _streams(target)
     if image is None and offset is None and mean is None and feather is None and source.stride()[2:4] == (0, 0):
-        _fill(*_bits(target, own, source[:, :, 0, 0]), in_place, _array(boxes), *chosen, *size, values)
+        _fill(*_bits(target, own, source[:, :, 0, 0]), in_place, _array(boxes), *chosen, *size, values, streams)
         return
     donor = counted(batch, target.device) if image is None else image
     shifts = kept(_no_shifts, batch, device=target.device) if offset is None else offset
     places = _array(boxes), _array(donor), _array(shifts)
     if mean is None and feather is None:
-        _move(*_bytes(target, own, source), in_place, *places, *chosen, *size, values * target.element_size())
+        line = values * target.element_size()
+        _move(*_bytes(target, own, source), in_place, *places, *chosen, *size, line, streams)
         return
     real = working_dtype(target)
     colours = [target.new_empty(batch, 0, 0, dtype=real)] * 3
@@ -72,7 +69,8 @@ def paste_(
         colours = [part.to(real).flatten(2).repeat(1, 1, width) for part in (mean, gain, change)]
     opacity = kept(_opaque, batch, device=target.device) if weight is None else weight
     blended = *map(_array, (*colours, opacity)), mean is not None, -1.0 if feather is None else feather
-    _compute(*_values(target, own, source), in_place, *places, *chosen, *size, values, *blended, _whole(target))
+    images = _values(target, own, source)
+    _compute(*images, in_place, *places, *chosen, *size, values, *blended, _whole(target), streams)
 
 
 def mix_(
@@ -85,8 +83,9 @@ def mix_(
     number: int = 0,
 ) -> None:
     """Fill planes with ``weight * own + (1 - weight) * source[image]``."""
-    images = _values(target, own, source)
-    _mix(*images, own is None, _array(image), _array(weight), _given(choice), number, _whole(target))
+    images, in_place = _values(target, own, source), own is None
+    chosen, streams = (_given(choice), number), not in_place and _streams(target)
+    _mix(*images, in_place, _array(image), _array(weight), *chosen, _whole(target), streams)
 
 
 def box_mean(planes: Tensor, boxes: Tensor, choice: Tensor | None = None, number: int = 0) -> Tensor:
@@ -107,7 +106,7 @@ def put_together(
     cells = counted(number, planes.device).expand(len(planes), -1) if cells is None else cells
     count, height, width, values = planes.shape[1:]
     size = count, grid_rows, height // grid_rows, grid_cols, width // grid_cols * values * planes.element_size()
-    _put(*_bytes(target, donor), _array(sources), _array(cells), *size)
+    _put(*_bytes(target, donor), _array(sources), _array(cells), *size, _streams(target))
     return target
 
 
@@ -160,16 +159,8 @@ def turn(planes: Tensor, turns: Tensor, grid_rows: int, grid_cols: int) -> Tenso
     """
     target = torch.empty_like(planes)
     count, height, width, values = planes.shape[1:]
-    _turn(
-        *_bits(target, planes),
-        _array(turns),
-        count,
-        grid_rows,
-        height // grid_rows,
-        grid_cols,
-        width // grid_cols,
-        values,
-    )
+    grid = grid_rows, height // grid_rows, grid_cols, width // grid_cols
+    _turn(*_bits(target, planes), _array(turns), count, *grid, values, _streams(target))
     return target
 
 
@@ -184,7 +175,7 @@ def tile(planes: Tensor, side: Tensor, windows: Tensor) -> Tensor:
     target = torch.empty_like(planes)
     count, height, width, values = planes.shape[1:]
     size = count, height, width, values * planes.element_size()
-    _tile(*_bytes(target, planes), _array(side), _array(windows), *size)
+    _tile(*_bytes(target, planes), _array(side), _array(windows), *size, _streams(target))
     return target
 
 
@@ -200,7 +191,8 @@ def average_tiles(planes: Tensor, side: Tensor, windows: Tensor, lower: Tensor, 
     """
     target, real = torch.empty_like(planes), working_dtype(planes)
     weights = _array(lower.to(real)), _array(right.to(real).repeat_interleave(planes.shape[-1], 1))
-    _average(*_values(target, planes), _array(side), _array(windows), *weights, *planes.shape[1:], _whole(planes))
+    how = *weights, *planes.shape[1:], _whole(planes), _streams(target)
+    _average(*_values(target, planes), _array(side), _array(windows), *how)
     return target
 
 
@@ -239,6 +231,20 @@ def colour(planes: Tensor, noise: Tensor, down: Tensor, across: Tensor) -> Tenso
 
 def _whole(images: Tensor) -> bool:
     return images.dtype == torch.uint8
+
+
+def _streams(target: Tensor) -> bool:
+    """Tell whether images are to be written past the caches: more than these hold, each from a line of theirs on."""
+    size = target.element_size()
+    return (
+        target.numel() * size >= _MOST_KEPT
+        and target.stride(0) * size % _LINE_OF_CACHE == 0
+        and target.data_ptr() % _LINE_OF_CACHE == 0
+    )
+
+
+_LINE_OF_CACHE = 64
+_MOST_KEPT = 2**24
 
 
 def _array(tensor: Tensor) -> Array:
@@ -284,108 +290,110 @@ def _lattice(angles: Tensor, across: Tensor, down: Tensor) -> tuple[Tensor, Tens
     return slopes, across.squeeze(2), down.squeeze(3)
 
 
-class _Kernel:
-    """A kernel for the images from a first one to a last one of a batch, which threads share."""
+@intrinsic
+def _at(context, array):
+    """Return the address of an array's first value. It lives no longer than the array, whose last use this may be."""
 
-    def __init__(self, function: Any) -> None:
-        self._kernel = _compiled(function)
+    def build(context, builder, signature, arguments):
+        data = make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.ptrtoint(data, context.get_value_type(types.intp))
 
-    def __call__(self, target: Array, *arguments: Any) -> None:
-        number = len(target)
-        threads = min(torch.get_num_threads(), number, target.nbytes // _LEAST)
-        openmp = _openmp() if threads > 1 else None
-        if openmp is None:
-            self._kernel(target, *arguments, 0, number)
-            return
-        failures: list[BaseException] = []
-
-        def do_part(_: None) -> None:
-            try:
-                part, parts = openmp.omp_get_thread_num(), openmp.omp_get_num_threads()
-                self._kernel(target, *arguments, number * part // parts, number * (part + 1) // parts)
-            except BaseException as error:  # nobody above would hear of it, not even of an interrupt
-                failures.append(error)
-
-        openmp.GOMP_parallel(_PART(do_part), None, threads, 0)
-        if failures:
-            raise failures[0]
-
-
-_PART = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-
-
-@cache
-def _openmp() -> Any:
-    """Return the OpenMP that torch has loaded, or None if it is another one than GNU's or has lost its threads.
-
-    Its threads look out for work for some milliseconds after each of torch's operations, and others, such as Numba's
-    own, would have to wait for their cores meanwhile.
-    """
-    openmp = ctypes.CDLL(None) if os.name == "posix" else None
-    return openmp if hasattr(openmp, "GOMP_parallel") and not _forked else None
-
-
-_forked = False
-
-
-def _after_fork() -> None:
-    # Threads do not survive a fork, and OpenMP waits for them for ever.
-    global _forked
-    _forked = True
-    _openmp.cache_clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    return types.intp(array), build
 
 
 @intrinsic
-def _copy(context, target, to, source, start, length):
-    """Copy values of one array into another, from places on: a loop takes longer for the few of a line."""
+def _copy(context, to, source, length):
+    """Copy bytes from an address to another: a loop takes longer for the few of a line."""
 
     def build(context, builder, signature, arguments):
-        target, to, source, start, length = arguments
-        target = _address(context, builder, signature.args[0], target, to)
-        source = _address(context, builder, signature.args[2], source, start)
-        cgutils.raw_memcpy(builder, target, source, length, _size_of(context, signature.args[0]))
+        to, source, length = arguments
+        to, source = _pointer(builder, to, ir.IntType(8)), _pointer(builder, source, ir.IntType(8))
+        cgutils.raw_memcpy(builder, to, source, length, 1)
         return context.get_dummy_value()
 
-    return types.none(target, types.intp, source, types.intp, types.intp), build
+    return types.none(types.intp, types.intp, types.intp), build
 
 
 @intrinsic
-def _fetch(context, source, start, length):
-    """Ask for values of an array that are wanted soon: of memory that is read in pieces no processor guesses the next.
+def _stream(context, to, source, length):
+    """Copy bytes in whole lines of the caches, and past these, which then read none of them."""
 
-    Places that the array has not are no fault.
+    def build(context, builder, signature, arguments):
+        to, source, length = arguments
+        line = ir.VectorType(ir.IntType(8), _LINE_OF_CACHE)
+        to, source = _pointer(builder, to, line), _pointer(builder, source, line)
+        past_caches = builder.module.add_metadata([ir.IntType(32)(1)])
+        with cgutils.for_range(builder, builder.udiv(length, length.type(_LINE_OF_CACHE))) as loop:
+            values = builder.load(builder.gep(source, [loop.index]), align=1)
+            store = builder.store(values, builder.gep(to, [loop.index]), align=_LINE_OF_CACHE)
+            store.set_metadata("nontemporal", past_caches)
+        return context.get_dummy_value()
+
+    return types.none(types.intp, types.intp, types.intp), build
+
+
+@intrinsic
+def _settle(context, line):
+    """Let other threads see what was written past the caches, with a line of these that bytes have waited in."""
+
+    def build(context, builder, signature, arguments):
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.none(line), build
+
+
+@intrinsic
+def _fetch(context, source, length):
+    """Ask for bytes that are wanted soon: of memory that is read in pieces no processor guesses the next.
+
+    Addresses where nothing is are no fault.
     """
 
     def build(context, builder, signature, arguments):
-        source, start, length = arguments
-        first = _address(context, builder, signature.args[0], source, start)
-        number = ir.IntType(32)
+        source, length = arguments
+        first, number = _pointer(builder, source, ir.IntType(8)), ir.IntType(32)
         prefetch = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(ir.VoidType(), [first.type, *[number] * 3]), "llvm.prefetch.p0"
         )
-        line = length.type(_LINE_OF_CACHE // _size_of(context, signature.args[0]))
+        line = length.type(_LINE_OF_CACHE)
         with cgutils.for_range(builder, builder.udiv(length, line)) as loop:
             place = builder.gep(first, [builder.mul(loop.index, line)])
             builder.call(prefetch, [place, *map(number, (_TO_READ, _TO_KEEP, _DATA))])
         return context.get_dummy_value()
 
-    return types.none(source, types.intp, types.intp), build
+    return types.none(types.intp, types.intp), build
 
 
-_LINE_OF_CACHE = 64
 _TO_READ, _TO_KEEP, _DATA = 0, 3, 1
 
 
-def _size_of(context: Any, array: Any) -> Any:
-    return context.get_abi_sizeof(context.get_data_type(array.dtype))
+def _pointer(builder: Any, address: Any, kind: Any) -> Any:
+    return builder.inttoptr(address, kind.as_pointer())
 
 
-def _address(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> Any:
-    return builder.gep(make_array(kind)(context, builder, array).data, [place])
+@njit(**OPTIONS, inline="always")
+def _append(to, source, length, rest):
+    """Copy bytes behind those of an image that were written before.
+
+    Past the caches it goes by whole lines of these: bytes of one that is not whole yet wait at the address ``rest``. At
+    0 none do, and what is written is kept in the caches.
+    """
+    if rest == 0:
+        _copy(to, source, length)
+        return
+    begun = to % _LINE_OF_CACHE
+    if begun:
+        head = min(_LINE_OF_CACHE - begun, length)
+        _copy(rest + begun, source, head)
+        if begun + head < _LINE_OF_CACHE:
+            return
+        _stream(to - begun, rest, _LINE_OF_CACHE)
+        to, source, length = to + head, source + head, length - head
+    left = length % _LINE_OF_CACHE
+    _stream(to, source, length - left)
+    if left:
+        _copy(rest, source + length - left, left)
 
 
 @_compiled
@@ -407,28 +415,34 @@ def _is_chosen(choice, number, image):
     return len(choice) == 0 or choice[image] == number
 
 
-@_Kernel
-def _fill(target, own, colours, in_place, boxes, choice, number, planes, height, width, values, first, last):
+@Kernel
+def _fill(first, last, target, own, colours, in_place, boxes, choice, number, planes, height, width, values, streams):
+    line = np.empty(_LINE_OF_CACHE, np.uint8)
+    rest = _at(line) if streams else 0
     for image in range(first, last):
         if _is_chosen(choice, number, image):
-            _fill_box(target[image], own[image], colours[image], in_place, boxes[image], planes, height, width, values)
+            box, colour = boxes[image], colours[image]
+            _fill_box(target[image], own[image], colour, in_place, box, planes, height, width, values, rest)
+    _settle(line)
 
 
 @_compiled
-def _fill_box(target, own, colours, in_place, box, planes, height, width, values):
+def _fill_box(target, own, colours, in_place, box, planes, height, width, values, rest):
     left, right = _within(box[0], box[2], width)
     top, bottom = _within(box[1], box[3], height)
-    done = 0
+    line, done, size = np.empty((right - left) * values, target.dtype), 0, target.itemsize
+    to, before = _at(target), _at(own)
     for plane in range(planes):
+        for value in range(values):
+            _repeat(line[value:], values, colours[plane * values + value])
         for row in range(plane * height + top, plane * height + bottom):
-            at = (row * width + left) * values
+            at = (row * width + left) * values * size
             if not in_place:
-                _copy(target, done, own, done, at - done)
-            done = at + (right - left) * values
-            for value in range(values):
-                _repeat(target[at + value : done], values, colours[plane * values + value])
+                _append(to + done, before + done, at - done, rest)
+            _append(to + at, _at(line), len(line) * size, rest)
+            done = at + len(line) * size
     if not in_place:
-        _copy(target, done, own, done, len(target) - done)
+        _append(to + done, before + done, len(target) * size - done, rest)
 
 
 @_compiled
@@ -441,40 +455,60 @@ def _repeat(target, gap, value):
             target[place] = value
 
 
-@_Kernel
+@Kernel
 def _move(
-    target, own, source, in_place, boxes, donor, offset, choice, number, planes, height, width, values, first, last
+    first,
+    last,
+    target,
+    own,
+    source,
+    in_place,
+    boxes,
+    donor,
+    offset,
+    choice,
+    number,
+    planes,
+    height,
+    width,
+    values,
+    streams,
 ):
+    line = np.empty(_LINE_OF_CACHE, np.uint8)
+    rest = _at(line) if streams else 0
     for image in range(first, last):
         if _is_chosen(choice, number, image):
             borrowed, box, shift = source[donor[image]], boxes[image], offset[image]
-            _move_box(target[image], own[image], borrowed, in_place, box, shift, planes, height, width, values)
+            _move_box(target[image], own[image], borrowed, in_place, box, shift, planes, height, width, values, rest)
+    _settle(line)
 
 
 @_compiled
-def _move_box(target, own, source, in_place, box, shift, planes, height, width, values):
+def _move_box(target, own, source, in_place, box, shift, planes, height, width, values, rest):
     left, right = _within(box[0], box[2], width)
     top, bottom = _within(box[1], box[3], height)
     length, start, head = _runs(left, right, shift[0], width)
     length, start, head = length * values, start * values, head * values
-    done = 0
+    to, before, borrowed, done = _at(target), _at(own), _at(source), 0
     for plane in range(planes):
         come = (top - shift[1]) % height
         for row in range(plane * height + top, plane * height + bottom):
             at, line = (row * width + left) * values, (plane * height + come) * width * values
             if not in_place:
-                _copy(target, done, own, done, at - done)
-            _copy(target, at, source, line + start, head)
+                _append(to + done, before + done, at - done, rest)
+            _append(to + at, borrowed + line + start, head, rest)
             if head < length:
-                _copy(target, at + head, source, line, length - head)
+                _append(to + at + head, borrowed + line, length - head, rest)
             done = at + length
             come = come + 1 if come + 1 < height else 0
     if not in_place:
-        _copy(target, done, own, done, len(target) - done)
+        _append(to + done, before + done, len(target) - done, rest)
 
 
-@_Kernel
+@Kernel
 def _compute(
+    first,
+    last,
     target,
     own,
     source,
@@ -495,9 +529,10 @@ def _compute(
     recoloured,
     feather,
     whole,
-    first,
-    last,
+    streams,
 ):
+    line = np.empty(_LINE_OF_CACHE, np.uint8)
+    rest = _at(line) if streams else 0
     for image in range(first, last):
         if _is_chosen(choice, number, image):
             _compute_box(
@@ -518,7 +553,9 @@ def _compute(
                 recoloured,
                 feather,
                 whole,
+                rest,
             )
+    _settle(line)
 
 
 @_compiled
@@ -540,6 +577,7 @@ def _compute_box(
     recoloured,
     feather,
     whole,
+    rest,
 ):
     x0, y0, x1, y1 = box
     left, right = _within(x0, x1, width)
@@ -550,14 +588,14 @@ def _compute_box(
         for place in range(len(across)):
             across[place] = _depth(left + place // values, x0, x1, feather)
     left, length, start, head = left * values, length * values, start * values, head * values
-    coming, kept = np.empty(length, mean.dtype), np.empty(length, mean.dtype)
-    done = 0
+    coming, kept, written = np.empty(length, mean.dtype), np.empty(length, mean.dtype), np.empty(length, target.dtype)
+    to, before, done, size = _at(target), _at(own), 0, target.itemsize
     for plane in range(planes):
         come = (top - shift[1]) % height
         for row in range(top, bottom):
             at, line = (plane * height + row) * width * values + left, (plane * height + come) * width * values
             if not in_place:
-                _copy(target, done, own, done, at - done)
+                _append(to + done, before + done, at * size - done, rest)
             _convert(coming[:head], source[line + start :])
             _convert(coming[head:], source[line:])
             if recoloured:
@@ -570,11 +608,12 @@ def _compute_box(
                 _blend(coming, kept, across, _depth(row, y0, y1, feather) * weight)
                 if whole:
                     _round(coming)
-            done = at + length
-            _convert(target[at:done], coming)
+            _convert(written, coming)
+            _append(to + at * size, _at(written), length * size, rest)
+            done = (at + length) * size
             come = come + 1 if come + 1 < height else 0
     if not in_place:
-        _copy(target, done, own, done, len(target) - done)
+        _append(to + done, before + done, len(target) * size - done, rest)
 
 
 @_compiled
@@ -620,24 +659,27 @@ def _lerp(start, end, weight):
     return (start if near else end) + (weight if near else weight - type(weight)(1)) * (end - start)
 
 
-@_Kernel
-def _mix(target, own, source, in_place, donor, weight, choice, number, whole, first, last):
+@Kernel
+def _mix(first, last, target, own, source, in_place, donor, weight, choice, number, whole, streams):
+    line = np.empty(_LINE_OF_CACHE, np.uint8)
+    rest = _at(line) if streams else 0
     for image in range(first, last):
         if _is_chosen(choice, number, image):
-            _mix_images(target[image], own[image], source[donor[image]], in_place, weight[image], whole)
+            _mix_images(target[image], own[image], source[donor[image]], in_place, weight[image], whole, rest)
+    _settle(line)
 
 
 @_compiled
-def _mix_images(target, own, source, in_place, share, whole):
-    if not in_place:
+def _mix_images(target, own, source, in_place, share, whole, rest):
+    if not in_place and rest == 0:
         _mix_values(target, own, source, share, whole)
         return
     # Values that are written over are read one by one.
-    few = np.empty(_FEW, target.dtype)
+    few, size = np.empty(_FEW, target.dtype), target.itemsize
     for start in range(0, len(target), _FEW):
         end = min(start + _FEW, len(target))
         _mix_values(few[: end - start], own[start:end], source[start:end], share, whole)
-        _copy(target, start, few, 0, end - start)
+        _append(_at(target) + start * size, _at(few), (end - start) * size, rest)
 
 
 _FEW = 4096
@@ -668,8 +710,8 @@ def _add_rounded(target, base, start, end, factor):
         target[place] = np.uint8(np.rint(mixed))
 
 
-@_Kernel
-def _mean(images, means, boxes, choice, number, planes, height, width, values, whole, first, last):
+@Kernel
+def _mean(first, last, images, means, boxes, choice, number, planes, height, width, values, whole):
     for image in range(first, last):
         if _is_chosen(choice, number, image):
             _mean_of_box(images[image], means[image], boxes[image], planes, height, width, values, whole)
@@ -698,73 +740,89 @@ def _sum(line):
     return total
 
 
-@_Kernel
-def _put(target, donor, sources, cells, planes, rows, height, cols, width, first, last):
+@Kernel
+def _put(first, last, target, donor, sources, cells, planes, rows, height, cols, width, streams):
+    line = np.empty(_LINE_OF_CACHE, np.uint8)
+    rest = _at(line) if streams else 0
     for image in range(first, last):
-        _put_cells(target[image], donor, sources[image], cells[image], planes, rows, height, cols, width)
+        _put_cells(target[image], donor, sources[image], cells[image], planes, rows, height, cols, width, rest)
+    _settle(line)
 
 
 @_compiled
-def _put_cells(target, donor, sources, cells, planes, rows, height, cols, width):
+def _put_cells(target, donor, sources, cells, planes, rows, height, cols, width, rest):
     line, size = cols * width, rows * height * cols * width
-    starts = np.empty(len(cells), np.int64)
+    starts, begin, length = np.empty(len(cells), np.int64), _at(donor), len(target)
     for place in range(len(cells)):
-        starts[place] = cells[place] // cols * height * line + cells[place] % cols * width
-    at = 0
+        corner = cells[place] // cols * height * line + cells[place] % cols * width
+        starts[place] = begin + sources[place] * length + corner
+    to = _at(target)
     for plane in range(planes):
         for first in range(0, len(cells), cols):
             # Line by line, so that what is written has no gaps.
             for row in range(height):
                 for place in range(first, first + cols):
-                    borrowed, start = donor[sources[place]], plane * size + starts[place] + row * line
-                    _fetch(borrowed, start + 2 * line, width)
-                    _copy(target, at, borrowed, start, width)
-                    at += width
+                    start = starts[place] + plane * size + row * line
+                    _fetch(start + 2 * line, width)
+                    _append(to, start, width, rest)
+                    to += width
 
 
-@_compiled
-def _copy_lines(target, to, source, start, lines, stride, length):
-    for line in range(lines):
-        _copy(target, to + line * stride, source, start + line * stride, length)
-
-
-@_Kernel
-def _turn(target, source, turns, planes, rows, height, cols, width, values, first, last):
+@Kernel
+def _turn(first, last, target, source, turns, planes, rows, height, cols, width, values, streams):
+    line = np.empty(_LINE_OF_CACHE, np.uint8)
+    rest = _at(line) if streams else 0
     for image in range(first, last):
-        for cell in range(rows * cols):
-            for plane in range(planes):
-                corner = ((plane * rows + cell // cols) * height * cols + cell % cols) * width * values
-                _turn_cell(
-                    target[image], source[image], corner, turns[image, cell], height, width, cols * width, values
-                )
+        _turn_cells(target[image], source[image], turns[image], planes, rows, height, cols, width, values, rest)
+    _settle(line)
 
 
 @_compiled
-def _turn_cell(target, source, corner, turns, height, width, line, values):
+def _turn_cells(target, source, turns, planes, rows, height, cols, width, values, rest):
+    to, line, size = _at(target), cols * width * values, target.itemsize
+    # A few lines at a time, so that those which columns become stay in a cache.
+    band = np.empty(_BLOCK * line, source.dtype)
+    for plane in range(planes):
+        for row in range(rows):
+            for top in range(0, height, _BLOCK):
+                lines = min(_BLOCK, height - top)
+                for col in range(cols):
+                    corner = ((plane * rows + row) * height * cols + col) * width * values
+                    part = band[col * width * values :]
+                    _turn_lines(part, source, corner, turns[row * cols + col], top, lines, height, width, line, values)
+                _append(to, _at(band), lines * line * size, rest)
+                to += lines * line * size
+
+
+@_compiled
+def _turn_lines(band, source, corner, turns, top, lines, height, width, line, values):
+    """Fill in some lines of a turned cell, from ``top`` on."""
+    size = source.itemsize
     if turns == 0:
-        _copy_lines(target, corner, source, corner, height, line * values, width * values)
+        for row in range(lines):
+            start = _at(source) + (corner + (top + row) * line) * size
+            _copy(_at(band) + row * line * size, start, width * values * size)
         return
     # Where the first pixel comes from, and how far from there the next one along a line, and that below it, do.
+    across = line // values
     if height != width or turns == 2:
-        first, along, below = (height - 1) * line + width - 1, -1, -line
+        first, along, below = (height - 1) * across + width - 1, -1, -across
     elif turns == 1:
-        first, along, below = width - 1, line, -1
+        first, along, below = width - 1, across, -1
     else:
-        first, along, below = (height - 1) * line, -line, 1
-    # A few lines at a time, so that those which columns become stay in a cache.
-    for top in range(0, height, _BLOCK):
-        for left in range(0, width, _BLOCK):
-            to, start = corner + (top * line + left) * values, corner + (first + top * below + left * along) * values
-            rows, cols = min(_BLOCK, height - top), min(_BLOCK, width - left)
-            if rows == cols == _BLOCK and values == 1:
-                # Numbers that a compiler knows take half the time.
-                _turn_block(target, source, _BLOCK, _BLOCK, to, start, 1, line, along, below)
-                continue
-            for value in range(values):
-                _turn_block(target, source, rows, cols, to + value, start + value, values, line, along, below)
+        first, along, below = (height - 1) * across, -across, 1
+    for left in range(0, width, _BLOCK):
+        to, start = left * values, corner + (first + top * below + left * along) * values
+        cols = min(_BLOCK, width - left)
+        if lines == cols == _BLOCK and values == 1:
+            # Numbers that a compiler knows take half the time.
+            _turn_block(band, source, _BLOCK, _BLOCK, to, start, 1, across, along, below)
+            continue
+        for value in range(values):
+            _turn_block(band, source, lines, cols, to + value, start + value, values, across, along, below)
 
 
-@njit(**_OPTIONS, inline="always")
+@njit(**OPTIONS, inline="always")
 def _turn_block(target, source, rows, cols, to, start, gap, line, along, below):
     # Of numbers without a sign nobody asks whether they count from the end; those below 0 wrap around, and back.
     to, start, line = np.uint64(to), np.uint64(start), np.uint64(line * gap)
@@ -777,31 +835,35 @@ def _turn_block(target, source, rows, cols, to, start, gap, line, along, below):
 _BLOCK = 8
 
 
-@_Kernel
-def _tile(target, source, side, windows, planes, height, width, values, first, last):
+@Kernel
+def _tile(first, last, target, source, side, windows, planes, height, width, values, streams):
+    line = np.empty(_LINE_OF_CACHE, np.uint8)
+    rest = _at(line) if streams else 0
     for image in range(first, last):
+        own, tiles, to = source[image], windows[image], _at(target[image])
         for plane in range(planes):
             for row in range(height):
-                at = (plane * height + row) * width * values
-                _tile_line(
-                    target[image], at, source[image], plane, row, 0, side[image], windows[image], height, width, values
-                )
+                _tile_line(to, own, plane, row, 0, side[image], tiles, height, width, values, rest)
+                to += width * values
+    _settle(line)
 
 
 @_compiled
-def _tile_line(target, at, source, plane, row, col, side, windows, height, width, values):
+def _tile_line(to, source, plane, row, col, side, windows, height, width, values, rest):
     """Fill a line with those of the windows that tiles show: its row and its first column are counted in tiles."""
     windows, inside, done = windows[row // side], row % side, 0
     while done < width:
         tile, begun = (col + done) // side, (col + done) % side
         start = ((plane * height + windows[tile, 1] + inside) * width + windows[tile, 0] + begun) * values
         length = min(side - begun, width - done)
-        _copy(target, at + done * values, source, start, length * values)
+        _append(to + done * values, _at(source) + start, length * values, rest)
         done += length
 
 
-@_Kernel
-def _average(target, source, side, windows, lower, right, planes, height, width, values, whole, first, last):
+@Kernel
+def _average(first, last, target, source, side, windows, lower, right, planes, height, width, values, whole, streams):
+    line = np.empty(_LINE_OF_CACHE, np.uint8)
+    rest = _at(line) if streams else 0
     for image in range(first, last):
         _average_tilings(
             target[image],
@@ -815,23 +877,31 @@ def _average(target, source, side, windows, lower, right, planes, height, width,
             width,
             values,
             whole,
+            rest,
         )
+    _settle(line)
 
 
 @_compiled
-def _average_tilings(target, source, side, windows, lower, right, planes, height, width, values, whole):
-    length, half = width * values, side // 2
-    lines, mixed = np.empty((4, length), source.dtype), np.empty(length, right.dtype)
+def _average_tilings(target, source, side, windows, lower, right, planes, height, width, values, whole, rest):
+    to, length, half, size = _at(target), width * values, side // 2, target.itemsize
+    lines, mixed, written = (
+        np.empty((4, length), source.dtype),
+        np.empty(length, right.dtype),
+        np.empty_like(source[:length]),
+    )
+    tile, source = (height, width, values * size, 0), source.view(np.uint8)
     for plane in range(planes):
         for row in range(height):
             for number in range(4):
                 down, across = row + number // 2 * half, number % 2 * half
-                _tile_line(lines[number], 0, source, plane, down, across, side, windows[number], height, width, values)
+                _tile_line(_at(lines[number]), source, plane, down, across, side, windows[number], *tile)
             _average_lines(mixed, lines[0], lines[1], lines[2], lines[3], right, lower[row])
             if whole:
                 _round(mixed)
-            at = (plane * height + row) * length
-            _convert(target[at : at + length], mixed)
+            _convert(written, mixed)
+            _append(to, _at(written), length * size, rest)
+            to += length * size
 
 
 @_compiled
@@ -843,8 +913,8 @@ def _average_lines(mixed, first, second, third, fourth, right, lower):
         mixed[place] = _lerp(above, below, lower)
 
 
-@_Kernel
-def _perlin(noise, slopes, across, down, first, last):
+@Kernel
+def _perlin(first, last, noise, slopes, across, down):
     for image in range(first, last):
         _draw_noise(noise[image], slopes[image], across[image], down[image])
 
@@ -901,9 +971,9 @@ def _plane(slope, x, y):
     return slope[0] * x + slope[1] * y
 
 
-@_Kernel
+@Kernel
 def _islands(
-    target, own, source, donor, weight, slopes, across, down, threshold, least, planes, values, whole, first, last
+    first, last, target, own, source, donor, weight, slopes, across, down, threshold, least, planes, values, whole
 ):
     for image in range(first, last):
         noise = np.empty((down.shape[2], across.shape[2]), slopes.dtype)
@@ -938,8 +1008,8 @@ def _blend_where(target, own, source, opacity, whole):
         target[place] = np.rint(mixed) if whole else mixed
 
 
-@_Kernel
-def _warp(target, source, noise, down, across, planes, values, whole, first, last):
+@Kernel
+def _warp(first, last, target, source, noise, down, across, planes, values, whole):
     for image in range(first, last):
         _warp_image(target[image], source[image], noise[image], down, across, planes, values, whole)
 
@@ -1077,8 +1147,8 @@ def _sin_and_cos(angle):
     )
 
 
-@_Kernel
-def _colour(target, source, noise, down, across, frames, plane, pixel, whole, first, last):
+@Kernel
+def _colour(first, last, target, source, noise, down, across, frames, plane, pixel, whole):
     for image in range(first, last):
         _colour_image(target[image], source[image], noise[image], down, across, frames, plane, pixel, whole)
 

@@ -1,79 +1,80 @@
 """Numba's kernels: on several threads, in forked processes, and where they cannot be had."""
 
 import math
-import os
-import subprocess
 import sys
-import threading
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nda_augment import functional
 from nda_augment.functional import _kernels
-from tests.cases import apply
+from tests.cases import apply, distinct
 from tests.functional import test_fused
 
 numba = pytest.importorskip("numba")
 _numba = pytest.importorskip("nda_augment.functional._numba")
+_openmp = pytest.importorskip("nda_augment.functional._openmp")
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.skipif(_numba._openmp() is None, reason="torch has another OpenMP than GNU's")
+@pytest.mark.skipif(_openmp._address_of_run() is None, reason="torch has another OpenMP than GNU's")
 @pytest.mark.parametrize("module", test_fused.TRANSFORMS, ids=str)
-def test_several_threads_do_the_same(module, two_threads, monkeypatch) -> None:
+def test_several_threads_do_the_same(module, monkeypatch) -> None:
     images = torch.rand(3, 3, 12, 12) * 255
     alone = apply(module, images, seed=3)
-    monkeypatch.setattr(_numba, "_LEAST", 1)
-    assert torch.equal(apply(module, images, seed=3), alone)
+    monkeypatch.setattr(_openmp, "_LEAST", 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    shared = apply(module, images, seed=3)
+    torch.set_num_threads(before)
+    assert torch.equal(shared, alone)
 
 
-@pytest.mark.skipif(_numba._openmp() is None, reason="torch has another OpenMP than GNU's")
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_threads_share_the_images(threads: int, two_threads, monkeypatch) -> None:
-    torch.set_num_threads(threads)
-    parts: list[tuple[int, int, int]] = []
-    kernel = _numba._Kernel(lambda target, first, last: None)
-    kernel._kernel = lambda target, first, last: parts.append((threading.get_ident(), first, last))
-    images = np.zeros((7, 100), np.uint8)
-    kernel(images)
-    assert [part[1:] for part in parts] == [(0, 7)], "so few are not worth it"
-    parts.clear()
-    monkeypatch.setattr(_numba, "_LEAST", 1)
-    kernel(images)
-    assert sorted(part[1:] for part in parts) == [(7 * n // threads, 7 * (n + 1) // threads) for n in range(threads)]
-    assert len({part[0] for part in parts}) == threads
-    with monkeypatch.context() as patched:
-        patched.setattr(_numba, "_openmp", lambda: None)
-        parts.clear()
-        kernel(images)
-        assert [part[1:] for part in parts] == [(0, 7)]
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("module", test_fused.TRANSFORMS, ids=str)
+def test_past_the_caches_it_is_the_same(module, layout, dtype, monkeypatch) -> None:
+    """Of lines that are no whole lines of a cache, but images that are."""
+    images, pool = distinct((10, 3, 12, 16), dtype=dtype).contiguous(memory_format=layout).split(5)
+    assert not _numba._streams(images)
+    pool = pool if module.uses_partners else None
+    kept = apply(module, images, seed=3, pool=pool)
+    monkeypatch.setattr(_numba, "_MOST_KEPT", 0)
+    assert _numba._streams(images)
+    assert torch.equal(apply(module, images, seed=3, pool=pool), kept)
 
 
-@pytest.mark.skipif(_numba._openmp() is None, reason="torch has another OpenMP than GNU's")
-def test_what_fails_in_a_thread_is_heard_of(two_threads, monkeypatch) -> None:
-    monkeypatch.setattr(_numba, "_LEAST", 1)
-    kernel = _numba._Kernel(lambda target, first, last: None)
-    kernel._kernel = lambda target, first, last: 1 // first
-    with pytest.raises(ZeroDivisionError):
-        kernel(np.zeros((2, 100), np.uint8))
+@pytest.mark.parametrize(("start", "shape"), [(1, (2, 1, 8, 8, 1)), (0, (2, 1, 8, 9, 1)), (0, (2, 1, 8, 8, 1))])
+def test_images_that_begin_within_a_line_of_a_cache_stay_in_it(start: int, shape, monkeypatch) -> None:
+    monkeypatch.setattr(_numba, "_MOST_KEPT", 144)
+    planes = torch.zeros(200, dtype=torch.uint8)[start : start + math.prod(shape)].view(shape)
+    assert not _numba._streams(planes)
+    monkeypatch.setattr(_numba, "_MOST_KEPT", 128)
+    assert _numba._streams(planes) == (start == 0 and shape[3] == 8)
 
-    def interrupted(target, first, last) -> None:
-        raise KeyboardInterrupt
 
-    kernel._kernel = interrupted
-    with pytest.raises(KeyboardInterrupt):
-        kernel(np.zeros((2, 100), np.uint8))
+@given(lengths=st.lists(st.integers(0, 200), min_size=1, max_size=12), streams=st.booleans())
+def test_bytes_are_put_one_behind_another(lengths: list[int], streams: bool) -> None:
+    lengths.append(-sum(lengths) % 64)
+    source = np.arange(sum(lengths) + 300).astype(np.uint8)
+    starts = [(7 * length) % 100 for length in lengths]
+    target = torch.zeros(sum(lengths), dtype=torch.uint8).numpy()
+    _append_all(target, source, np.array(starts), np.array(lengths), np.zeros(64, np.uint8), streams)
+    expected = [source[start : start + length] for start, length in zip(starts, lengths, strict=True)]
+    assert target.tolist() == np.concatenate(expected).tolist()
+
+
+@numba.njit
+def _append_all(target, source, starts, lengths, line, streams):
+    to = _numba._at(target)
+    for place in range(len(starts)):
+        _numba._append(to, _numba._at(source) + starts[place], lengths[place], _numba._at(line) if streams else 0)
+        to += lengths[place]
+    _numba._settle(line)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -104,25 +105,6 @@ def test_weights_in_double_precision_keep_it(feather: float) -> None:
     box, stay = torch.tensor([[0, 0, 1, 1]]).expand(2, 4), torch.zeros(2, 2, dtype=torch.long)
     pasted = functional.cut_paste_foreign(images, torch.tensor([1, 0]), box, stay, weights, feather)
     assert pasted[0].item() == pytest.approx(weights[0].item(), rel=1e-15)
-
-
-FORKED = """
-import os, warnings
-from nda_augment.functional import _numba
-there = _numba._openmp() is not None
-warnings.simplefilter("ignore")  # of a process that has threads
-child = os.fork()
-if not child:
-    os._exit(_numba._openmp() is not None)
-assert os.waitpid(child, 0)[1] == 0
-assert (_numba._openmp() is not None) == there
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
-def test_a_forked_process_uses_one_thread() -> None:
-    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
 
 
 def test_without_numba_torch_does_it(monkeypatch) -> None:
