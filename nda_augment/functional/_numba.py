@@ -682,7 +682,7 @@ def _mix_images(target, own, source, in_place, share, whole, rest):
         _append(_at(target) + start * size, _at(few), (end - start) * size, rest)
 
 
-_FEW = 4096
+_FEW = 2048
 
 
 @_compiled
@@ -779,13 +779,16 @@ def _turn(first, last, target, source, turns, planes, rows, height, cols, width,
 
 @_compiled
 def _turn_cells(target, source, turns, planes, rows, height, cols, width, values, rest):
-    to, line, size = _at(target), cols * width * values, target.itemsize
+    to, start, line, size = _at(target), _at(source), cols * width * values, target.itemsize
     # A few lines at a time, so that those which columns become stay in a cache.
     band = np.empty(_BLOCK * line, source.dtype)
     for plane in range(planes):
         for row in range(rows):
             for top in range(0, height, _BLOCK):
                 lines = min(_BLOCK, height - top)
+                # Lines of the next plane: no processor guesses which ones columns take.
+                _fetch(start + rows * height * line * size, lines * line * size)
+                start += lines * line * size
                 for col in range(cols):
                     corner = ((plane * rows + row) * height * cols + col) * width * values
                     part = band[col * width * values :]

@@ -13,6 +13,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
 
 # What is built is kept beside this file, or in the user's cache where that cannot be written to.
 OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
@@ -96,6 +97,7 @@ def _share(context, run, threads, step, number, kernel, arguments):
     def build(context, builder, signature, values):
         run, threads, step, number, _, arguments = values
         size, flag = number.type, ir.IntType(8)
+        arguments = _unowned(context, builder, signature.args[-1], arguments)
         record = cgutils.alloca_once(builder, ir.LiteralStructType([size, size, size, flag, arguments.type]))
         for place, value in enumerate((size(0), step, number, flag(0), arguments)):
             builder.store(value, cgutils.gep_inbounds(builder, record, 0, place))
@@ -109,6 +111,17 @@ def _share(context, run, threads, step, number, kernel, arguments):
         return builder.load(cgutils.gep_inbounds(builder, record, 0, _FAILED))
 
     return types.uint8(types.intp, types.intp, types.intp, types.intp, kernel, arguments), build
+
+
+def _unowned(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
+    """Return arguments whose arrays are counted by nobody: threads wait for each other to count parts of the same."""
+    for place, kind in enumerate(kinds):
+        if isinstance(kind, types.Array):
+            array = make_array(kind)(context, builder, builder.extract_value(arguments, place))
+            array.meminfo = cgutils.get_null_value(array.meminfo.type)
+            array.parent = cgutils.get_null_value(array.parent.type)
+            arguments = builder.insert_value(arguments, array._getvalue(), place)
+    return arguments
 
 
 _NEXT, _STEP, _NUMBER, _FAILED, _ARGUMENTS = range(5)

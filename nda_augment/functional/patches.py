@@ -315,10 +315,16 @@ def patch_infill(images: Tensor, rate: float = 0.25) -> Tensor:
     if rate not in INFILL_GRIDS:
         raise ValueError(f"rate must be one of {', '.join(map(str, INFILL_GRIDS))}, got {rate}")
     check_images(images)
-    size = images.shape[-2], images.shape[-1]
-    check_grid(INFILL_GRIDS[rate], size)
-    line, cell = size[0] // 4, size[1] // INFILL_GRIDS[rate][1]
-    filled, width = images.clone(), size[1] - 2 * cell
-    filled[..., line : 2 * line, cell:-cell] = images[..., :line, :width]
-    filled[..., 2 * line : 3 * line, cell:-cell] = images[..., 3 * line :, -width:]
-    return filled
+    grid = INFILL_GRIDS[rate]
+    check_grid(grid, (images.shape[-2], images.shape[-1]))
+    planes = as_planes(images)
+    cells = kept(_infilled_cells, grid, device=planes.device).expand(len(planes), -1)
+    return as_images(put_together(planes, planes, None, cells, grid), images)
+
+
+def _infilled_cells(grid: tuple[int, int], device: torch.device) -> Tensor:
+    """Return the cell that each cell shows, ``(rows * cols,)``."""
+    cells = torch.arange(grid[0] * grid[1], device=device).view(grid)
+    shown = cells.clone()
+    shown[1, 1:-1], shown[2, 1:-1] = cells[0, :-2], cells[3, 2:]
+    return shown.flatten()
