@@ -19,6 +19,7 @@ from torch import Tensor
 
 from nda_augment._constants import kept
 from nda_augment._tracing import is_plain
+from nda_augment.functional._kernels import fused
 
 Device = torch.device | str | None
 
@@ -154,7 +155,7 @@ def permutations(batch: int, n: int, *, generator: torch.Generator | None = None
     if n <= _LARGEST_RANKED:
         rank = integers(1, math.factorial(n), batch, generator=generator, device=device)
         return _permutation_of_rank(rank, n)
-    order = uniform(batch, n, generator=generator, device=device).argsort(dim=1)
+    order = _order(uniform(batch, n, generator=generator, device=device))
     is_identity = (order == torch.arange(n, device=order.device)).all(dim=1, keepdim=True)
     swapped = torch.cat([order[:, 1:2], order[:, 0:1], order[:, 2:]], dim=1)
     return torch.where(is_identity, swapped, order)
@@ -559,7 +560,8 @@ def window_corners(
     batch = len(side)
     across, down = ((length + 1 - side).view(batch, *(1,) * len(tiles)) for length in reversed(size))
     rank = integers(1, across * down, batch, *tiles, generator=generator)
-    return torch.stack([rank % across, rank // across], dim=-1)
+    row = rank // across
+    return torch.stack([rank - row * across, row], dim=-1)
 
 
 def clipped_boxes(
@@ -656,6 +658,17 @@ def stratified_choice(
     totals = enumerate(accumulate(probabilities[:-1]), start=1)
     borders = [total if any(probabilities[after:]) else math.inf for after, total in totals]
     return torch.bucketize(points, kept(_as_tensor, tuple(borders), device=points.device), right=True)
+
+
+def _order(keys: Tensor) -> Tensor:
+    """Return the places of keys ``(B, n)`` in ascending order."""
+    if keys.shape[1] <= _FEW and (kernel := fused("order", keys)):
+        order: Tensor = kernel(keys)
+        return order
+    return keys.argsort(dim=1)
+
+
+_FEW = 1024  # as many are compared with each other sooner than sorted
 
 
 def _check_company(batch: int) -> None:

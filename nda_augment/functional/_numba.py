@@ -229,6 +229,20 @@ def colour(planes: Tensor, noise: Tensor, down: Tensor, across: Tensor) -> Tenso
     return target
 
 
+def order(keys: Tensor) -> Tensor:
+    """Return the places of keys in ascending order, those of equal ones in theirs.
+
+    Args:
+        keys: Keys ``(B, n)``, not too many in a row: each is compared with all others.
+
+    Returns:
+        int64 tensor ``(B, n)``.
+    """
+    places = torch.empty_like(keys, dtype=torch.long)
+    _order(_array(places), _array(keys))
+    return places
+
+
 def _whole(images: Tensor) -> bool:
     return images.dtype == torch.uint8
 
@@ -854,13 +868,14 @@ def _tile(first, last, target, source, side, windows, planes, height, width, val
 @_compiled
 def _tile_line(to, source, plane, row, col, side, windows, height, width, values, rest):
     """Fill a line with those of the windows that tiles show: its row and its first column are counted in tiles."""
-    windows, inside, done = windows[row // side], row % side, 0
+    windows, inside, tile, begun, done = windows[row // side], row % side, col // side, col % side, 0
+    begin, line = _at(source), width * values
     while done < width:
-        tile, begun = (col + done) // side, (col + done) % side
-        start = ((plane * height + windows[tile, 1] + inside) * width + windows[tile, 0] + begun) * values
+        place = (plane * height + windows[tile, 1] + inside) * width + windows[tile, 0] + begun
         length = min(side - begun, width - done)
-        _append(to + done * values, _at(source) + start, length * values, rest)
-        done += length
+        _fetch(begin + place * values + 2 * line, length * values)
+        _append(to + done * values, begin + place * values, length * values, rest)
+        tile, begun, done = tile + 1, 0, done + length
 
 
 @Kernel
@@ -1202,3 +1217,20 @@ def _turn_colours(colours, fields, middle):
         colours[0, place] = rest + own * red + others * (blue - green)
         colours[1, place] = rest + own * green + others * (red - blue)
         colours[2, place] = rest + own * blue + others * (green - red)
+
+
+@Kernel
+def _order(first, last, places, keys):
+    for row in range(first, last):
+        _order_row(places[row], keys[row])
+
+
+@_compiled
+def _order_row(places, keys):
+    for place in range(len(keys)):
+        key, before = keys[place], np.int32(0)
+        for other in range(len(keys)):
+            before = np.int32(before + np.int32(keys[other] < key))
+        for other in range(place):
+            before = np.int32(before + np.int32(keys[other] == key))
+        places[before] = place

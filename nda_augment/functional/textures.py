@@ -115,17 +115,16 @@ def _check_windows(side: Tensor, windows: Tensor, size: tuple[int, int], moved: 
     least = int(side.min())
     if least < 1:
         raise ValueError(f"side must be at least 1 pixel, got {least}")
-    corners = windows.flatten(1, -2)
-    for name, length, tiles, axis in zip("xy", reversed(size), reversed(windows.shape[-3:-1]), (0, 1), strict=True):
-        if bool((tiles * side - moved * (side // 2) < length).any()):
+    for name, length, tiles in zip("xy", reversed(size), reversed(windows.shape[-3:-1]), strict=True):
+        if tiles * least - moved * (least // 2) < length:
             raise ValueError(f"{tiles} windows along {name} with a side of {least} px do not cover {length} px")
-        if not corners.numel():
-            continue
-        first, last = corners[..., axis].amin(1), corners[..., axis].amax(1)
-        if bool((first < 0).any()) or bool((last + side > length).any()):
+    first, last = windows.flatten(1, -2).aminmax(dim=1)
+    begins, ends = first.amin(0).tolist(), (last + side.unsqueeze(1)).amax(0).tolist()
+    for name, length, begin, end in zip("xy", reversed(size), begins, ends, strict=True):
+        if begin < 0 or end > length:
             raise ValueError(
-                f"windows must lie within images of {size[0]}x{size[1]} px, got {name} from {int(first.min())} to "
-                f"{int((last + side).max())} with the side"
+                f"windows must lie within images of {size[0]}x{size[1]} px, got {name} from {begin} to {end} "
+                "with the side"
             )
 
 

@@ -86,6 +86,14 @@ def test_turns_of_whole_blocks_and_of_what_is_left(side: int, layout: torch.memo
         assert torch.equal(turned[turns], images[turns].rot90(turns, (-2, -1)))
 
 
+@pytest.mark.parametrize("number", [1, 2, 3, 64, 1000])
+def test_places_of_keys_in_order(number: int) -> None:
+    keys = torch.rand(7, number)
+    assert torch.equal(_numba.order(keys), keys.argsort(dim=1))
+    alike = (keys * number / 3).floor()
+    assert torch.equal(_numba.order(alike), alike.argsort(dim=1, stable=True))
+
+
 def test_what_numba_does_not_know_is_left_to_torch() -> None:
     images, other = torch.randint(256, (2, 1, 4, 4), dtype=torch.uint8), torch.tensor([1, 0])
     mixed = functional.mixup(images, other, torch.tensor([0.25, 0.5], dtype=torch.float16))
