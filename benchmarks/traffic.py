@@ -4,8 +4,8 @@ It runs on fake tensors, which say they are on a GPU and hold nothing. One opera
 of its inputs and writes each of its outputs once, except that lookups and writes by index touch no more of a tensor
 than they take or give. That is a lower bound: a sort, for one, reads more than once.
 
-A fused kernel reads the source inside of boxes and its own image outside, where it blends both, and writes what it
-changes. Fakes hold no boxes: one is counted as a quarter of its image, the most that the defaults draw. Nor do they
+A fused kernel reads the source inside of boxes and its own image outside, where it blends both, and writes the image.
+Fakes hold no boxes: one is counted as a quarter of its image, the most that the defaults draw. Nor do they
 hold choices: a step for the images that chose one of several options is counted as for an equal share of them.
 """
 
@@ -113,13 +113,12 @@ def _fused_bytes(name: str, given: dict[str, Any], made: list[Tensor], options: 
     parameters = sum(map(_size, _tensors((others, made))))
     if name == "box_mean":
         return parameters + box
-    if name == "put_together":
-        return parameters + whole
+    if name == "put_":
+        return parameters + 2 * whole
     if name == "mix_":
         return parameters + 3 * whole
-    written = whole if given["own"] is not None else box
-    kept = written if given.get("feather") is not None else written - box
-    return parameters + kept + min(_size(given["source"]), box) + written
+    kept = whole if given.get("feather") is not None else whole - box
+    return parameters + kept + min(_size(given["source"]), box) + whole
 
 
 def _size(tensor: Tensor) -> int:

@@ -291,24 +291,20 @@ class Chosen(NamedTuple):
 
 
 def paste_chosen(
-    copies: Tensor,
+    target: Tensor,
+    planes: Tensor,
     chosen: Chosen,
     boxes: Tensor,
     source: Tensor,
     image: Tensor | None = None,
-    offset: Tensor | None = None,
     fading: Fading | None = None,
 ) -> bool:
-    """Fill a box of every chosen one of some images, where they lie, as :func:`paste` does, or tell that one cannot."""
+    """Write what :func:`paste` makes of every chosen one of some images, or tell that one cannot."""
     if fading is not None:
-        check_dtype(copies)
-    weights, feather = (fading.weights, fading.feather) if fading else (None, None)
-    kernel = fused("paste_", copies, chosen.choice, source, boxes, *given(image, offset, weights))
-    if kernel:
-        choice, number = chosen
-        kernel(
-            copies, None, boxes, source, image, offset, weight=weights, feather=feather, choice=choice, number=number
-        )
+        check_dtype(planes)
+    feather = fading.feather if fading else None
+    if kernel := fused("paste_", planes, chosen.choice, source, boxes, *given(image)):
+        kernel(target, planes, boxes, source, image, feather=feather, choice=chosen.choice, number=chosen.number)
     return kernel is not None
 
 

@@ -31,12 +31,11 @@ _compiled_with_one_rounding = njit(**OPTIONS, fastmath={"contract"})
 _compiled_in_any_order = njit(**OPTIONS, fastmath={"reassoc"})
 
 _BITS = {1: np.uint8, 2: np.int16, 4: np.int32, 8: np.int64}
-_NO_CHOICE = np.empty(0, np.int64)
 
 
 def paste_(
     target: Tensor,
-    own: Tensor | None,
+    own: Tensor,
     boxes: Tensor,
     source: Tensor,
     image: Tensor | None = None,
@@ -51,17 +50,16 @@ def paste_(
 ) -> None:
     """Fill planes with those of images, and a box of each from elsewhere."""
     batch, count, height, width, values = target.shape
-    in_place, chosen, size = own is None, (_given(choice), number), (count, height, width)
-    streams = not in_place and _streams(target)
+    chosen, size, streams = (_given(choice), number), (count, height, width), _streams(target)
     if image is None and offset is None and mean is None and feather is None and source.stride()[2:4] == (0, 0):
-        _fill(*_bits(target, own, source[:, :, 0, 0]), in_place, _array(boxes), *chosen, *size, values, streams)
+        _fill(*_bits(target, own, source[:, :, 0, 0]), _array(boxes), *chosen, *size, values, streams)
         return
     donor = counted(batch, target.device) if image is None else image
     shifts = kept(_no_shifts, batch, device=target.device) if offset is None else offset
     places = _array(boxes), _array(donor), _array(shifts)
     if mean is None and feather is None:
         line = values * target.element_size()
-        _move(*_bytes(target, own, source), in_place, *places, *chosen, *size, line, streams)
+        _move(*_bytes(target, own, source), *places, *chosen, *size, line, streams)
         return
     real = working_dtype(target)
     colours = [target.new_empty(batch, 0, 0, dtype=real)] * 3
@@ -70,12 +68,12 @@ def paste_(
     opacity = kept(_opaque, batch, device=target.device) if weight is None else weight
     blended = *map(_array, (*colours, opacity)), mean is not None, -1.0 if feather is None else feather
     images = _values(target, own, source)
-    _compute(*images, in_place, *places, *chosen, *size, values, *blended, _whole(target), streams)
+    _compute(*images, *places, *chosen, *size, values, *blended, _whole(target), streams)
 
 
 def mix_(
     target: Tensor,
-    own: Tensor | None,
+    own: Tensor,
     source: Tensor,
     image: Tensor,
     weight: Tensor,
@@ -83,9 +81,8 @@ def mix_(
     number: int = 0,
 ) -> None:
     """Fill planes with ``weight * own + (1 - weight) * source[image]``."""
-    images, in_place = _values(target, own, source), own is None
-    chosen, streams = (_given(choice), number), not in_place and _streams(target)
-    _mix(*images, in_place, _array(image), _array(weight), *chosen, _whole(target), streams)
+    chosen, weights = (_given(choice), number), (_array(image), _array(weight))
+    _mix(*_values(target, own, source), *weights, *chosen, _whole(target), _streams(target))
 
 
 def box_mean(planes: Tensor, boxes: Tensor, choice: Tensor | None = None, number: int = 0) -> Tensor:
@@ -96,18 +93,21 @@ def box_mean(planes: Tensor, boxes: Tensor, choice: Tensor | None = None, number
     return means
 
 
-def put_together(
-    planes: Tensor, donor: Tensor, sources: Tensor | None, cells: Tensor | None, grid_rows: int, grid_cols: int
-) -> Tensor:
-    """Return planes like others, put together from cells of a grid."""
-    target, number = torch.empty_like(planes), grid_rows * grid_cols
-    if sources is None:
-        sources = counted(len(planes), planes.device).unsqueeze(1).expand(-1, number)
-    cells = counted(number, planes.device).expand(len(planes), -1) if cells is None else cells
-    count, height, width, values = planes.shape[1:]
-    size = count, grid_rows, height // grid_rows, grid_cols, width // grid_cols * values * planes.element_size()
-    _put(*_bytes(target, donor), _array(sources), _array(cells), *size, _streams(target))
-    return target
+def put_(
+    target: Tensor,
+    donor: Tensor,
+    sources: Tensor | None,
+    cells: Tensor | None,
+    grid_rows: int,
+    grid_cols: int,
+    choice: Tensor | None = None,
+    number: int = 0,
+) -> None:
+    """Fill planes with cells of a grid of those of images."""
+    count, height, width, values = target.shape[1:]
+    size = count, grid_rows, height // grid_rows, grid_cols, width // grid_cols * values * target.element_size()
+    chosen = _given(choice), number
+    _put(*_bytes(target, donor), _given(sources, 2), _given(cells, 2), *chosen, *size, _streams(target))
 
 
 def perlin_noise(angles: Tensor, across: Tensor, down: Tensor) -> Tensor:
@@ -266,28 +266,25 @@ def _array(tensor: Tensor) -> Array:
     return array
 
 
-def _given(choice: Tensor | None) -> Array:
-    """Return choices, or none."""
-    return _NO_CHOICE if choice is None else _array(choice)
+def _given(numbers: Tensor | None, ndim: int = 1) -> Array:
+    """Return numbers of images or their cells, or none."""
+    return np.empty((0,) * ndim, np.int64) if numbers is None else _array(numbers)
 
 
-def _values(target: Tensor, *sources: Tensor | None) -> list[Array]:
-    """Return the values of each image, ``(B, P * H * W * S)``; no source is the target itself."""
-    return [
-        _array(planes).reshape(len(planes), -1)
-        for planes in (target if each is None else each for each in (target, *sources))
-    ]
+def _values(*images: Tensor) -> list[Array]:
+    """Return the values of each image, ``(B, P * H * W * S)``."""
+    return [_array(planes).reshape(len(planes), -1) for planes in images]
 
 
-def _bits(target: Tensor, *sources: Tensor | None) -> list[Array]:
+def _bits(*images: Tensor) -> list[Array]:
     """Return values that are not looked at, so that one kernel does for all dtypes of a size."""
-    found = _values(target, *sources)
+    found = _values(*images)
     return [values.view(_BITS[found[0].itemsize]) for values in found]
 
 
-def _bytes(target: Tensor, *sources: Tensor | None) -> list[Array]:
+def _bytes(*images: Tensor) -> list[Array]:
     """Return the bytes of values that are moved line by line, so that one kernel does for all dtypes."""
-    return [values.view(np.uint8) for values in _values(target, *sources)]
+    return [values.view(np.uint8) for values in _values(*images)]
 
 
 def _no_shifts(batch: int, device: torch.device) -> Tensor:
@@ -430,18 +427,18 @@ def _is_chosen(choice, number, image):
 
 
 @Kernel
-def _fill(first, last, target, own, colours, in_place, boxes, choice, number, planes, height, width, values, streams):
+def _fill(first, last, target, own, colours, boxes, choice, number, planes, height, width, values, streams):
     line = np.empty(_LINE_OF_CACHE, np.uint8)
     rest = _at(line) if streams else 0
     for image in range(first, last):
         if _is_chosen(choice, number, image):
             box, colour = boxes[image], colours[image]
-            _fill_box(target[image], own[image], colour, in_place, box, planes, height, width, values, rest)
+            _fill_box(target[image], own[image], colour, box, planes, height, width, values, rest)
     _settle(line)
 
 
 @_compiled
-def _fill_box(target, own, colours, in_place, box, planes, height, width, values, rest):
+def _fill_box(target, own, colours, box, planes, height, width, values, rest):
     left, right = _within(box[0], box[2], width)
     top, bottom = _within(box[1], box[3], height)
     line, done, size = np.empty((right - left) * values, target.dtype), 0, target.itemsize
@@ -451,12 +448,10 @@ def _fill_box(target, own, colours, in_place, box, planes, height, width, values
             _repeat(line[value:], values, colours[plane * values + value])
         for row in range(plane * height + top, plane * height + bottom):
             at = (row * width + left) * values * size
-            if not in_place:
-                _append(to + done, before + done, at - done, rest)
+            _append(to + done, before + done, at - done, rest)
             _append(to + at, _at(line), len(line) * size, rest)
             done = at + len(line) * size
-    if not in_place:
-        _append(to + done, before + done, len(target) * size - done, rest)
+    _append(to + done, before + done, len(target) * size - done, rest)
 
 
 @_compiled
@@ -476,7 +471,6 @@ def _move(
     target,
     own,
     source,
-    in_place,
     boxes,
     donor,
     offset,
@@ -493,12 +487,12 @@ def _move(
     for image in range(first, last):
         if _is_chosen(choice, number, image):
             borrowed, box, shift = source[donor[image]], boxes[image], offset[image]
-            _move_box(target[image], own[image], borrowed, in_place, box, shift, planes, height, width, values, rest)
+            _move_box(target[image], own[image], borrowed, box, shift, planes, height, width, values, rest)
     _settle(line)
 
 
 @_compiled
-def _move_box(target, own, source, in_place, box, shift, planes, height, width, values, rest):
+def _move_box(target, own, source, box, shift, planes, height, width, values, rest):
     left, right = _within(box[0], box[2], width)
     top, bottom = _within(box[1], box[3], height)
     length, start, head = _runs(left, right, shift[0], width)
@@ -508,15 +502,13 @@ def _move_box(target, own, source, in_place, box, shift, planes, height, width, 
         come = (top - shift[1]) % height
         for row in range(plane * height + top, plane * height + bottom):
             at, line = (row * width + left) * values, (plane * height + come) * width * values
-            if not in_place:
-                _append(to + done, before + done, at - done, rest)
+            _append(to + done, before + done, at - done, rest)
             _append(to + at, borrowed + line + start, head, rest)
             if head < length:
                 _append(to + at + head, borrowed + line, length - head, rest)
             done = at + length
             come = come + 1 if come + 1 < height else 0
-    if not in_place:
-        _append(to + done, before + done, len(target) - done, rest)
+    _append(to + done, before + done, len(target) - done, rest)
 
 
 @Kernel
@@ -526,7 +518,6 @@ def _compute(
     target,
     own,
     source,
-    in_place,
     boxes,
     donor,
     offset,
@@ -553,7 +544,6 @@ def _compute(
                 target[image],
                 own[image],
                 source[donor[image]],
-                in_place,
                 boxes[image],
                 offset[image],
                 planes,
@@ -577,7 +567,6 @@ def _compute_box(
     target,
     own,
     source,
-    in_place,
     box,
     shift,
     planes,
@@ -608,8 +597,7 @@ def _compute_box(
         come = (top - shift[1]) % height
         for row in range(top, bottom):
             at, line = (plane * height + row) * width * values + left, (plane * height + come) * width * values
-            if not in_place:
-                _append(to + done, before + done, at * size - done, rest)
+            _append(to + done, before + done, at * size - done, rest)
             _convert(coming[:head], source[line + start :])
             _convert(coming[head:], source[line:])
             if recoloured:
@@ -626,8 +614,7 @@ def _compute_box(
             _append(to + at * size, _at(written), length * size, rest)
             done = (at + length) * size
             come = come + 1 if come + 1 < height else 0
-    if not in_place:
-        _append(to + done, before + done, len(target) * size - done, rest)
+    _append(to + done, before + done, len(target) * size - done, rest)
 
 
 @_compiled
@@ -674,21 +661,20 @@ def _lerp(start, end, weight):
 
 
 @Kernel
-def _mix(first, last, target, own, source, in_place, donor, weight, choice, number, whole, streams):
+def _mix(first, last, target, own, source, donor, weight, choice, number, whole, streams):
     line = np.empty(_LINE_OF_CACHE, np.uint8)
     rest = _at(line) if streams else 0
     for image in range(first, last):
         if _is_chosen(choice, number, image):
-            _mix_images(target[image], own[image], source[donor[image]], in_place, weight[image], whole, rest)
+            _mix_images(target[image], own[image], source[donor[image]], weight[image], whole, rest)
     _settle(line)
 
 
 @_compiled
-def _mix_images(target, own, source, in_place, share, whole, rest):
-    if not in_place and rest == 0:
+def _mix_images(target, own, source, share, whole, rest):
+    if rest == 0:
         _mix_values(target, own, source, share, whole)
         return
-    # Values that are written over are read one by one.
     few, size = np.empty(_FEW, target.dtype), target.itemsize
     for start in range(0, len(target), _FEW):
         end = min(start + _FEW, len(target))
@@ -755,28 +741,31 @@ def _sum(line):
 
 
 @Kernel
-def _put(first, last, target, donor, sources, cells, planes, rows, height, cols, width, streams):
+def _put(first, last, target, donor, sources, cells, choice, number, planes, rows, height, cols, width, streams):
     line = np.empty(_LINE_OF_CACHE, np.uint8)
     rest = _at(line) if streams else 0
+    starts = np.empty(rows * cols, np.int64)
     for image in range(first, last):
-        _put_cells(target[image], donor, sources[image], cells[image], planes, rows, height, cols, width, rest)
+        if _is_chosen(choice, number, image):
+            for cell in range(rows * cols):
+                source = sources[image, cell] if len(sources) else image
+                shown = cells[image, cell] if len(cells) else cell
+                starts[cell] = (source * planes * rows * height + shown // cols * height) * cols + shown % cols
+            _put_cells(target[image], donor, starts, planes, rows, height, cols, width, rest)
     _settle(line)
 
 
 @_compiled
-def _put_cells(target, donor, sources, cells, planes, rows, height, cols, width, rest):
-    line, size = cols * width, rows * height * cols * width
-    starts, begin, length = np.empty(len(cells), np.int64), _at(donor), len(target)
-    for place in range(len(cells)):
-        corner = cells[place] // cols * height * line + cells[place] % cols * width
-        starts[place] = begin + sources[place] * length + corner
-    to = _at(target)
+def _put_cells(target, donor, starts, planes, rows, height, cols, width, rest):
+    """Put cells together that begin at some of the segments that lines are cut into."""
+    to, begin, line = _at(target), _at(donor), cols * width
     for plane in range(planes):
-        for first in range(0, len(cells), cols):
+        for row in range(rows):
             # Line by line, so that what is written has no gaps.
-            for row in range(height):
-                for place in range(first, first + cols):
-                    start = starts[place] + plane * size + row * line
+            for inside in range(height):
+                below = (plane * rows * height + inside) * line
+                for cell in range(row * cols, (row + 1) * cols):
+                    start = begin + starts[cell] * width + below
                     _fetch(start + 2 * line, width)
                     _append(to, start, width, rest)
                     to += width

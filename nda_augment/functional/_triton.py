@@ -18,14 +18,14 @@ from triton.backends.nvidia.compiler import CUDAOptions
 _WANTED = {"enable_fp_fusion": False, "debug": True, "sanitize_overflow": False}
 _OPTIONS = {name: value for name, value in _WANTED.items() if name in CUDAOptions.__dataclass_fields__}
 _PIXELS = 1024  # of a tile
-_TILES = 4  # of a program that fills a box where it lies
+_TILES = 4  # of a program that may have nothing to do
 _MOST_PROGRAMS = 2**16 - 1  # along the second axis of a grid
 
 
 @custom_op("nda_augment::paste_", mutates_args=("target",))
 def paste_(
     target: Tensor,
-    own: Tensor | None,
+    own: Tensor,
     boxes: Tensor,
     source: Tensor,
     image: Tensor | None = None,
@@ -42,7 +42,7 @@ def paste_(
 
     Args:
         target: Contiguous planes ``(B, P, H, W, S)`` to write.
-        own: Planes of the images, contiguous; without them only the boxes of the target are written.
+        own: Planes of the images, contiguous.
         boxes: int64 ``(B, 4)`` of ``(x0, y0, x1, y1)``.
         source: Planes ``(N, P, H, W, S)``, of any strides, that the boxes are filled from.
         image: int64 ``(B,)``, the image of ``source`` that they come from; its own by default.
@@ -52,16 +52,16 @@ def paste_(
         change: Change of brightness, likewise.
         weight: Opacity of what is blended in, ``(B,)``; 1 by default.
         feather: Share of half a side over which it fades in; without a number it is not blended.
-        choice: int64 ``(B,)``; only images whose choice is ``number`` are written, of those of the target.
+        choice: int64 ``(B,)``; only images whose choice is ``number`` are written.
         number: Number of the choice.
     """
     batch, count, height, width, values = target.shape
     rows, cols = _tile(height, width * values)
     tiles = triton.cdiv(height, rows)
     with _device_of(target):
-        _paste[batch * count, triton.cdiv(tiles, _TILES) if own is None else tiles](
+        _paste[batch * count, tiles if choice is None else triton.cdiv(tiles, _TILES)](
             target,
-            target if own is None else own,
+            own,
             boxes.contiguous(),
             source,
             _contiguous(image),
@@ -78,7 +78,6 @@ def paste_(
             height,
             width,
             *source.stride(),
-            in_place=own is None,
             dtype=_working_dtype(target),
             values=values,
             rows=rows,
@@ -90,7 +89,7 @@ def paste_(
 @custom_op("nda_augment::mix_", mutates_args=("target",))
 def mix_(
     target: Tensor,
-    own: Tensor | None,
+    own: Tensor,
     source: Tensor,
     image: Tensor,
     weight: Tensor,
@@ -101,7 +100,7 @@ def mix_(
 
     Args:
         target: Contiguous planes ``(B, P, H, W, S)`` to write.
-        own: Planes of the images, contiguous; those of the target by default.
+        own: Planes of the images, contiguous.
         source: Contiguous planes ``(N, P, H, W, S)``.
         image: int64 ``(B,)``, the image of ``source``.
         weight: Share of an image itself, ``(B,)``, in the dtype of the images unless that is uint8.
@@ -113,7 +112,7 @@ def mix_(
     with _device_of(target):
         _mix[len(target), min(triton.cdiv(tiles, 1 if choice is None else _TILES), _MOST_PROGRAMS)](
             target,
-            target if own is None else own,
+            own,
             source,
             image.contiguous(),
             weight.contiguous(),
@@ -164,29 +163,39 @@ def _(planes: Tensor, boxes: Tensor, choice: Tensor | None = None, number: int =
     return planes.new_empty(*planes.shape[:2], 1, 1, planes.shape[-1])
 
 
-@custom_op("nda_augment::put_together", mutates_args=())
-def put_together(
-    planes: Tensor, donor: Tensor, sources: Tensor | None, cells: Tensor | None, grid_rows: int, grid_cols: int
-) -> Tensor:
-    """Return planes like others, put together from cells of a grid.
+@custom_op("nda_augment::put_", mutates_args=("target",))
+def put_(
+    target: Tensor,
+    donor: Tensor,
+    sources: Tensor | None,
+    cells: Tensor | None,
+    grid_rows: int,
+    grid_cols: int,
+    choice: Tensor | None = None,
+    number: int = 0,
+) -> None:
+    """Fill planes with cells of a grid of those of images.
 
     Args:
-        planes: Contiguous planes ``(B, P, H, W, S)``, for their shape alone.
+        target: Contiguous planes ``(B, P, H, W, S)`` to write.
         donor: Contiguous planes ``(N, P, H, W, S)`` that cells come from.
         sources: int64 ``(B, rows * cols)``, the image of ``donor`` that each comes from; its own by default.
         cells: int64 ``(B, rows * cols)``, the cell of that image; the same by default.
         grid_rows: Rows of the grid.
         grid_cols: Columns of the grid.
+        choice: int64 ``(B,)``; only images whose choice is ``number`` are written.
+        number: Number of the choice.
     """
-    batch, count, height, width, values = planes.shape
-    target = torch.empty_like(planes)
+    batch, count, height, width, values = target.shape
     rows, cols = _tile(height, width * values)
-    with _device_of(planes):
-        _put_together[batch * count, triton.cdiv(height, rows), triton.cdiv(width * values, cols)](
+    with _device_of(target):
+        _put[batch * count, triton.cdiv(height, rows), triton.cdiv(width * values, cols)](
             target,
             donor.contiguous(),
             _contiguous(sources),
             _contiguous(cells),
+            _contiguous(choice),
+            number,
             len(donor),
             count,
             height,
@@ -198,12 +207,6 @@ def put_together(
             cols=cols,
             **_OPTIONS,
         )
-    return target
-
-
-@put_together.register_fake
-def _(planes: Tensor, *others: object) -> Tensor:
-    return torch.empty_like(planes)
 
 
 @custom_op("nda_augment::perlin_noise", mutates_args=())
@@ -264,7 +267,6 @@ def _paste(
     by_row,
     by_col,
     by_value,
-    in_place: tl.constexpr,
     dtype: tl.constexpr,
     values: tl.constexpr,
     rows: tl.constexpr,
@@ -273,11 +275,9 @@ def _paste(
     plane = tl.program_id(0).to(tl.int64)
     batch = plane // count
     x0, y0, x1, y1 = _box(boxes, batch)
-    top, bottom, left, right = 0, height, 0, width
-    if in_place:
-        top, bottom, left, right = tl.maximum(y0, 0), tl.minimum(y1, height), tl.maximum(x0, 0), tl.minimum(x1, width)
+    bottom = height
     if choice is not None:
-        bottom = tl.where(tl.load(choice + batch) == number, bottom, top)
+        bottom = tl.where(tl.load(choice + batch) == number, height, 0)
     donor = batch
     if image is not None:
         donor = tl.load(image + batch)
@@ -287,11 +287,11 @@ def _paste(
     if offset is not None:
         across, down = _cyclic(tl.load(offset + 2 * batch), width), _cyclic(tl.load(offset + 2 * batch + 1), height)
     element = target.dtype.element_ty
-    for first in range(top + tl.program_id(1) * rows, bottom, tl.num_programs(1) * rows):
-        for start in range(left * values, right * values, cols):
+    for first in range(tl.program_id(1) * rows, bottom, tl.num_programs(1) * rows):
+        for start in range(0, width * values, cols):
             y, place = first + tl.arange(0, rows)[:, None], start + tl.arange(0, cols)[None, :]
             x, value = place // values, place % values
-            here = (y < bottom) & (x < right)
+            here = (y < bottom) & (x < width)
             inside = here & (y >= y0) & (y < y1) & (x >= x0) & (x < x1)
             row, col = y - down, x - across
             row, col = tl.where(row < 0, row + height, row), tl.where(col < 0, col + width, col)
@@ -303,11 +303,8 @@ def _paste(
                 coming = _to(around + deviation + tl.load(change + part), element)
             at = plane * height * width * values + y * width * values + place
             if feather is None:
-                if in_place:
-                    tl.store(target + at, coming, mask=inside)
-                else:
-                    kept = tl.load(own + at, mask=here & ~inside)
-                    tl.store(target + at, tl.where(inside, coming, kept), mask=here)
+                kept = tl.load(own + at, mask=here & ~inside)
+                tl.store(target + at, tl.where(inside, coming, kept), mask=here)
             else:
                 kept = tl.load(own + at, mask=here)
                 opacity = _depth(y, y0, y1, feather)
@@ -368,12 +365,14 @@ def _box_mean(
     tl.store(means + part, _to(_quotient(tl.sum(total), area), means.dtype.element_ty))
 
 
-@triton.jit(do_not_specialize=["pool"])
-def _put_together(
+@triton.jit(do_not_specialize=["number", "pool"])
+def _put(
     target,
     donor,
     sources,
     cells,
+    choice,
+    number,
     pool,
     count,
     height,
@@ -391,6 +390,8 @@ def _put_together(
     place = tl.program_id(2) * cols + tl.arange(0, cols)[None, :]
     x, value = place // values, place % values
     here = (y < height) & (x < width)
+    if choice is not None:
+        here &= tl.load(choice + batch) == number
     cell = y // lines * grid_cols + x // wide
     known = batch * grid_rows * grid_cols + cell
     image = batch

@@ -85,7 +85,7 @@ def flip(images: Tensor, direction: str = "vertical") -> Tensor:
     check_images(images)
     check_word(direction, "direction", DIRECTIONS)
     planes = as_planes(images)
-    if direction == "vertical" and fused("put_together", planes):
+    if direction == "vertical" and fused("put_", planes):
         height, _ = size_of(planes)
         lines = kept(_last_to_first, height, device=planes.device).expand(len(planes), -1)
         return as_images(put_together(planes, planes, None, lines, (height, 1)), images)

@@ -21,6 +21,7 @@ from nda_augment.functional._layout import (
     mix,
     overlay,
     paste,
+    paste_chosen,
     size_of,
     slices_pay,
     take,
@@ -77,6 +78,16 @@ def stitch(
     if pool is None and height % 2 == width % 2 == 0:
         return as_images(put_together(planes, planes, _shown_in_quarters(partners, axis, keep), None, (2, 2)), images)
     return as_images(paste(planes, _foreign_halves(axis, keep, (height, width)), donors, partners), images)
+
+
+def stitch_chosen(
+    target: Tensor, planes: Tensor, donors: Tensor, partners: Tensor, axis: Tensor, keep: Tensor, chosen: Chosen
+) -> bool:
+    """Write every chosen one of some images with a half of its partner, or tell that one cannot."""
+    check_index(partners, "partners", (len(planes),), len(donors))
+    check_index(axis, "axis", (len(planes),), 2)
+    check_index(keep, "keep", (len(planes),), 2)
+    return paste_chosen(target, planes, chosen, _foreign_halves(axis, keep, size_of(planes)), donors, partners)
 
 
 def cutmix(
@@ -204,14 +215,15 @@ def mix_slices(
             torch.lerp(others[partner], own, weight.to(own.dtype), out=target)
 
 
-def mix_chosen(copies: Tensor, donors: Tensor, partners: Tensor, weights: Tensor, chosen: Chosen) -> bool:
-    """Blend every chosen one of some images with its partner where it lies, or tell that one cannot."""
-    check_dtype(copies)
-    check_index(partners, "partners", (len(copies),), len(donors))
-    check_share(weights, "weights", (len(copies),))
-    kernel = fused("mix_", copies, donors, partners, weights, chosen.choice)
-    if kernel:
-        kernel(copies, None, donors, partners, _share(weights, copies), *chosen)
+def mix_chosen(
+    target: Tensor, planes: Tensor, donors: Tensor, partners: Tensor, weights: Tensor, chosen: Chosen
+) -> bool:
+    """Write blends of every chosen one of some images with its partner, or tell that one cannot."""
+    check_dtype(planes)
+    check_index(partners, "partners", (len(planes),), len(donors))
+    check_share(weights, "weights", (len(planes),))
+    if kernel := fused("mix_", planes, donors, partners, weights, chosen.choice):
+        kernel(target, planes, donors, partners, _share(weights, planes), *chosen)
     return kernel is not None
 
 
@@ -238,8 +250,7 @@ def _planes_of_both(images: Tensor, partners: Tensor, pool: Tensor | None) -> tu
 
 def stitched_quarters(partners: Tensor, axis: Tensor, keep: Tensor) -> Cells:
     """Return a stitch as quarters: each stays in its place and comes from the image or from its partner."""
-    sources = _shown_in_quarters(partners, axis, keep)
-    return Cells((2, 2), sources, counted(4, axis.device).expand_as(sources))
+    return Cells((2, 2), _shown_in_quarters(partners, axis, keep), None)
 
 
 def _shown_in_quarters(partners: Tensor, axis: Tensor, keep: Tensor) -> Tensor:

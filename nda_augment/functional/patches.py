@@ -11,6 +11,7 @@ from nda_augment._checks import as_pool, as_share, check_grid, check_images, che
 from nda_augment._constants import counted, kept
 from nda_augment.functional._kernels import fused, given
 from nda_augment.functional._layout import (
+    Chosen,
     as_images,
     as_planes,
     in_order,
@@ -130,30 +131,49 @@ class Cells(NamedTuple):
 
     Args:
         grid: Rows and columns.
-        sources: int64 ``(B, rows * cols)``, the image of the batch that a cell comes from.
-        permutation: int64 ``(B, rows * cols)``, the cell of that image.
+        sources: int64 ``(B, rows * cols)``, the image of the batch that a cell comes from; None is each image itself.
+        permutation: int64 ``(B, rows * cols)``, the cell of that image; None is each cell itself.
     """
 
     grid: tuple[int, int]
-    sources: Tensor
-    permutation: Tensor
+    sources: Tensor | None
+    permutation: Tensor | None
 
 
-def chosen_cells(options: Mapping[int, Cells], choice: Tensor) -> Cells:
-    """Return for every image the cells of the option that it chose, or its own if it chose none of them.
+def chosen_cells(options: Mapping[int, Cells], choice: Tensor) -> tuple[tuple[int, int], Tensor, Tensor]:
+    """Return a grid, and for every image the cells of the option that it chose, or its own if it chose none of them.
 
     Args:
         options: Cells by number, one at least, all on the same grid.
         choice: int64 ``(B,)``, the number of the option.
     """
-    grid, first, _ = next(iter(options.values()))
-    sources = counted(len(choice), choice.device).unsqueeze(1).expand_as(first)
-    permutation = counted(grid[0] * grid[1], choice.device).expand_as(first)
-    for number, cells in options.items():
-        chosen = (choice == number).unsqueeze(1)
-        sources = torch.where(chosen, cells.sources, sources)
-        permutation = torch.where(chosen, cells.permutation, permutation)
-    return Cells(grid, sources, permutation)
+    grid = next(iter(options.values())).grid
+    number = grid[0] * grid[1]
+    sources = counted(len(choice), choice.device).unsqueeze(1).expand(-1, number)
+    permutation = counted(number, choice.device).expand(len(choice), -1)
+    for option, cells in options.items():
+        chosen = (choice == option).unsqueeze(1)
+        sources = sources if cells.sources is None else torch.where(chosen, cells.sources, sources)
+        permutation = permutation if cells.permutation is None else torch.where(chosen, cells.permutation, permutation)
+    return grid, sources, permutation
+
+
+def put_chosen(target: Tensor, planes: Tensor, cells: Cells, chosen: Chosen) -> bool:
+    """Write the cells of every chosen one of some images, or tell that one cannot."""
+    (rows, cols), sources, permutation = cells
+    check_grid(cells.grid, size_of(planes))
+    if sources is not None:
+        check_index(sources, "sources", (len(planes), rows * cols), len(planes))
+    if permutation is not None:
+        check_index(permutation, "permutation", (len(planes), rows * cols), rows * cols)
+    if kernel := fused("put_", planes, chosen.choice, *given(sources, permutation)):
+        kernel(target, planes, sources, permutation, rows, cols, *chosen)
+    return kernel is not None
+
+
+def copy_chosen(target: Tensor, planes: Tensor, chosen: Chosen) -> bool:
+    """Write every chosen one of some images as it is, or tell that one cannot."""
+    return put_chosen(target, planes, Cells((1, 1), None, None), chosen)
 
 
 def put_together(
@@ -163,8 +183,9 @@ def put_together(
 
     None stands for each image itself, and for each cell itself.
     """
-    if kernel := fused("put_together", planes, donor, *given(sources, cells)):
-        joined: Tensor = kernel(planes, donor, sources, cells, *grid)
+    if kernel := fused("put_", planes, donor, *given(sources, cells)):
+        joined = torch.empty_like(planes)
+        kernel(joined, donor, sources, cells, *grid)
         return joined
     batch, count, height, width, values = planes.shape
     rows, cols = grid

@@ -101,12 +101,12 @@ def flatten_boxes(images: Sequence[Tensor], boxes: Tensor) -> None:
         flood(region, colour)
 
 
-def flatten_chosen(copies: Tensor, boxes: Tensor, chosen: Chosen) -> bool:
-    """Fill a box of every chosen one of some images, where they lie, with its mean, or tell that one cannot."""
-    check_boxes(boxes, len(copies), size_of(copies))
-    if not fused("paste_", copies, boxes, chosen.choice):
+def flatten_chosen(target: Tensor, planes: Tensor, boxes: Tensor, chosen: Chosen) -> bool:
+    """Write every chosen one of some images with a box of its mean, or tell that one cannot."""
+    check_boxes(boxes, len(planes), size_of(planes))
+    if not fused("paste_", planes, boxes, chosen.choice):
         return False
-    return paste_chosen(copies, chosen, boxes, _box_mean(copies, boxes, chosen).expand_as(copies))
+    return paste_chosen(target, planes, chosen, boxes, _box_mean(planes, boxes, chosen).expand_as(planes))
 
 
 def _areas(boxes: Tensor) -> Tensor:

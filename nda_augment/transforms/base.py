@@ -15,8 +15,9 @@ from torch import Tensor
 from nda_augment import sampling
 from nda_augment._checks import as_flag, as_pool, as_share, check_dtype, check_parameter
 from nda_augment._policy_syntax import format_value
-from nda_augment.functional._layout import Chosen
-from nda_augment.functional.patches import Cells, chosen_cells, cross_patch_shuffle
+from nda_augment.functional._kernels import fused
+from nda_augment.functional._layout import Chosen, as_images, as_planes, matching_planes, size_of
+from nda_augment.functional.patches import Cells, chosen_cells, copy_chosen, cross_patch_shuffle, put_chosen
 from nda_augment.sampling import Source
 from nda_augment.transforms.card import Card
 
@@ -172,16 +173,20 @@ class NegativeTransform(IntensityAugmentationBase2D):
         """
         return False
 
-    def change_chosen(self, copies: Tensor, donors: Tensor, params: Params, chosen: Chosen) -> bool:
-        """Make negatives of chosen ones of copies of images on a device where they lie, and tell whether that is done.
+    def write(self, target: Tensor, planes: Tensor, donors: Tensor, params: Params, chosen: Chosen) -> bool:
+        """Write the negatives of chosen images with a fused kernel, and tell whether that is done.
+
+        Here it is, if the transform only puts cells elsewhere.
 
         Args:
-            copies: Planes ``(B, P, H, W, S)`` of all images.
+            target: Planes ``(B, P, H, W, S)`` that are written, of the chosen images alone.
+            planes: Planes ``(B, P, H, W, S)`` of all images.
             donors: Planes ``(N, P, H, W, S)`` of the images that partners are taken from.
             params: The parameters of all images.
             chosen: Choice of this transform.
         """
-        return False
+        cells = self.cells((*planes.shape[:2], *size_of(planes)), params)
+        return cells is not None and put_chosen(target, planes, cells, chosen)
 
     def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the changed region of a batch of ``shape`` as bool ``(B, 1, H, W)``."""
@@ -414,10 +419,16 @@ class NegativeTransform(IntensityAugmentationBase2D):
         return self._applied(self._transform_chosen if gated else self.transform, images, params)
 
     def _transform_chosen(self, images: Tensor, params: Params) -> Tensor:
+        chosen, planes = (params["batch_prob"] > 0.5).long(), as_planes(images)
+        if fused("put_", planes, chosen):
+            target = torch.empty_like(planes)
+            donors = matching_planes(params["pool"], planes, images) if "pool" in params else planes
+            if self.write(target, planes, donors, params, Chosen(chosen, 1)):
+                copy_chosen(target, planes, Chosen(chosen, 0))
+                return as_images(target, images)
         cells = self.cells(tuple(images.shape), params)
         if cells is None:
             return self._gated(self.transform(images, params), images, params)
-        chosen = (params["batch_prob"] > 0.5).long()
         grid, sources, permutation = chosen_cells({1: cells}, chosen)
         return cross_patch_shuffle(images, sources, permutation, grid)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, Unpack, cast
 
 import torch
@@ -21,7 +22,7 @@ from nda_augment.functional._layout import (
     slices_pay,
     take,
 )
-from nda_augment.functional.patches import Cells, chosen_cells, cross_patch_shuffle
+from nda_augment.functional.patches import Cells, chosen_cells, copy_chosen, cross_patch_shuffle
 from nda_augment.sampling import Source
 from nda_augment.transforms.base import Common, DrawContext, NegativeTransform, Params, is_exporting, select
 
@@ -147,14 +148,15 @@ class Mixture(NegativeTransform):
             return self._of_member(0, images, self._own(params, 0), drawn_for, shared)
         if self.p < 1.0 and "batch_prob" in params:
             choice = torch.where(params["batch_prob"] > 0.5, choice, len(self.members))
-        done, started = self._moved(images, choice, params)
-        planes, negatives = as_planes(images), as_planes(started)
+        planes = as_planes(images)
+        begin = self._written if fused("put_", planes, choice) else self._moved
+        done, started = begin(images, choice, params)
+        negatives = as_planes(started)
         pool = params.get("pool", as_images(planes, images))
         rest = [number for number in range(len(self.members)) if number not in done]
         own = {number: {"pool": pool, **_member_params(params, number)} for number in rest}
         copies = as_images(negatives, images)
-        left = [number for number in rest if not self._changed_together(number, copies, choice, own[number])]
-        for number, (index, chosen) in zip(left, self._groups(choice, left, drawn_for, shared), strict=True):
+        for number, (index, chosen) in zip(rest, self._groups(choice, rest, drawn_for, shared), strict=True):
             if chosen is None and self._changed(number, copies, index, own[number]):
                 continue
             for part in few_at_once(index, images):
@@ -165,14 +167,6 @@ class Mixture(NegativeTransform):
                 put(negatives, part, values)
         return copies
 
-    def _changed_together(self, number: int, copies: Tensor, choice: Tensor, params: Params) -> bool:
-        """Let a member change all images of a device that chose it where they lie, if it can."""
-        planes = as_planes(copies)
-        if not fused("paste_", planes, choice):
-            return False
-        donors = matching_planes(params["pool"], planes, copies)
-        return self.members[number].change_chosen(planes, donors, params, Chosen(choice, number))
-
     def _changed(self, number: int, copies: Tensor, index: Tensor, params: Params) -> bool:
         """Let a member change copies of images where they lie, if it can and that takes less time."""
         planes = as_planes(copies)
@@ -181,6 +175,23 @@ class Mixture(NegativeTransform):
         places = planes.unbind()
         donors = matching_planes(params["pool"], planes, copies)
         return self.members[number].change([places[image] for image in index.tolist()], donors, select(params, index))
+
+    def _written(self, images: Tensor, choice: Tensor, params: Params) -> tuple[set[int], Tensor]:
+        """Let every member write the images that chose it, and return the numbers of who can, and all images so far.
+
+        Of those that chose another, or none, there are copies.
+        """
+        planes, done = as_planes(images), set()
+        target, donors = torch.empty_like(planes), cache(partial(matching_planes, planes=planes, like=images))
+        for number, member in enumerate(self.members):
+            own, chosen = self._own(params, number), Chosen(choice, number)
+            if member.write(target, planes, donors(own["pool"]) if "pool" in own else planes, own, chosen):
+                done.add(number)
+            else:
+                copy_chosen(target, planes, chosen)
+        if self.p < 1.0:
+            copy_chosen(target, planes, Chosen(choice, len(self.members)))
+        return done, as_images(target, images)
 
     def _moved(self, images: Tensor, choice: Tensor, params: Params) -> tuple[set[int], Tensor]:
         """Do at once what moves cells of a grid, and return the numbers of who does, and a copy of all images so far.
@@ -199,6 +210,11 @@ class Mixture(NegativeTransform):
     def cells(self, shape: tuple[int, ...], params: Params) -> Cells | None:
         """Return what the only member does."""
         return self._cells_of(0, shape, params) if len(self.members) == 1 else None
+
+    def write(self, target: Tensor, planes: Tensor, donors: Tensor, params: Params, chosen: Chosen) -> bool:
+        """Let the only member write the chosen images."""
+        own = self._own(params, 0)
+        return len(self.members) == 1 and self.members[0].write(target, planes, donors, own, chosen)
 
     def _cells_of(self, number: int, shape: tuple[int, ...], params: Params) -> Cells | None:
         return self.members[number].cells(shape, self._own(params, number))

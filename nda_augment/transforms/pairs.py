@@ -10,7 +10,7 @@ from nda_augment import functional, sampling
 from nda_augment._checks import as_fractions, as_one_of, as_positive, as_share, check_boxes, check_index, check_share
 from nda_augment.functional import masks
 from nda_augment.functional._layout import Chosen, Fading, paste_chosen, paste_slices, size_of
-from nda_augment.functional.pairs import mix_chosen, mix_slices, stitched_quarters
+from nda_augment.functional.pairs import mix_chosen, mix_slices, stitch_chosen, stitched_quarters
 from nda_augment.functional.patches import Cells
 from nda_augment.functional.seams import soft_half
 from nda_augment.sampling import Source
@@ -101,6 +101,11 @@ class Stitch(PairTransform):
             return None
         return stitched_quarters(params["partners"], params["axis"], params["keep"])
 
+    def write(self, target: Tensor, planes: Tensor, donors: Tensor, params: Params, chosen: Chosen) -> bool:
+        """Write the chosen images with halves of their partners, if the seam is hard."""
+        halves = params["partners"], params["axis"], params["keep"]
+        return self.feather == 0.0 and stitch_chosen(target, planes, donors, *halves, chosen)
+
     def own_share(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the area of the half that is kept."""
         return 1.0 - soft_half(params["axis"], params["keep"], (shape[-2], shape[-1]), self.feather).mean((1, 2, 3))
@@ -177,13 +182,13 @@ class CutMix(PairTransform):
         paste_slices(copies, params["boxes"].tolist(), donors, params["partners"].tolist())
         return True
 
-    def change_chosen(self, copies: Tensor, donors: Tensor, params: Params, chosen: Chosen) -> bool:
-        """Paste boxes into the chosen images."""
+    def write(self, target: Tensor, planes: Tensor, donors: Tensor, params: Params, chosen: Chosen) -> bool:
+        """Write the chosen images with boxes of their partners."""
         partners, boxes = params["partners"], params["boxes"]
-        check_index(partners, "partners", (len(copies),), len(donors))
-        check_boxes(boxes, len(copies), size_of(copies))
-        fading = Fading(boxes, size_of(copies), self.feather) if self.feather else None
-        return paste_chosen(copies, chosen, boxes, donors, partners, fading=fading)
+        check_index(partners, "partners", (len(planes),), len(donors))
+        check_boxes(boxes, len(planes), size_of(planes))
+        fading = Fading(boxes, size_of(planes), self.feather) if self.feather else None
+        return paste_chosen(target, planes, chosen, boxes, donors, partners, fading=fading)
 
     def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the inside of the boxes."""
@@ -310,9 +315,9 @@ class Mixup(PairTransform):
         mix_slices(copies, copies, donors, params["partners"], params["weights"])
         return True
 
-    def change_chosen(self, copies: Tensor, donors: Tensor, params: Params, chosen: Chosen) -> bool:
-        """Blend the chosen images with their partners."""
-        return mix_chosen(copies, donors, params["partners"], params["weights"], chosen)
+    def write(self, target: Tensor, planes: Tensor, donors: Tensor, params: Params, chosen: Chosen) -> bool:
+        """Write blends of the chosen images with their partners."""
+        return mix_chosen(target, planes, donors, params["partners"], params["weights"], chosen)
 
     def own_share(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the weights."""

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from nda_augment import functional, sampling
 from nda_augment._checks import as_grid, as_one_of, as_share, check_grid
-from nda_augment._constants import counted
 from nda_augment.functional.patches import INFILL_GRIDS, Cells
 from nda_augment.sampling import Source
 from nda_augment.transforms.base import Common, DrawContext, NegativeTransform, Params
@@ -106,9 +105,7 @@ class Jigsaw(NegativeTransform):
         """Return the permutation, where nothing is blended or shifted."""
         if self.feather or self.offset != "fixed":
             return None
-        permutation = params["permutation"]
-        own = counted(shape[0], permutation.device).unsqueeze(1)
-        return Cells(self.grid, own.expand_as(permutation), permutation)
+        return Cells(self.grid, None, params["permutation"])
 
     def _draw_offset(self, shape: tuple[int, ...], source: Source) -> Params:
         if self.offset == "fixed":

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nda_augment._checks import as_share, as_whole
+from nda_augment.functional._layout import Chosen
 from nda_augment.functional.patches import Cells
 from nda_augment.transforms.base import Common, DrawContext, NegativeTransform, Params
 from nda_augment.transforms.filters import Blur, Noise
@@ -136,6 +137,10 @@ class Random(Mixture):
     def cells(self, shape: tuple[int, ...], params: Params) -> Cells | None:
         """Return nothing: a row is more than one move of cells."""
         return None
+
+    def write(self, target: Tensor, planes: Tensor, donors: Tensor, params: Params, chosen: Chosen) -> bool:
+        """Write nothing: what one of a row has made the next one changes."""
+        return False
 
     def _transform_chosen(self, images: Tensor, params: Params) -> Tensor:
         return NegativeTransform._transform_chosen(self, images, params)

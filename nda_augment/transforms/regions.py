@@ -98,9 +98,9 @@ class Cutout(NegativeTransform):
             flatten_boxes(copies, params["boxes"])
         return self.fill == "patch_mean"
 
-    def change_chosen(self, copies: Tensor, donors: Tensor, params: Params, chosen: Chosen) -> bool:
-        """Fill boxes of the chosen images with their mean."""
-        return self.fill == "patch_mean" and flatten_chosen(copies, params["boxes"], chosen)
+    def write(self, target: Tensor, planes: Tensor, donors: Tensor, params: Params, chosen: Chosen) -> bool:
+        """Write the chosen images with boxes of their mean."""
+        return self.fill == "patch_mean" and flatten_chosen(target, planes, params["boxes"], chosen)
 
     def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the inside of the boxes."""
