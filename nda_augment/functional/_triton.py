@@ -389,9 +389,10 @@ def _put(
     y = tl.program_id(1) * rows + tl.arange(0, rows)[:, None]
     place = tl.program_id(2) * cols + tl.arange(0, cols)[None, :]
     x, value = place // values, place % values
-    here = (y < height) & (x < width)
+    bottom = height
     if choice is not None:
-        here &= tl.load(choice + batch) == number
+        bottom = tl.where(tl.load(choice + batch) == number, height, 0)
+    here = (y < bottom) & (x < width)
     cell = y // lines * grid_cols + x // wide
     known = batch * grid_rows * grid_cols + cell
     image = batch
