@@ -6,6 +6,7 @@ to within the rounding of float32. Importing this module takes Numba.
 """
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -803,11 +804,11 @@ def _turn_cells(target, source, turns, planes, rows, height, cols, width, values
 @_compiled
 def _turn_lines(band, source, corner, turns, top, lines, height, width, line, values):
     """Fill in some lines of a turned cell, from ``top`` on."""
-    size = source.itemsize
+    filled, begin, size = _at(band), _at(source), source.itemsize
     if turns == 0:
         for row in range(lines):
-            start = _at(source) + (corner + (top + row) * line) * size
-            _copy(_at(band) + row * line * size, start, width * values * size)
+            start = begin + (corner + (top + row) * line) * size
+            _copy(filled + row * line * size, start, width * values * size)
         return
     # Where the first pixel comes from, and how far from there the next one along a line, and that below it, do.
     across = line // values
@@ -821,21 +822,72 @@ def _turn_lines(band, source, corner, turns, top, lines, height, width, line, va
         to, start = left * values, corner + (first + top * below + left * along) * values
         cols = min(_BLOCK, width - left)
         if lines == cols == _BLOCK and values == 1:
-            # Numbers that a compiler knows take half the time.
-            _turn_block(band, source, _BLOCK, _BLOCK, to, start, 1, across, along, below)
+            _turn_block(source[0], filled + to * size, line * size, begin + start * size, size, along, below)
             continue
-        for value in range(values):
-            _turn_block(band, source, lines, cols, to + value, start + value, values, across, along, below)
+        for row in range(lines):
+            for col in range(cols):
+                for value in range(values):
+                    pixel = source[start + (row * below + col * along) * values + value]
+                    band[to + (row * across + col) * values + value] = pixel
 
 
 @njit(**OPTIONS, inline="always")
-def _turn_block(target, source, rows, cols, to, start, gap, line, along, below):
-    # Of numbers without a sign nobody asks whether they count from the end; those below 0 wrap around, and back.
-    to, start, line = np.uint64(to), np.uint64(start), np.uint64(line * gap)
-    along, below, gap = np.uint64(along * gap), np.uint64(below * gap), np.uint64(gap)
-    for row in range(np.uint64(rows)):
-        for col in range(np.uint64(cols)):
-            target[to + row * line + col * gap] = source[start + row * below + col * along]
+def _turn_block(kind, to, line, source, size, along, below):
+    """Fill in a block of values like one; ``along`` and ``below`` say how far from each other they come from."""
+    last = (_BLOCK - 1) * size
+    if along == -1:
+        for row in range(_BLOCK):
+            _reverse(kind, to + row * line, source + row * below * size - last)
+    elif below == -1:
+        _transpose(kind, to + (_BLOCK - 1) * line, -line, source - last, along * size)
+    else:
+        _transpose(kind, to, line, source, along * size)
+
+
+@intrinsic
+def _reverse(context, kind, to, source):
+    """Copy the values of a line of a block from last to first, all addresses."""
+
+    def build(context, builder, signature, arguments):
+        _, to, source = arguments
+        line = ir.VectorType(ir.IntType(kind.bitwidth), _BLOCK)
+        values = builder.load(_pointer(builder, source, line), align=1)
+        builder.store(_shuffled(builder, values, values, reversed(range(_BLOCK))), _pointer(builder, to, line), align=1)
+        return context.get_dummy_value()
+
+    return types.none(kind, types.intp, types.intp), build
+
+
+@intrinsic
+def _transpose(context, kind, to, to_step, source, step):
+    """Copy the lines of a block, ``step`` bytes apart, into its columns, whose lines are ``to_step`` bytes apart."""
+
+    def build(context, builder, signature, arguments):
+        _, to, to_step, source, step = arguments
+        line = ir.VectorType(ir.IntType(kind.bitwidth), _BLOCK)
+
+        def place(first, step, number):
+            return _pointer(builder, builder.add(first, builder.mul(step, step.type(number))), line)
+
+        lines = [builder.load(place(source, step, number), align=1) for number in range(_BLOCK)]
+        half = _BLOCK // 2
+        # Each time the lines of the upper half are shuffled into those of the lower one.
+        for _ in range(_BLOCK.bit_length() - 1):
+            pairs = list(zip(lines[:half], lines[half:], strict=True))
+            lines = [
+                _shuffled(builder, *pair, (value + part * _BLOCK for value in values for part in range(2)))
+                for pair in pairs
+                for values in (range(half), range(half, _BLOCK))
+            ]
+        for number, values in enumerate(lines):
+            builder.store(values, place(to, to_step, number), align=1)
+        return context.get_dummy_value()
+
+    return types.none(kind, *[types.intp] * 4), build
+
+
+def _shuffled(builder: Any, first: Any, second: Any, places: Iterable[int]) -> Any:
+    return builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(ir.IntType(32), _BLOCK), list(places)))
 
 
 _BLOCK = 8

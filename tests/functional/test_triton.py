@@ -55,7 +55,7 @@ def build(kernel, element: str, capability: int, **constants):
     [
         ("_paste", "fp32", 80, {}),
         ("_paste", "u8", 90, {}),
-        ("_paste", "bf16", 90, {"image": None}),
+        ("_paste", "bf16", 90, {"weight": None}),
         ("_paste", "fp64", 90, {"choice": None}),
         ("_paste", "i64", 90, {"feather": None, "mean": None, "gain": None, "change": None, "offset": None}),
         ("_mix", "u8", 80, {}),
