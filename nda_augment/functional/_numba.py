@@ -369,7 +369,8 @@ def _fetch(context, source, length):
             builder.module, ir.FunctionType(ir.VoidType(), [first.type, *[number] * 3]), "llvm.prefetch.p0"
         )
         line = length.type(_LINE_OF_CACHE)
-        with cgutils.for_range(builder, builder.udiv(length, line)) as loop:
+        lines = builder.udiv(builder.add(length, length.type(_LINE_OF_CACHE - 1)), line)
+        with cgutils.for_range(builder, lines) as loop:
             place = builder.gep(first, [builder.mul(loop.index, line)])
             builder.call(prefetch, [place, *map(number, (_TO_READ, _TO_KEEP, _DATA))])
         return context.get_dummy_value()
@@ -760,16 +761,21 @@ def _put(first, last, target, donor, sources, cells, choice, number, planes, row
 def _put_cells(target, donor, starts, planes, rows, height, cols, width, rest):
     """Put cells together that begin at some of the segments that lines are cut into."""
     to, begin, line = _at(target), _at(donor), cols * width
+    joined = np.empty(line, np.uint8)
     for plane in range(planes):
         for row in range(rows):
-            # Line by line, so that what is written has no gaps.
             for inside in range(height):
                 below = (plane * rows * height + inside) * line
+                at = _at(joined) if rest else to
                 for cell in range(row * cols, (row + 1) * cols):
                     start = begin + starts[cell] * width + below
-                    _fetch(start + 2 * line, width)
-                    _append(to, start, width, rest)
-                    to += width
+                    if inside + 4 < height:
+                        _fetch(start + 4 * line, width)
+                    _copy(at, start, width)
+                    at += width
+                if rest:
+                    _append(to, _at(joined), line, rest)
+                to += line
 
 
 @Kernel
@@ -897,25 +903,29 @@ _BLOCK = 8
 def _tile(first, last, target, source, side, windows, planes, height, width, values, streams):
     line = np.empty(_LINE_OF_CACHE, np.uint8)
     rest = _at(line) if streams else 0
+    joined = np.empty(width * values, np.uint8)
     for image in range(first, last):
         own, tiles, to = source[image], windows[image], _at(target[image])
         for plane in range(planes):
             for row in range(height):
-                _tile_line(to, own, plane, row, 0, side[image], tiles, height, width, values, rest)
+                at = _at(joined) if streams else to
+                _tile_line(at, own, plane, row, 0, side[image], tiles, height, width, values)
+                if streams:
+                    _append(to, _at(joined), width * values, rest)
                 to += width * values
     _settle(line)
 
 
 @_compiled
-def _tile_line(to, source, plane, row, col, side, windows, height, width, values, rest):
+def _tile_line(to, source, plane, row, col, side, windows, height, width, values):
     """Fill a line with those of the windows that tiles show: its row and its first column are counted in tiles."""
     windows, inside, tile, begun, done = windows[row // side], row % side, col // side, col % side, 0
     begin, line = _at(source), width * values
     while done < width:
         place = (plane * height + windows[tile, 1] + inside) * width + windows[tile, 0] + begun
         length = min(side - begun, width - done)
-        _fetch(begin + place * values + 2 * line, length * values)
-        _append(to + done * values, begin + place * values, length * values, rest)
+        _fetch(begin + place * values + 4 * line, length * values)
+        _copy(to + done * values, begin + place * values, length * values)
         tile, begun, done = tile + 1, 0, done + length
 
 
@@ -949,7 +959,7 @@ def _average_tilings(target, source, side, windows, lower, right, planes, height
         np.empty(length, right.dtype),
         np.empty_like(source[:length]),
     )
-    tile, source = (height, width, values * size, 0), source.view(np.uint8)
+    tile, source = (height, width, values * size), source.view(np.uint8)
     for plane in range(planes):
         for row in range(height):
             for number in range(4):
