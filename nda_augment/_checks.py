@@ -21,7 +21,7 @@ T = TypeVar("T")
 # A side no longer than this, beside a longer one, is rather the channels of an image whose axes are in another order.
 _MOST_CHANNELS = 4
 
-_FEW = 32
+_FEW = 256  # numbers
 
 
 def as_fractions(value: Any, name: str) -> tuple[float, float]:
@@ -160,8 +160,8 @@ def check_boxes(boxes: Tensor, batch: int, size: tuple[int, int]) -> None:
     if not (boxes.device.type == "cpu" and is_plain(boxes)):
         return
     height, width = size
-    # Few numbers Python compares faster than tensors do.
-    if len(boxes) > _FEW and bool(_is_ordered(boxes, (width, height)).all()):
+    # Few numbers Python compares faster than tensors do, whose operations are slow to start.
+    if boxes.numel() > _FEW and bool(_is_ordered(boxes, (width, height)).all()):
         return
     for x0, y0, x1, y1 in boxes.tolist():
         if not (0 <= x0 <= x1 <= width and 0 <= y0 <= y1 <= height):
