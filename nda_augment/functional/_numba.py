@@ -872,7 +872,7 @@ def _transpose(context, kind, to, to_step, source, step):
         _, to, to_step, source, step = arguments
         line = ir.VectorType(ir.IntType(kind.bitwidth), _BLOCK)
 
-        def place(first, step, number):
+        def place(first: Any, step: Any, number: int) -> Any:
             return _pointer(builder, builder.add(first, builder.mul(step, step.type(number))), line)
 
         lines = [builder.load(place(source, step, number), align=1) for number in range(_BLOCK)]
