@@ -766,6 +766,10 @@ def _put_cells(target, donor, starts, planes, rows, height, cols, width, rest):
         for row in range(rows):
             for inside in range(height):
                 below = (plane * rows * height + inside) * line
+                if cols == 1:
+                    _append(to, begin + starts[row] * width + below, width, rest)
+                    to += line
+                    continue
                 at = _at(joined) if rest else to
                 for cell in range(row * cols, (row + 1) * cols):
                     start = begin + starts[cell] * width + below

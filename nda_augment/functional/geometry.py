@@ -1,13 +1,10 @@
 """Kernels that move the whole image: turns, shifts, reflections."""
 
-import torch
 from torch import Tensor
 
 from nda_augment._checks import check_images, check_index, check_parameter, check_word
-from nda_augment._constants import kept
-from nda_augment.functional._kernels import fused
-from nda_augment.functional._layout import as_images, as_planes, shift, size_of
-from nda_augment.functional.patches import patch_rotate, put_together
+from nda_augment.functional._layout import as_images, as_planes, shift
+from nda_augment.functional.patches import patch_rotate
 
 __all__ = ["flip", "roll", "rotate90"]
 
@@ -84,13 +81,4 @@ def flip(images: Tensor, direction: str = "vertical") -> Tensor:
     """
     check_images(images)
     check_word(direction, "direction", DIRECTIONS)
-    planes = as_planes(images)
-    if direction == "vertical" and fused("put_", planes):
-        height, _ = size_of(planes)
-        lines = kept(_last_to_first, height, device=planes.device).expand(len(planes), -1)
-        return as_images(put_together(planes, planes, None, lines, (height, 1)), images)
-    return as_images(planes.flip(2 + DIRECTIONS.index(direction)), images)
-
-
-def _last_to_first(number: int, device: torch.device) -> Tensor:
-    return torch.arange(number, device=device).flip(0)
+    return as_images(as_planes(images).flip(2 + DIRECTIONS.index(direction)), images)
