@@ -225,10 +225,12 @@ def check_same_trailing(logits: Tensor, name: str, like: Tensor) -> None:
 def _check_between(values: Tensor, name: str, low: float, high: float) -> None:
     if not (values.device.type == "cpu" and is_plain(values)) or not values.numel():
         return
-    # So few numbers Python compares faster than tensors do.
-    if values.numel() <= _FEW and all(low <= value <= high for value in values.reshape(-1).tolist()):
-        return
-    least, most = (extreme.item() for extreme in values.aminmax())
+    if values.numel() <= _FEW:
+        numbers = values.reshape(-1).tolist()
+        # Python's least and most depend on where what is no number stands.
+        least, most = (math.nan, math.nan) if any(map(math.isnan, numbers)) else (min(numbers), max(numbers))
+    else:
+        least, most = (extreme.item() for extreme in values.aminmax())
     if not (low <= least and most <= high):
         raise ValueError(f"{name} must be from {low} to {high}, got values from {least} to {most}")
 
