@@ -419,18 +419,27 @@ class NegativeTransform(IntensityAugmentationBase2D):
         return self._applied(self._transform_chosen if gated else self.transform, images, params)
 
     def _transform_chosen(self, images: Tensor, params: Params) -> Tensor:
-        chosen, planes = (params["batch_prob"] > 0.5).long(), as_planes(images)
-        if fused("put_", planes, chosen):
-            target = torch.empty_like(planes)
-            donors = matching_planes(params["pool"], planes, images) if "pool" in params else planes
-            if self.write(target, planes, donors, params, Chosen(chosen, 1)):
-                copy_chosen(target, planes, Chosen(chosen, 0))
-                return as_images(target, images)
+        check_parameter(params["batch_prob"], "batch_prob", (len(images),))
+        chosen = (params["batch_prob"] > 0.5).long()
+        if (written := self._written_chosen(images, params, chosen)) is not None:
+            return written
         cells = self.cells(tuple(images.shape), params)
         if cells is None:
             return self._gated(self.transform(images, params), images, params)
         grid, sources, permutation = chosen_cells({1: cells}, chosen)
         return cross_patch_shuffle(images, sources, permutation, grid)
+
+    def _written_chosen(self, images: Tensor, params: Params, chosen: Tensor) -> Tensor | None:
+        """Return the negatives of images whose choice is 1, and copies of those whose choice is 0, if kernels can."""
+        planes = as_planes(images)
+        if not fused("put_", planes, chosen):
+            return None
+        target = torch.empty_like(planes)
+        donors = matching_planes(params["pool"], planes, images) if "pool" in params else planes
+        if not self.write(target, planes, donors, params, Chosen(chosen, 1)):
+            return None
+        copy_chosen(target, planes, Chosen(chosen, 0))
+        return as_images(target, images)
 
     def _gated(self, changed: Tensor, unchanged: Tensor | None, params: Params) -> Tensor:
         """Keep what was changed of the images that their coins chose; the others have ``unchanged``, or nothing."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nda_augment import sampling
+from nda_augment._checks import check_index, check_parameter
 from nda_augment._constants import kept
 from nda_augment._negatives import check_negative
 from nda_augment.functional._kernels import fused
@@ -144,9 +145,11 @@ class Mixture(NegativeTransform):
     def _mixed(self, images: Tensor, params: Params, drawn_for: int, shared: bool) -> Tensor:
         """Mix images that are some of the ``drawn_for`` that the choices were drawn for, or one choice was."""
         choice = params["choice"]
+        check_index(choice, "choice", (len(images),), len(self.members))
         if len(self.members) == 1:
             return self._of_member(0, images, self._own(params, 0), drawn_for, shared)
         if self.p < 1.0 and "batch_prob" in params:
+            check_parameter(params["batch_prob"], "batch_prob", (len(images),))
             choice = torch.where(params["batch_prob"] > 0.5, choice, len(self.members))
         planes = as_planes(images)
         begin = self._written if fused("put_", planes, choice) else self._moved

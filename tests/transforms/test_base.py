@@ -365,3 +365,11 @@ def test_no_private_name_of_kornia_is_imported() -> None:
     private = re.compile(r"^\s*(?:from|import) kornia\S*?\._|^\s*from kornia\S* import .*\b_", re.MULTILINE)
     for file in package.rglob("*.py"):
         assert not private.search(file.read_text()), file
+
+
+@pytest.mark.parametrize("negative", [nda.Jigsaw, nda.CutMix, nda.Sobel])
+def test_coins_of_another_batch_are_named(negative: type[NegativeTransform]) -> None:
+    module, images = negative(p=0.5), distinct((3, 3, 8, 8))
+    module(images, generator=generator(0))
+    with pytest.raises(ValueError, match=r"batch_prob must have shape \(3,\)"):
+        module(images, params={**module._params, "batch_prob": torch.tensor([True])})

@@ -364,3 +364,19 @@ def test_classes_of_a_pool_reach_the_members() -> None:
 def test_it_takes_the_channels_that_its_members_take() -> None:
     assert Mixture([nda.Jigsaw(), nda.RandomFieldColor()]).channels == 3
     assert Mixture(members()).channels is None
+
+
+@pytest.mark.parametrize(
+    ("p", "name", "value", "message"),
+    [
+        (1.0, "choice", torch.tensor([0, 1, 4]), "choice must be from 0 to 3, got values from 0 to 4"),
+        (1.0, "choice", torch.tensor([0, 1]), r"choice must have shape \(3,\)"),
+        (0.5, "batch_prob", torch.tensor([True]), r"batch_prob must have shape \(3,\)"),
+    ],
+)
+def test_choices_that_cannot_be_are_named(p: float, name: str, value: torch.Tensor, message: str) -> None:
+    """Images that no member is chosen for would be nobody's to write."""
+    images, mixture = distinct((3, 3, 8, 8)), Mixture([nda.Jigsaw(), nda.Stitch(), nda.Cutout(), nda.Mixup()], p=p)
+    mixture(images, generator=generator(0))
+    with pytest.raises(ValueError, match=message):
+        mixture(images, params={**mixture._params, name: value})
