@@ -1,5 +1,6 @@
 """What may be used of a tensor's device: kernels that are built for it, and writing in place."""
 
+import os
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -78,6 +79,23 @@ _BUILDERS = {"cpu": _of_numba, "cuda": _of_triton}
 def _paste_a_pixel(kernels: ModuleType, device: torch.device) -> None:
     pixel = torch.zeros(1, 1, 1, 1, 1, device=device)
     kernels.paste_(torch.empty_like(pixel), pixel, torch.zeros(1, 4, dtype=torch.long, device=device), pixel)
+
+
+def is_forked() -> bool:
+    """Tell whether this process is a fork of another one, whose threads it has not."""
+    return _forked
+
+
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def given(*tensors: Tensor | None) -> list[Tensor]:

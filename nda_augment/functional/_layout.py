@@ -11,7 +11,7 @@ autograd and for torch.func, the same is one operation for the whole batch.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nda_augment._checks import check_dtype
+from nda_augment._checks import as_pool, check_dtype
 from nda_augment._constants import kept
 from nda_augment._tracing import is_plain
 from nda_augment.functional import masks
@@ -56,6 +56,12 @@ def matching_planes(pool: Tensor, planes: Tensor, like: Tensor) -> Tensor:
     """View a pool as planes with the layout of ``planes``, those of ``like``."""
     layout = torch.contiguous_format if planes.shape[-1] == 1 else torch.channels_last
     return as_planes(pool.contiguous(memory_format=layout)) if pool.ndim == like.ndim == 4 else as_planes(pool)
+
+
+def donor_planes(params: Mapping[str, Tensor], images: Tensor) -> Tensor:
+    """Return the planes that partners are taken from: those of the pool among the parameters, or of the images."""
+    planes = as_planes(images)
+    return matching_planes(as_pool(params["pool"], images), planes, images) if "pool" in params else planes
 
 
 def gather(source: Tensor, image: Tensor, row: Tensor) -> Tensor:

@@ -253,7 +253,7 @@ def _streams(target: Tensor) -> bool:
     size = target.element_size()
     return (
         target.numel() * size >= _MOST_KEPT
-        and target.stride(0) * size % _LINE_OF_CACHE == 0
+        and target.shape[1:].numel() * size % _LINE_OF_CACHE == 0
         and target.data_ptr() % _LINE_OF_CACHE == 0
     )
 

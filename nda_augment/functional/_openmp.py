@@ -15,6 +15,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
+from nda_augment.functional._kernels import is_forked
+
 # What is built is kept beside this file, or in the user's cache where that cannot be written to.
 OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 
@@ -59,30 +61,20 @@ _kernel: Any = None  # each copy of the function above has its own
 _VERSION = f"{zlib.crc32(Path(__file__).read_bytes()):x}"
 
 
-@cache
 def _address_of_run() -> int | None:
     """Return where GNU's OpenMP that torch has loaded runs a function on its threads, or None if it cannot.
 
     Its threads look out for work for some milliseconds after each of torch's operations, and others, such as Numba's
-    own, would have to wait for their cores meanwhile.
+    own, would have to wait for their cores meanwhile. In a fork it would wait for threads that are not there, for ever.
     """
-    openmp = ctypes.CDLL(None) if os.name == "posix" else None
-    run = None if _forked else getattr(openmp, "GOMP_parallel", None)
-    return None if run is None else ctypes.cast(run, ctypes.c_void_p).value
+    return None if is_forked() else _address_of("GOMP_parallel")
 
 
-_forked = False
-
-
-def _after_fork() -> None:
-    # Threads do not survive a fork, and OpenMP waits for them for ever.
-    global _forked
-    _forked = True
-    _address_of_run.cache_clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+@cache
+def _address_of(name: str) -> int | None:
+    """Return where a function of the libraries lies that the process has loaded, or None if none of them has it."""
+    function = getattr(ctypes.CDLL(None), name, None) if os.name == "posix" else None
+    return None if function is None else ctypes.cast(function, ctypes.c_void_p).value
 
 
 @intrinsic

@@ -16,7 +16,7 @@ from nda_augment import sampling
 from nda_augment._checks import as_flag, as_pool, as_share, check_dtype, check_parameter
 from nda_augment._policy_syntax import format_value
 from nda_augment.functional._kernels import fused
-from nda_augment.functional._layout import Chosen, as_images, as_planes, matching_planes, size_of
+from nda_augment.functional._layout import Chosen, as_images, as_planes
 from nda_augment.functional.patches import Cells, chosen_cells, copy_chosen, cross_patch_shuffle, put_chosen
 from nda_augment.sampling import Source
 from nda_augment.transforms.card import Card
@@ -139,6 +139,10 @@ class NegativeTransform(IntensityAugmentationBase2D):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.word = cls.__name__.lower()
+        if "transform" in vars(cls):
+            # What its parents move and write is not what a class with a kernel of its own does.
+            for name in {"cells", "change", "write"} - vars(cls).keys():
+                setattr(cls, name, getattr(NegativeTransform, name))
 
     def __init__(self, p: float = 1.0, same_on_batch: bool = False, keepdim: bool = True) -> None:
         super().__init__(
@@ -173,20 +177,19 @@ class NegativeTransform(IntensityAugmentationBase2D):
         """
         return False
 
-    def write(self, target: Tensor, planes: Tensor, donors: Tensor, params: Params, chosen: Chosen) -> bool:
+    def write(self, target: Tensor, images: Tensor, params: Params, chosen: Chosen) -> bool:
         """Write the negatives of chosen images with a fused kernel, and tell whether that is done.
 
         Here it is, if the transform only puts cells elsewhere.
 
         Args:
             target: Planes ``(B, P, H, W, S)`` that are written, of the chosen images alone.
-            planes: Planes ``(B, P, H, W, S)`` of all images.
-            donors: Planes ``(N, P, H, W, S)`` of the images that partners are taken from.
-            params: The parameters of all images.
+            images: All images, contiguous or channels_last.
+            params: The parameters of all images, with the pool if there is one.
             chosen: Choice of this transform.
         """
-        cells = self.cells((*planes.shape[:2], *size_of(planes)), params)
-        return cells is not None and put_chosen(target, planes, cells, chosen)
+        cells = self.cells(tuple(images.shape), params)
+        return cells is not None and put_chosen(target, as_planes(images), cells, chosen)
 
     def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the changed region of a batch of ``shape`` as bool ``(B, 1, H, W)``."""
@@ -435,8 +438,7 @@ class NegativeTransform(IntensityAugmentationBase2D):
         if not fused("put_", planes, chosen):
             return None
         target = torch.empty_like(planes)
-        donors = matching_planes(params["pool"], planes, images) if "pool" in params else planes
-        if not self.write(target, planes, donors, params, Chosen(chosen, 1)):
+        if not self.write(target, as_images(planes, images), params, Chosen(chosen, 1)):
             return None
         copy_chosen(target, planes, Chosen(chosen, 0))
         return as_images(target, images)

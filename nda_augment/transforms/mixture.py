@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, partial
 from typing import Any, Unpack, cast
 
 import torch
@@ -17,8 +16,8 @@ from nda_augment.functional._layout import (
     Chosen,
     as_images,
     as_planes,
+    donor_planes,
     few_at_once,
-    matching_planes,
     put,
     slices_pay,
     take,
@@ -176,7 +175,7 @@ class Mixture(NegativeTransform):
         if not slices_pay(len(index), planes[: len(index)], *params.values()):
             return False
         places = planes.unbind()
-        donors = matching_planes(params["pool"], planes, copies)
+        donors = donor_planes(params, copies)
         return self.members[number].change([places[image] for image in index.tolist()], donors, select(params, index))
 
     def _written(self, images: Tensor, choice: Tensor, params: Params) -> tuple[set[int], Tensor]:
@@ -185,10 +184,10 @@ class Mixture(NegativeTransform):
         Of those that chose another, or none, there are copies.
         """
         planes, done = as_planes(images), set()
-        target, donors = torch.empty_like(planes), cache(partial(matching_planes, planes=planes, like=images))
+        target, images = torch.empty_like(planes), as_images(planes, images)
         for number, member in enumerate(self.members):
-            own, chosen = self._own(params, number), Chosen(choice, number)
-            if member.write(target, planes, donors(own["pool"]) if "pool" in own else planes, own, chosen):
+            chosen = Chosen(choice, number)
+            if member.write(target, images, self._own(params, number), chosen):
                 done.add(number)
             else:
                 copy_chosen(target, planes, chosen)
@@ -214,10 +213,9 @@ class Mixture(NegativeTransform):
         """Return what the only member does."""
         return self._cells_of(0, shape, params) if len(self.members) == 1 else None
 
-    def write(self, target: Tensor, planes: Tensor, donors: Tensor, params: Params, chosen: Chosen) -> bool:
+    def write(self, target: Tensor, images: Tensor, params: Params, chosen: Chosen) -> bool:
         """Let the only member write the chosen images."""
-        own = self._own(params, 0)
-        return len(self.members) == 1 and self.members[0].write(target, planes, donors, own, chosen)
+        return len(self.members) == 1 and self.members[0].write(target, images, self._own(params, 0), chosen)
 
     def _cells_of(self, number: int, shape: tuple[int, ...], params: Params) -> Cells | None:
         return self.members[number].cells(shape, self._own(params, number))

@@ -9,7 +9,7 @@ from torch import Tensor
 from nda_augment import functional, sampling
 from nda_augment._checks import as_fractions, as_one_of, as_positive, as_share, check_boxes, check_index, check_share
 from nda_augment.functional import masks
-from nda_augment.functional._layout import Chosen, Fading, paste_chosen, paste_slices, size_of
+from nda_augment.functional._layout import Chosen, Fading, as_planes, donor_planes, paste_chosen, paste_slices, size_of
 from nda_augment.functional.pairs import mix_chosen, mix_slices, stitch_chosen, stitched_quarters
 from nda_augment.functional.patches import Cells
 from nda_augment.functional.seams import soft_half
@@ -101,10 +101,12 @@ class Stitch(PairTransform):
             return None
         return stitched_quarters(params["partners"], params["axis"], params["keep"])
 
-    def write(self, target: Tensor, planes: Tensor, donors: Tensor, params: Params, chosen: Chosen) -> bool:
+    def write(self, target: Tensor, images: Tensor, params: Params, chosen: Chosen) -> bool:
         """Write the chosen images with halves of their partners, if the seam is hard."""
+        if self.feather:
+            return False
         halves = params["partners"], params["axis"], params["keep"]
-        return self.feather == 0.0 and stitch_chosen(target, planes, donors, *halves, chosen)
+        return stitch_chosen(target, as_planes(images), donor_planes(params, images), *halves, chosen)
 
     def own_share(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the area of the half that is kept."""
@@ -182,9 +184,10 @@ class CutMix(PairTransform):
         paste_slices(copies, params["boxes"].tolist(), donors, params["partners"].tolist())
         return True
 
-    def write(self, target: Tensor, planes: Tensor, donors: Tensor, params: Params, chosen: Chosen) -> bool:
+    def write(self, target: Tensor, images: Tensor, params: Params, chosen: Chosen) -> bool:
         """Write the chosen images with boxes of their partners."""
         partners, boxes = params["partners"], params["boxes"]
+        planes, donors = as_planes(images), donor_planes(params, images)
         check_index(partners, "partners", (len(planes),), len(donors))
         check_boxes(boxes, len(planes), size_of(planes))
         fading = Fading(boxes, size_of(planes), self.feather) if self.feather else None
@@ -315,9 +318,10 @@ class Mixup(PairTransform):
         mix_slices(copies, copies, donors, params["partners"], params["weights"])
         return True
 
-    def write(self, target: Tensor, planes: Tensor, donors: Tensor, params: Params, chosen: Chosen) -> bool:
+    def write(self, target: Tensor, images: Tensor, params: Params, chosen: Chosen) -> bool:
         """Write blends of the chosen images with their partners."""
-        return mix_chosen(target, planes, donors, params["partners"], params["weights"], chosen)
+        donors = donor_planes(params, images)
+        return mix_chosen(target, as_planes(images), donors, params["partners"], params["weights"], chosen)
 
     def own_share(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the weights."""

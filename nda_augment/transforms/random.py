@@ -138,7 +138,7 @@ class Random(Mixture):
         """Return nothing: a row is more than one move of cells."""
         return None
 
-    def write(self, target: Tensor, planes: Tensor, donors: Tensor, params: Params, chosen: Chosen) -> bool:
+    def write(self, target: Tensor, images: Tensor, params: Params, chosen: Chosen) -> bool:
         """Write nothing: what one of a row has made the next one changes."""
         return False
 

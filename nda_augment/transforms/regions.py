@@ -17,7 +17,7 @@ from nda_augment._checks import (
     as_whole_range,
 )
 from nda_augment.functional import masks
-from nda_augment.functional._layout import Chosen
+from nda_augment.functional._layout import Chosen, as_planes
 from nda_augment.functional.regions import Fill, as_fill, check_channels, flatten_boxes, flatten_chosen
 from nda_augment.sampling import Source
 from nda_augment.transforms.base import Common, NegativeTransform, Params
@@ -98,9 +98,9 @@ class Cutout(NegativeTransform):
             flatten_boxes(copies, params["boxes"])
         return self.fill == "patch_mean"
 
-    def write(self, target: Tensor, planes: Tensor, donors: Tensor, params: Params, chosen: Chosen) -> bool:
+    def write(self, target: Tensor, images: Tensor, params: Params, chosen: Chosen) -> bool:
         """Write the chosen images with boxes of their mean."""
-        return self.fill == "patch_mean" and flatten_chosen(target, planes, params["boxes"], chosen)
+        return self.fill == "patch_mean" and flatten_chosen(target, as_planes(images), params["boxes"], chosen)
 
     def region(self, shape: tuple[int, ...], params: Params) -> Tensor:
         """Return the inside of the boxes."""

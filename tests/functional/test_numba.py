@@ -57,6 +57,13 @@ def test_images_that_begin_within_a_line_of_a_cache_stay_in_it(start: int, shape
     assert _numba._streams(planes) == (start == 0 and shape[3] == 8)
 
 
+def test_strides_of_a_single_image_say_nothing_of_its_size(monkeypatch) -> None:
+    monkeypatch.setattr(_numba, "_MOST_KEPT", 0)
+    planes = torch.zeros(100, dtype=torch.uint8).as_strided((1, 1, 2, 12, 3), (64, 72, 36, 3, 1))
+    assert planes.is_contiguous()
+    assert not _numba._streams(planes)
+
+
 @given(lengths=st.lists(st.integers(0, 200), min_size=1, max_size=12), streams=st.booleans())
 def test_bytes_are_put_one_behind_another(lengths: list[int], streams: bool) -> None:
     lengths.append(-sum(lengths) % 64)

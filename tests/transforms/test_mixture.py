@@ -380,3 +380,43 @@ def test_choices_that_cannot_be_are_named(p: float, name: str, value: torch.Tens
     mixture(images, generator=generator(0))
     with pytest.raises(ValueError, match=message):
         mixture(images, params={**mixture._params, name: value})
+
+
+@pytest.mark.parametrize("p", [1.0, 0.5])
+@pytest.mark.parametrize("member", [nda.Stitch, nda.CutMix, nda.Mixup, lambda: Mixture([nda.CutMix()])])
+@pytest.mark.parametrize("others", [[], [nda.Jigsaw]], ids=["alone", "among others"])
+def test_one_member_borrows_from_the_pool(member, others: list[type[NegativeTransform]], p: float) -> None:
+    mixture = Mixture([member(), *(other() for other in others)], p=p)
+    negatives = mixture(torch.zeros(24, 3, 8, 8), pool=torch.ones(90, 3, 8, 8), generator=generator(0))
+    params = mixture._params
+    changed = (params["choice"] == 0) & params.get("batch_prob", torch.ones(24, dtype=torch.bool))
+    assert changed.any()
+    assert torch.equal(negatives.flatten(1).any(dim=1), changed)
+
+
+@pytest.mark.parametrize("pool", [torch.rand(4, 3, 16, 16), torch.rand(4, 3, 8, 8, dtype=torch.float64)])
+@pytest.mark.parametrize(
+    "module", [nda.CutMix(p=0.9), Mixture([nda.Mixup(), nda.Jigsaw()]), Mixture([nda.Stitch()], p=0.9)]
+)
+def test_a_replay_with_a_pool_of_other_images_is_named(module: NegativeTransform, pool: torch.Tensor) -> None:
+    images = torch.rand(4, 3, 8, 8)
+    module(images, pool=images, generator=generator(0))
+    others = {name: pool if name.endswith("pool") else value for name, value in module._params.items()}
+    with pytest.raises(ValueError, match="pool must hold images of shape"):
+        module(images, params=others)
+
+
+@pytest.mark.parametrize("parent", [nda.CutMix, nda.Cutout, nda.Jigsaw, nda.Mixup, nda.Stitch])
+def test_a_kernel_of_ones_own_is_used_everywhere(parent: type[NegativeTransform]) -> None:
+    class Dark(parent):  # type: ignore[misc, valid-type]  # one of several
+        def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
+            return super().transform(images, params) * 0
+
+    images = torch.rand(6, 3, 48, 48) + 1
+    for module in (Dark(p=0.5), Mixture([Dark(), nda.Rotate90()]), Mixture([Dark(), nda.Jigsaw()], p=0.8)):
+        negatives = module(images, generator=generator(0))
+        params = module._params
+        dark = params.get("choice", torch.zeros(6)) == 0
+        dark &= params.get("batch_prob", torch.ones(6, dtype=torch.bool))
+        assert dark.any()
+        assert torch.equal(negatives.flatten(1).amax(dim=1) == 0, dark)
