@@ -1,6 +1,5 @@
 """What may be used of a tensor's device: kernels that are built for it, and writing in place."""
 
-import os
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import forward_ad
 
+import nda_augment._forks  # noqa: F401 - to know of forks that there are before any kernel is loaded
 from nda_augment._tracing import is_plain
 
 # What the kernels move and compute with; complex numbers and truth values are left to torch.
@@ -79,23 +79,6 @@ _BUILDERS = {"cpu": _of_numba, "cuda": _of_triton}
 def _paste_a_pixel(kernels: ModuleType, device: torch.device) -> None:
     pixel = torch.zeros(1, 1, 1, 1, 1, device=device)
     kernels.paste_(torch.empty_like(pixel), pixel, torch.zeros(1, 4, dtype=torch.long, device=device), pixel)
-
-
-def is_forked() -> bool:
-    """Tell whether this process is a fork of another one, whose threads it has not."""
-    return _forked
-
-
-_forked = False
-
-
-def _after_fork() -> None:
-    global _forked
-    _forked = True
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def given(*tensors: Tensor | None) -> list[Tensor]:

@@ -15,7 +15,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-from nda_augment.functional._kernels import is_forked
+from nda_augment._forks import is_forked
 
 # What is built is kept beside this file, or in the user's cache where that cannot be written to.
 OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
