@@ -250,6 +250,10 @@ def _planes_of_both(images: Tensor, partners: Tensor, pool: Tensor | None) -> tu
 
 def stitched_quarters(partners: Tensor, axis: Tensor, keep: Tensor) -> Cells:
     """Return a stitch as quarters: each stays in its place and comes from the image or from its partner."""
+    batch = len(axis)
+    check_index(partners, "partners", (batch,), batch)
+    check_index(axis, "axis", (batch,), 2)
+    check_index(keep, "keep", (batch,), 2)
     return Cells((2, 2), _shown_in_quarters(partners, axis, keep), None)
 
 

@@ -131,10 +131,14 @@ def test_large_images_are_changed_where_they_lie(dtype: torch.dtype, p: float, p
 
 @pytest.mark.parametrize(
     ("number", "name", "value"),
-    [(2, "boxes", 99), (3, "partners", 99), (3, "weights", 2.0), (4, "boxes", 99), (4, "partners", 99)],
+    [
+        *((0, "permutation", 99), (1, "partners", 99), (1, "axis", 9), (1, "keep", 9)),
+        *((2, "boxes", 99), (3, "partners", 99), (3, "weights", 2.0), (4, "boxes", 99), (4, "partners", 99)),
+        *((5, "sources", 99), (5, "permutation", 99)),
+    ],
 )
 def test_a_replay_that_cannot_be_is_named_where_images_are_changed(number: int, name: str, value: float) -> None:
-    mixture, images = Mixture(members()), distinct((20, 3, 48, 48))
+    mixture, images = Mixture([*members(), nda.CrossPatchShuffle((2, 2))]), distinct((20, 3, 48, 48))
     mixture(images)
     key = f"{number}.{name}"
     params = mixture._params | {key: torch.full_like(mixture._params[key], value)}
