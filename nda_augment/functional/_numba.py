@@ -958,11 +958,8 @@ def _average(first, last, target, source, side, windows, lower, right, planes, h
 @_compiled
 def _average_tilings(target, source, side, windows, lower, right, planes, height, width, values, whole, rest):
     to, length, half, size = _at(target), width * values, side // 2, target.itemsize
-    lines, mixed, written = (
-        np.empty((4, length), source.dtype),
-        np.empty(length, right.dtype),
-        np.empty_like(source[:length]),
-    )
+    lines, written = np.empty((4, length), source.dtype), np.empty(length, source.dtype)
+    mixed = np.empty(length, right.dtype)
     tile, source = (height, width, values * size), source.view(np.uint8)
     for plane in range(planes):
         for row in range(height):

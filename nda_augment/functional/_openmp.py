@@ -17,7 +17,7 @@ from numba.np.arrayobj import make_array
 
 from nda_augment._forks import is_forked
 
-# What is built is kept beside this file, or in the user's cache where that cannot be written to.
+# What is built is kept beside the file of the kernel, or in the user's cache where that cannot be written to.
 OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 _LEAST = 2**16  # bytes that are worth another thread
