@@ -9,6 +9,9 @@ CORE_TESTS := tests/functional tests/losses tests/transforms tests/adapters test
 # setuptools: torch 2.5 compiles with it and does not ask for it.
 TEST_TOOLS := hypothesis prdc pytest pytest-xdist scikit-image scikit-learn scipy setuptools
 
+# Tests start many processes, and each of them would compile what it imports: half a minute for Lightning on two ranks.
+export PYTHONDONTWRITEBYTECODE :=
+
 # The whole set-up of a fresh machine; runs again only when the dependencies change.
 $(STAMP): pyproject.toml
 	test -x $(PYTHON) || python3 -m venv $(VENV)

@@ -121,7 +121,8 @@ def test_or_the_one_that_is_farthest_from_real_images(tiny):
     apart = GaussianDensity(64).fit(instances.features)
     everyone = run.generator.network.module.eval()(run.kinds.old._params["latents"].flatten(0, 1))
     scores = apart.score(instances.encoder(everyone)).view(6, 4)
-    torch.testing.assert_close(apart.score(instances.encoder(images)), scores.amax(1))
+    # In double precision, of features that float32 rounds as the size of the batch has it.
+    torch.testing.assert_close(apart.score(instances.encoder(images)), scores.amax(1), rtol=1e-5, atol=0)
     with pytest.raises(ConfigError, match="there is only 1"):
         tiny("one", *KINDS, "AUG.nda_history_score=density")
 
