@@ -84,6 +84,11 @@ class ImageFiles(Dataset[Tensor]):
         files: Paths of images.
         channels: 1 for grey, 3 for colour.
         size: Height and width that images are scaled to; ``None`` keeps their own.
+        memory: Bytes for images that are kept once they were read, in each process that reads some; others are read
+            from their files every time.
+
+    Raises:
+        ValueError: If there are other channels, or memory is below 0.
 
     Example:
         >>> import tempfile
@@ -93,16 +98,28 @@ class ImageFiles(Dataset[Tensor]):
         torch.Size([1, 4, 6])
     """
 
-    def __init__(self, files: Sequence[Path], channels: int = 3, size: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, files: Sequence[Path], channels: int = 3, size: tuple[int, int] | None = None, *, memory: int = 0
+    ) -> None:
         if channels not in (1, 3):
             raise ValueError(f"channels must be 1 or 3, got {channels}")
+        if memory < 0:
+            raise ValueError(f"memory must be at least 0 bytes, got {memory}")
         self.files, self.channels, self.size = list(files), channels, size
+        self._kept: dict[int, Tensor] = {}
+        self._left = memory
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Tensor:
-        return read_image(self.files[index], self.channels, self.size)
+        if index in self._kept:
+            return self._kept[index].clone()
+        image = read_image(self.files[index], self.channels, self.size)
+        if image.nbytes <= self._left:
+            self._left -= image.nbytes
+            self._kept[index] = image.clone()
+        return image
 
 
 def read_image(file: Path, channels: int, size: tuple[int, int] | None = None) -> Tensor:

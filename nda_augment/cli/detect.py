@@ -21,6 +21,9 @@ detect = typer.Typer(no_args_is_help=True, help="Find defects: learn from a fold
 Size = Annotated[int, typer.Option(min=16, help="Side in pixels that images are scaled to, as squares.")]
 Channels = Annotated[int, typer.Option(help="1 for grey, 3 for colour.")]
 
+# Steps are many, and a large photograph takes as long to decode as a small detector to learn from it.
+MEMORY = 2**31
+
 
 @detect.command()
 def fit(
@@ -52,7 +55,8 @@ def fit(
         training = Training(steps=steps, lr=LR, seed=seed)
         detector: Detector = SegmentationDetector(channels, training=training)
         side = (size, size)
-        detector.fit(DataLoader(ImageFiles(learned, channels, side), min(batch_size, len(learned)), shuffle=True))
+        images = ImageFiles(learned, channels, side, memory=MEMORY)
+        detector.fit(DataLoader(images, min(batch_size, len(learned)), shuffle=True))
         detector.save(output)  # whatever comes, what was learned is kept
         if apart < 1 / rate - 1:
             shell.err.print(f"no threshold: {apart} images held out are too few for a false positive rate of {rate}")

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from nda_augment.anomaly import PatchDetector, SegmentationDetector, Training
+from nda_augment.anomaly import PatchDetector, SegmentationDetector, Training, folders
 from nda_augment.anomaly.folders import (
     ImageFiles,
     Sample,
@@ -70,6 +70,20 @@ def test_the_layout_is_read(surface) -> None:
     assert [sample.kind for sample in layout.test] == ["good"] * 4 + ["hole"] * 4
     assert [sample.mask and sample.mask.name for sample in layout.test[3:6]] == [None, "0_mask.png", "1_mask.png"]
     assert [sample.anomalous for sample in layout.test[3:5]] == [False, True]
+
+
+def test_images_are_read_once_as_far_as_there_is_memory(surface, monkeypatch) -> None:
+    files, read = read_layout(surface).training[:3], []
+    monkeypatch.setattr(folders, "read_image", lambda file, *how: read.append(file) or read_image(file, *how))
+    one = read_image(files[0], 1)
+    images = ImageFiles(files, channels=1, memory=2 * one.nbytes)
+    for _ in range(2):
+        for number, file in enumerate(files):
+            assert torch.equal(images[number].fill_(9), torch.full_like(one, 9))
+            assert torch.equal(images[number], read_image(file, 1))
+    assert read == [files[0], files[1], files[2], files[2], files[2], files[2]]
+    with pytest.raises(ValueError, match="memory must be at least 0 bytes, got -1"):
+        ImageFiles(files, memory=-1)
 
 
 def test_what_is_missing_is_named(surface, tmp_path) -> None:
