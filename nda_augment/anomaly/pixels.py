@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nda_augment._constants import kept
+
 _SCALES = (0.7, 1.4, 2.8, 5.6)
 _FINE = 3
 _LEAST_CONTRAST = 0.03
@@ -100,14 +102,17 @@ def _layer(convolution: nn.Conv2d) -> tuple[nn.Module, ...]:
 
 
 def _smoothed(images: Tensor, sigma: float) -> Tensor:
-    for axis in (-2, -1):
-        reach = min(math.ceil(3 * sigma), images.shape[axis] - 1)
-        place = torch.arange(-reach, reach + 1, dtype=images.dtype, device=images.device)
-        bell = torch.exp(-0.5 * (place / sigma).square())
-        kernel = (bell / bell.sum()).view((-1, 1) if axis == -2 else (1, -1))
-        pad = (0, 0, reach, reach) if axis == -2 else (reach, reach, 0, 0)
-        images = F.conv2d(F.pad(images, pad, mode="reflect"), kernel[None, None])
-    return images
+    # Products of matrices take a tenth of the time of convolutions with a line, and less than half for 1024 pixels.
+    down, across = (kept(_smoothing, length, sigma, images.dtype, device=images.device) for length in images.shape[-2:])
+    return down @ images @ across.T
+
+
+def _smoothing(length: int, sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The matrix ``(length, length)`` that smooths a line of pixels, which is mirrored at its ends."""
+    reach = min(math.ceil(3 * sigma), length - 1)
+    bell = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=torch.float64) / sigma).square())
+    lines = F.pad(torch.eye(length, dtype=torch.float64).unsqueeze(1), (reach, reach), mode="reflect")
+    return F.conv1d(lines, (bell / bell.sum()).view(1, 1, -1)).squeeze(1).T.to(device, dtype)
 
 
 def _derivatives(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,10 +1,14 @@
+import math
+
 import pytest
 import torch
+from kornia.filters import gaussian_blur2d
 from torch.nn import functional as F
 
 import nda_augment as nda
 from nda_augment import anomaly
 from nda_augment.anomaly import Blemish, Derivatives, PixelNet, SegmentationDetector, Training, UNet
+from nda_augment.anomaly.pixels import _smoothed
 from nda_augment.anomaly.segmentation import balanced_cross_entropy
 
 QUICK = Training(steps=3, accelerator="cpu")
@@ -169,6 +173,14 @@ def test_lines_edges_and_spots_are_told_apart_whatever_their_direction() -> None
     high, low = maps[:, 2], maps[:, 3]
     assert low[0] < 10 * -abs(high[0])
     assert low[2] == pytest.approx(float(high[2]), rel=1e-2)
+
+
+@pytest.mark.parametrize("size", [(20, 36), (5, 7)])
+@pytest.mark.parametrize("sigma", [0.7, 5.6])
+def test_smoothing_is_that_of_kornia_as_far_as_it_reaches(size: tuple[int, int], sigma: float) -> None:
+    images = torch.rand(2, 1, *size, dtype=torch.float64)
+    sides = tuple(2 * min(math.ceil(3 * sigma), length - 1) + 1 for length in size)
+    torch.testing.assert_close(_smoothed(images, sigma), gaussian_blur2d(images, sides, (sigma, sigma)))
 
 
 def test_contrast_does_not_count_but_the_mean_is_kept() -> None:
