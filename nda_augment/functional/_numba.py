@@ -208,7 +208,7 @@ def warp(planes: Tensor, noise: Tensor, down: Tensor, across: Tensor) -> Tensor:
         across: Weight of each node at each column, ``(N, W)``.
     """
     target = torch.empty_like(planes)
-    fields = map(_array, (noise, down, across))
+    fields = map(_array, (noise.transpose(1, 2), down, across))
     _warp(*_values(target, planes), *fields, planes.shape[1], planes.shape[4], _whole(planes))
     return target
 
@@ -225,7 +225,7 @@ def colour(planes: Tensor, noise: Tensor, down: Tensor, across: Tensor) -> Tenso
     target = torch.empty_like(planes)
     count, height, width, values = planes.shape[1:]
     frames, plane = (count // 3, height * width) if values == 1 else (1, 1)
-    fields = map(_array, (noise, down, across))
+    fields = map(_array, (noise.transpose(1, 2), down, across))
     _colour(*_values(target, planes), *fields, frames, plane, values, _whole(planes))
     return target
 
@@ -379,6 +379,88 @@ def _fetch(context, source, length):
 
 
 _TO_READ, _TO_KEEP, _DATA = 0, 3, 1
+
+
+@intrinsic
+def _gather(context, to, source, places, length):
+    """Copy float32 numbers from int32 places of a source, several at a time, which compilers do not do by themselves.
+
+    Everything is an address; ``length`` is a multiple of ``_LANES``.
+    """
+
+    def build(context, builder, signature, arguments):
+        to, source, places, length = arguments
+        number, place, size = (ir.VectorType(kind, _LANES) for kind in (ir.FloatType(), ir.IntType(32), length.type))
+        truth, pointers = (ir.VectorType(kind, _LANES) for kind in (ir.IntType(1), ir.FloatType().as_pointer()))
+        to, places = _pointer(builder, to, number), _pointer(builder, places, place)
+        gather = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(number, [pointers, ir.IntType(32), truth, number]),
+            f"llvm.masked.gather.v{_LANES}f32.v{_LANES}p0",
+        )
+        first, everywhere = _spread(builder, source), ir.Constant(truth, [1] * _LANES)
+        with cgutils.for_range(builder, builder.udiv(length, length.type(_LANES))) as loop:
+            offset = builder.zext(builder.load(builder.gep(places, [loop.index]), align=4), size)
+            offset = builder.shl(offset, ir.Constant(size, [2] * _LANES))
+            found = builder.inttoptr(builder.add(first, offset), pointers)
+            values = builder.call(gather, [found, ir.IntType(32)(4), everywhere, ir.Constant(number, ir.Undefined)])
+            builder.store(values, builder.gep(to, [loop.index]), align=4)
+        return context.get_dummy_value()
+
+    return types.none(types.intp, types.intp, types.intp, types.intp), build
+
+
+@intrinsic
+def _weigh(context, to, weights, stride, nodes, number, length):
+    """Sum up lines of float32 nodes in as many ways as ``_SUMS``, which stay at hand until they are complete.
+
+    Lines are named by their addresses: ``to`` is that of the sums, one behind the other, and ``weights`` that of what
+    the nodes weigh in the first, with those of the next ``stride`` numbers behind. ``length`` is that of a line, a
+    multiple of ``_LANES``.
+    """
+
+    def build(context, builder, signature, arguments):
+        to, weights, stride, nodes, number, length = arguments
+        kind = ir.VectorType(ir.FloatType(), _LANES)
+        to, nodes = _pointer(builder, to, kind), _pointer(builder, nodes, kind)
+        weights = _pointer(builder, weights, kind.element)
+        blocks = builder.udiv(length, length.type(_LANES))
+        totals = [cgutils.alloca_once(builder, kind) for _ in range(_SUMS)]
+        with cgutils.for_range(builder, blocks) as place:
+            for total in totals:
+                builder.store(ir.Constant(kind, [0.0] * _LANES), total)
+            with cgutils.for_range(builder, number) as node:
+                at = builder.add(builder.mul(node.index, blocks), place.index)
+                values = builder.load(builder.gep(nodes, [at]), align=4)
+                for line, total in enumerate(totals):
+                    at = builder.add(builder.mul(stride, stride.type(line)), node.index)
+                    weight = _spread(builder, builder.load(builder.gep(weights, [at])))
+                    product = builder.fmul(weight, values, flags=("contract",))
+                    builder.store(builder.fadd(builder.load(total), product, flags=("contract",)), total)
+            for line, total in enumerate(totals):
+                at = builder.add(builder.mul(blocks, blocks.type(line)), place.index)
+                builder.store(builder.load(total), builder.gep(to, [at]), align=4)
+        return context.get_dummy_value()
+
+    return types.none(*[types.intp] * 6), build
+
+
+_LANES, _SUMS = 32, 3
+
+
+@_compiled
+def _filled_up(array):
+    """Return a copy of an array, with rows and columns of 0 behind its own: several are taken at a time."""
+    rows, cols = array.shape
+    filled = np.zeros((-(-rows // _SUMS) * _SUMS, -(-cols // _LANES) * _LANES), array.dtype)
+    filled[:rows, :cols] = array
+    return filled
+
+
+def _spread(builder: Any, value: Any) -> Any:
+    """Repeat a number in all lanes of a vector."""
+    one = builder.insert_element(ir.Constant(ir.VectorType(value.type, _LANES), ir.Undefined), value, ir.IntType(32)(0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), _LANES), [0] * _LANES))
 
 
 def _pointer(builder: Any, address: Any, kind: Any) -> Any:
@@ -1080,32 +1162,72 @@ def _blend_where(target, own, source, opacity, whole):
 
 @Kernel
 def _warp(first, last, target, source, noise, down, across, planes, values, whole):
+    pixels, across = np.empty((planes * values, len(down) * across.shape[1]), np.float32), _filled_up(across)
     for image in range(first, last):
-        _warp_image(target[image], source[image], noise[image], down, across, planes, values, whole)
+        _part_planes(pixels, source[image], values)
+        _warp_image(target[image], pixels, noise[image], down, across, values, whole)
 
 
 @_compiled
-def _warp_image(target, source, noise, down, across, planes, values, whole):
-    height, width, size = len(down), across.shape[1], len(down) * across.shape[1]
-    fields, x, y = np.empty((6, width), np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
-    first, step_x, step_y = np.empty(width, np.int32), np.empty(width, np.int32), np.empty(width, np.int32)
-    for row in range(height):
-        _draw_fields(fields, noise, down[row], across)
-        _bend_line(x, y, fields, _middle(row, height), width)
-        _find_pixels(x, width, first, step_x, np.int32(1))
-        # In place of a turn: the columns are kept while the rows are looked for.
-        columns = first.copy()
-        _find_pixels(y, height, first, step_y, np.int32(width))
-        for place in range(width):
-            first[place] = (first[place] * np.int32(width) + columns[place]) * np.int32(values)
-            step_x[place] *= np.int32(values)
-            step_y[place] *= np.int32(values)
-        for plane in range(planes):
-            for value in range(values):
-                start = plane * size * values + value
-                part = source[start : start + (size - 1) * values + 1]
-                line = target[start + row * width * values : start + ((row + 1) * width - 1) * values + 1]
-                _sample_line(line, values, part, first, step_x, step_y, x, y, whole)
+def _warp_image(target, pixels, noise, down, across, values, whole):
+    height = len(down)
+    width = pixels.shape[1] // height
+    fields, columns = np.empty((6, across.shape[1]), np.float32), _weigh_down(noise, down)
+    places = -(-_ROWS * width // _LANES) * _LANES
+    x, y = np.empty(places, np.float32), np.empty(places, np.float32)
+    corners, colours = np.zeros((4, places), np.int32), np.empty((4, places), np.float32)
+    for first in range(0, height, _ROWS):
+        last = min(first + _ROWS, height)
+        for row in range(first, last):
+            _draw_fields(fields, columns[row], len(noise), across)
+            line = slice((row - first) * width, (row - first + 1) * width)
+            _bend_line(x[line], y[line], fields, _middle(row, height), width)
+        count = (last - first) * width
+        _find_corners(corners, x[:count], y[:count], height, width)
+        for plane in range(len(pixels)):
+            for corner in range(4):
+                _gather(_at(colours[corner]), _at(pixels[plane]), _at(corners[corner]), places)
+            _blend_corners(colours, x[:count], y[:count])
+            lines = colours[0, :count]
+            if whole:
+                _round(lines)
+            start = (plane // values * height + first) * width * values + plane % values
+            _convert(target[start : start + count * values : values], lines)
+
+
+# Lines that are warped together, so that what neighbours share stays in the first cache.
+_ROWS = 8
+
+
+@_compiled
+def _part_planes(pixels, source, values):
+    size = pixels.shape[1]
+    for plane in range(len(pixels)):
+        start = plane // values * size * values + plane % values
+        _convert(pixels[plane], source[start : start + size * values : values])
+
+
+@_compiled
+def _find_corners(corners, x, y, height, width):
+    """Find the four pixels around places, which become shares of the way from the first to the others."""
+    step_x, step_y = np.empty(len(x), np.int32), np.empty(len(x), np.int32)
+    _find_pixels(x, width, corners[0], step_x)
+    _find_pixels(y, height, corners[1], step_y)
+    stride = np.int32(width)
+    for place in range(len(x)):
+        first = corners[1, place] * stride + corners[0, place]
+        below = first + step_y[place] * stride
+        corners[0, place], corners[1, place] = first, first + step_x[place]
+        corners[2, place], corners[3, place] = below, below + step_x[place]
+
+
+@_compiled
+def _blend_corners(colours, x, y):
+    one = np.float32(1)
+    for place in range(len(x)):
+        above = colours[0, place] * (one - x[place]) + colours[1, place] * x[place]
+        below = colours[2, place] * (one - x[place]) + colours[3, place] * x[place]
+        colours[0, place] = above * (one - y[place]) + below * y[place]
 
 
 @_compiled
@@ -1114,28 +1236,21 @@ def _middle(place, length):
     return np.float32(place * 2 + 1) / np.float32(length) - np.float32(1)
 
 
-@_compiled_with_one_rounding
-def _draw_fields(fields, noise, down, across):
-    """Draw a line of some fields: weighted sums of the nodes of noise ``(F, N, N)``, down and across."""
-    nodes = len(down)
-    column = np.empty(nodes, np.float32)
-    for field in range(len(fields)):
-        column[:] = 0
-        for row in range(nodes):
-            for col in range(nodes):
-                column[col] += down[row] * noise[field, row, col]
-        line = fields[field]
-        line[:] = 0
-        for col in range(0, nodes - 3, 4):
-            # Four at a time, so that the line is read and written less often.
-            a, b, c, d = across[col], across[col + 1], across[col + 2], across[col + 3]
-            for place in range(len(line)):
-                line[place] += (column[col] * a[place] + column[col + 1] * b[place]) + (
-                    column[col + 2] * c[place] + column[col + 3] * d[place]
-                )
-        for col in range(nodes - nodes % 4, nodes):
-            for place in range(len(line)):
-                line[place] += column[col] * across[col, place]
+@_compiled
+def _weigh_down(noise, down):
+    """Return how the nodes of some fields, ``(N, F, N)``, weigh at each row, ``(rows, F * N)`` and more."""
+    lines, weights = _filled_up(noise.reshape(len(noise), -1)), _filled_up(down)
+    columns = np.empty((len(weights), lines.shape[1]), np.float32)
+    for row in range(0, len(weights), _SUMS):
+        _weigh(_at(columns[row]), _at(weights[row]), weights.shape[1], _at(lines), len(noise), lines.shape[1])
+    return columns
+
+
+@_compiled
+def _draw_fields(fields, columns, nodes, across):
+    """Draw a line of three fields, or six, from their nodes at its row, and what these weigh across."""
+    for field in range(0, len(fields), _SUMS):
+        _weigh(_at(fields[field]), _at(columns[field * nodes :]), nodes, _at(across), nodes, fields.shape[1])
 
 
 @_compiled_with_one_rounding
@@ -1151,32 +1266,20 @@ def _bend_line(x, y, fields, middle, width):
 
 
 @_compiled
-def _find_pixels(places, length, first, step, stride):
+def _find_pixels(places, length, first, step):
     """Turn places, from -1 to 1 along a side, into pixels and how far behind them places lie; mirror those outside."""
     side, half, none = np.float32(length), np.float32(0.5), np.float32(0)
+    cycle, cycles = np.float32(2) * side, np.float32(0.5) / side
     for number in range(len(places)):
         place = abs(((places[number] + np.float32(1)) * side - np.float32(1)) * half + half)
-        turns = np.floor(place / side)
-        rest = place - turns * side
-        place = (rest if turns % np.float32(2) == none else side - rest) - half
+        rest = place - np.floor(place * cycles) * cycle
+        place = min(rest, cycle - rest) - half
         # What is no number becomes 0, too.
         place = place if place > none else none
         place = place if place < side - np.float32(1) else side - np.float32(1)
         first[number] = np.int32(place)
-        step[number] = stride if first[number] + 1 < length else np.int32(0)
+        step[number] = np.int32(first[number] + 1 < length)
         places[number] = place - np.float32(first[number])
-
-
-@_compiled
-def _sample_line(line, gap, source, first, step_x, step_y, x, y, whole):
-    one = np.float32(1)
-    for place in range(len(first)):
-        at = first[place]
-        above = np.float32(source[at]) * (one - x[place]) + np.float32(source[at + step_x[place]]) * x[place]
-        at += step_y[place]
-        below = np.float32(source[at]) * (one - x[place]) + np.float32(source[at + step_x[place]]) * x[place]
-        value = above * (one - y[place]) + below * y[place]
-        line[place * gap] = min(max(np.rint(value), 0), 255) if whole else value
 
 
 @_compiled_with_one_rounding
@@ -1228,12 +1331,14 @@ def _colour_image(target, source, noise, down, across, frames, plane, pixel, who
     """Change the colours of an image whose channels lie ``plane`` values apart, and its pixels ``pixel``."""
     height, width = len(down), across.shape[1]
     size, step = height * width, pixel * width
-    fields, colours = np.empty((3, width), np.float32), np.empty((3, width), np.float32)
+    across = _filled_up(across)
+    fields, colours = np.empty((3, across.shape[1]), np.float32), np.empty((3, width), np.float32)
     means = np.empty(frames, np.float32)
     for frame in range(frames):
         means[frame] = _sum(source[frame * 3 * size : (frame + 1) * 3 * size]) / size
+    columns = _weigh_down(noise, down)
     for row in range(height):
-        _draw_fields(fields, noise, down[row], across)
+        _draw_fields(fields, columns[row], len(noise), across)
         _prepare_colours(fields)
         for frame in range(frames):
             for channel in range(3):
