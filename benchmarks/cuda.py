@@ -95,7 +95,9 @@ def _kernels(function: Callable[[], Any]) -> int:
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
         function()
         torch.cuda.synchronize()
-    return sum(event.count for event in profiler.key_averages() if event.key == "cudaLaunchKernel")
+    # CUDA's own calls, and the driver's, by which Triton launches.
+    launches = ("cudaLaunchKernel", "cuLaunchKernel")
+    return sum(event.count for event in profiler.key_averages() if event.key.startswith(launches))
 
 
 def _without_synchronizing(function: Callable[[], Any]) -> None:

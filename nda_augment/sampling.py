@@ -290,7 +290,7 @@ def class_partners(
         >>> class_partners(torch.tensor([0, 0, 1]), same_class=False).tolist()[:2]
         [2, 2]
     """
-    if not len(labels):
+    if len(labels) == 0:
         return _to(labels, device)
     others = labels if pool_labels is None else pool_labels
     candidate = (labels.unsqueeze(1) == others) == same_class

@@ -263,6 +263,8 @@ def test_compiled_equals_eager(case: Case) -> None:
 
 @each_case
 def test_one_compilation_serves_batches_of_any_size(case: Case) -> None:
+    if case.name in ("mixup", "mixture", "random") and not knows_gamma():
+        pytest.skip("torch 2.5 knows no gamma distribution of a size that varies")
     torch._dynamo.reset()
     counter, module = CompileCounter(), case.make()
     compiled = torch.compile(module, fullgraph=True, backend=counter)
@@ -272,6 +274,15 @@ def test_one_compilation_serves_batches_of_any_size(case: Case) -> None:
     assert counter.frame_count <= 2
     images = case.images(5, size=case.sizes[-1])
     assert compiled(images, **labels_for(module, images)).shape == images.shape
+
+
+def knows_gamma() -> bool:
+    """Tell whether torch can trace what weights of mixup are drawn by."""
+    try:
+        torch._standard_gamma(torch.ones(1, device="meta"))
+    except NotImplementedError:
+        return False
+    return True
 
 
 @pytest.mark.skipif(torch.__version__ < TorchVersion("2.12"), reason="kornia takes a compilation for an export there")
@@ -290,7 +301,10 @@ def test_one_export_serves_batches_of_any_size(case: Case) -> None:
 
 @pytest.mark.slow
 def test_compiled_by_inductor_equals_eager() -> None:
-    assert_compiles(next(case for case in REGISTERED if case.name == "jigsaw"), backend="inductor")
+    try:
+        assert_compiles(next(case for case in REGISTERED if case.name == "jigsaw"), backend="inductor")
+    finally:
+        torch.set_flush_denormal(False)  # what torch 2.5 has built sets it when it is loaded
 
 
 def assert_compiles(case: Case, backend: str) -> None:

@@ -26,7 +26,7 @@ def fused(name: str, planes: Tensor, *others: Tensor) -> Callable[..., Any] | No
     """
     dtypes, device = _DTYPES.get(planes.device.type, ()), planes.device
     known = all(tensor.dtype in dtypes and tensor.device == device for tensor in (planes, *others))
-    if known and planes.numel() and may_write(planes, *others):
+    if known and may_write(planes, *others) and planes.numel():  # last: torch 2.5 would compile anew for each number
         return getattr(_kernels_on(planes.device, fake=type(planes) is FakeTensor), name, None)
     return None
 

@@ -94,7 +94,7 @@ def shift(source: Tensor, offset: Tensor) -> Tensor:
         shifted = torch.empty_like(source)
         kernel(shifted, source, whole_boxes(batch, (height, width), source.device), source, offset=offset)
         return shifted
-    if batch and width * values * source.element_size() <= _SHORT_LINE and may_loop(source, offset):
+    if width * values * source.element_size() <= _SHORT_LINE and may_loop(source, offset) and batch:
         return _shift_lines(source, offset)
     if slices_pay(batch, source, offset):
         shifted = torch.empty_like(source)

@@ -31,7 +31,7 @@ def add_noise(images: Tensor, noise: Tensor) -> Tensor:
     """
     check_images(images)
     check_parameter(noise, "noise", (len(images), *images.shape[-3:]))
-    if not len(images):  # no deviation, and a warning of it
+    if len(images) == 0:  # no deviation, and a warning of it
         return images.clone()
     values = images.to(working_dtype(images))
     deviation = values.std(dim=(-2, -1), correction=0, keepdim=True)

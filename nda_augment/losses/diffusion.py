@@ -12,6 +12,7 @@ from torch import Tensor
 from nda_augment._checks import as_full_precision, as_positive, check_parameter, check_word
 
 Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
+_PREDICTIONS = get_args(Prediction)
 
 
 def denoising_target(
@@ -46,7 +47,7 @@ def denoising_target(
     Source: ε: Ho et al., NeurIPS 2020; v: Salimans and Ho, ICLR 2022; flow: Lipman et al., ICLR 2023, with the
     direction of time of diffusers (data at 0, noise at 1).
     """
-    check_word(prediction, "prediction", get_args(Prediction))
+    check_word(prediction, "prediction", _PREDICTIONS)
     check_parameter(noise, "noise", tuple(images.shape))
     if prediction == "epsilon":
         return noise

@@ -5,6 +5,7 @@ from typing import Any, Literal, TypedDict, Unpack, cast, get_args
 from nda_augment._checks import as_deviation, as_positive, check_word, hint_at
 
 Scope = Literal["own", "batch"]
+_SCOPES = get_args(Scope)  # torch 2.5 cannot trace the call
 
 
 class NegativeOptions(TypedDict, total=False):
@@ -77,7 +78,7 @@ def complete(given: ContrastiveOptions, defaults: ContrastiveOptions | None = No
     as_positive(options["negative_weight"], "negative_weight")
     as_deviation(options["concentration"], "concentration")
     as_deviation(options["feature_modification"], "feature_modification")
-    check_word(options["scope"], "scope", get_args(Scope))
+    check_word(options["scope"], "scope", _SCOPES)
     return options
 
 

@@ -161,7 +161,7 @@ def run(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=WORLD_SIZE)
     torch.save(measure(make_encoder(), shard(make_batch(), rank), gather=True), folder / f"{rank}.pt")
-    dist.destroy_process_group()
+    leave()
 
 
 def run_unequal(rank: int, folder: Path) -> None:
@@ -173,4 +173,11 @@ def run_unequal(rank: int, folder: Path) -> None:
         info_nce(rows, rows, gather_distributed=True)
     except ValueError as error:
         (folder / f"{rank}.txt").write_text(str(error))
+    leave()
+
+
+def leave() -> None:
+    """End the process group."""
+    # With torch 2.5 it waits, the interpreter locked, for threads that may yet need it to let go of the last tensors.
+    dist.barrier()
     dist.destroy_process_group()
