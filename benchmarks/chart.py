@@ -21,7 +21,7 @@ def save(rows: list[dict[str, Any]], path: Path) -> None:
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=110)
     # A few greys and one blue: with a palette it takes a third of the bytes.
-    Image.open(drawn).convert("RGB").quantize(256).save(path, optimize=True)
+    Image.open(drawn).convert("RGB").quantize(32).save(path, optimize=True)
 
 
 def _panel(row: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import adapters, chart, importing, peers, training, transforms
+from benchmarks import adapters, chart, detectors, importing, peers, training, transforms
 from benchmarks.memory import freed_memory_is
 
 HERE = Path(__file__).parent
@@ -25,6 +25,7 @@ TABLES = {
         "of a second call."
     ),
     "peers": "Memory is warm. Peers that do less work say so.",
+    "detectors": "Memory is warm. A step is forward, backward and the optimizer's.",
     "training": "A step is a discriminator's.",
     "adapters": "",
     "import": "Each call is a process of its own.",
@@ -48,6 +49,9 @@ def main() -> None:
     if "peers" in tables:
         with freed_memory_is(kept=True):
             write("peers", list(peers.rows(device, rounds)))
+    if "detectors" in tables:
+        with freed_memory_is(kept=True):
+            write("detectors", list(detectors.rows(rounds)))
     torch.set_num_threads(1)
     if "training" in tables:
         write("training", list(training.rows(device, rounds)))

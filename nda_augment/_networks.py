@@ -70,7 +70,7 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Features of a batch of images."""
-        # Convolutions of CPUs learn 1.2 to 1.6 times as fast so.
+        # CPUs convolve 1.2 to 1.3 times as fast so.
         maps = self.layers(images.contiguous(memory_format=torch.channels_last))
         if self.places == 1:
             features: Tensor = maps.mean(dim=(2, 3))

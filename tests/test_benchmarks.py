@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import nda_augment as nda
-from benchmarks import cuda, peers, run, training, transforms
+from benchmarks import cuda, detectors, peers, run, training, transforms
 from benchmarks.memory import freed_memory_is, peak_bytes
 from benchmarks.timing import interleaved, median_ms, ratio
 from benchmarks.traffic import on_fake_gpu
@@ -103,6 +103,17 @@ def test_every_peer_makes_a_batch(monkeypatch):
     assert {row["transform"] for row in rows} == set(peers.PEERS)
     for row in rows:
         assert row["times faster than peer"] == pytest.approx(row["peer ms"] / row["ms"])
+
+
+def test_detectors_learn_in_two_ways(monkeypatch):
+    monkeypatch.setattr(detectors, "LEARNED_FROM", ((2, 1, 8, 8),))
+    monkeypatch.setattr(detectors, "SMOOTHED", ((1, 1, 20, 20),))
+    monkeypatch.setattr(detectors, "FILES", (2, 3, 8, 8))
+    monkeypatch.setattr(detectors, "SIZE", (4, 4))
+    rows = list(detectors.rows(rounds=1))
+    assert [row["way"] for row in rows] == ["channels_last", "matrices", "kept"]
+    for row in rows:
+        assert row["times as fast"] == pytest.approx(row["other's ms"] / row["ms"])
 
 
 # Not yet a few images at a time.

@@ -2,7 +2,8 @@
 
 Those that ``_triton`` has take and return what they do there. They compute as the eager operations do, in their order
 and rounded where they round, but for means, which are added in double precision, and for noise and fields, which come
-to within the rounding of float32. Importing this module takes Numba.
+to within the rounding of float32. They stand in one file, since Numba keeps what it has built and asks the file of a
+kernel alone whether it has changed. Importing this module takes Numba.
 """
 
 import math
