@@ -62,7 +62,9 @@ class Encoder(nn.Module):
             _Block(width, 2 * width, stride=2),
             _Block(2 * width, 4 * width, stride=2),
         )
-        self.to(memory_format=torch.channels_last)
+        for weights in self.parameters():
+            if weights.ndim == 4:  # not by `to`, which a network of fakes refuses
+                weights.data = weights.data.contiguous(memory_format=torch.channels_last)
 
     def arguments(self) -> dict[str, int]:
         """Return the constructor's arguments by name."""
