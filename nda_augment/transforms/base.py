@@ -218,7 +218,7 @@ class NegativeTransform(IntensityAugmentationBase2D):
 
         Args:
             input: Images, see the convention of the class.
-            params: A draw to repeat, as recorded in ``_params``; on the CPU its values are checked, elsewhere its shapes.
+            params: A draw to repeat, as recorded in ``_params``; its values are checked on the CPU alone.
             generator: Source of the draw; ``None`` is torch's global one.
             pool: Images ``(N, C, H, W)`` to borrow from, for transforms that need a partner.
             labels: int64 ``(B,)`` classes of the images, for transforms that choose partners by class.
