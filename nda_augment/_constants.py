@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 _KEPT: dict[Any, Tensor] = {}
-_MOST = 256
+_MOST, _LARGEST = 256, 2**20  # tensors, and bytes of one
 
 
 def kept(make: Callable[..., Tensor], *arguments: Any, device: torch.device) -> Tensor:
@@ -19,11 +19,11 @@ def kept(make: Callable[..., Tensor], *arguments: Any, device: torch.device) -> 
         device: Device that it lies on.
 
     Returns:
-        What ``make`` returns, kept for the next call unless it is traced.
+        What ``make`` returns, kept for the next call unless it is traced, or large.
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
         return make(*arguments, device)
-    key = make, arguments, device
+    key = make, arguments, device, _are_faked()
     found = _KEPT.get(key)
     if found is None:
         # A tensor made in inference mode could not be saved for a gradient later.
@@ -46,5 +46,10 @@ def _counted(number: int, device: torch.device) -> Tensor:
 
 
 def _may_keep(tensor: Tensor) -> bool:
-    """Tell whether a tensor holds values, rather than standing for one in somebody's trace."""
-    return type(tensor) is Tensor
+    """Tell whether a tensor holds values, rather than standing for one in somebody's trace, and not too many."""
+    return type(tensor) is Tensor and tensor.nbytes <= _LARGEST
+
+
+def _are_faked() -> bool:
+    """Tell whether tensors that are made now stand for others, with which real ones do not go together."""
+    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None

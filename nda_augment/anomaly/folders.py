@@ -106,20 +106,27 @@ class ImageFiles(Dataset[Tensor]):
         if memory < 0:
             raise ValueError(f"memory must be at least 0 bytes, got {memory}")
         self.files, self.channels, self.size = list(files), channels, size
-        self._kept: dict[int, Tensor] = {}
-        self._left = memory
+        self.memory, self._kept = memory, _Kept()
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Tensor:
-        if index in self._kept:
-            return self._kept[index].clone()
+        index = range(len(self))[index]  # whatever kind of number it is
+        how = index, self.channels, self.size
+        if how in self._kept:
+            return self._kept[how].clone()
         image = read_image(self.files[index], self.channels, self.size)
-        if image.nbytes <= self._left:
-            self._left -= image.nbytes
-            self._kept[index] = image.clone()
+        if image.nbytes <= self.memory - sum(kept.nbytes for kept in self._kept.values()):
+            self._kept[how] = image.clone()
         return image
+
+
+class _Kept(dict[tuple[int, int, tuple[int, int] | None], Tensor]):
+    """Images of a process, which no other one is sent."""
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return _Kept, ()
 
 
 def read_image(file: Path, channels: int, size: tuple[int, int] | None = None) -> Tensor:

@@ -21,9 +21,6 @@ detect = typer.Typer(no_args_is_help=True, help="Find defects: learn from a fold
 Size = Annotated[int, typer.Option(min=16, help="Side in pixels that images are scaled to, as squares.")]
 Channels = Annotated[int, typer.Option(help="1 for grey, 3 for colour.")]
 
-# Steps are many, and a large photograph takes as long to decode as a small detector to learn from it.
-MEMORY = 2**31
-
 
 @detect.command()
 def fit(
@@ -35,6 +32,7 @@ def fit(
     batch_size: Annotated[int, typer.Option(min=2, help="Images in a batch.")] = 16,
     seed: Annotated[int, typer.Option(help="Seed of weights and draws.")] = 0,
     rate: Annotated[float, typer.Option("--false-positive-rate", help="Share of good images called defective.")] = 0.05,
+    memory: Annotated[int, typer.Option(min=0, help="Megabytes for images that are read once.")] = 2000,
 ) -> None:
     """Learn from good images, set a threshold, and measure on test images if there are some.
 
@@ -55,7 +53,7 @@ def fit(
         training = Training(steps=steps, lr=LR, seed=seed)
         detector: Detector = SegmentationDetector(channels, training=training)
         side = (size, size)
-        images = ImageFiles(learned, channels, side, memory=MEMORY)
+        images = ImageFiles(learned, channels, side, memory=memory * 10**6)
         detector.fit(DataLoader(images, min(batch_size, len(learned)), shuffle=True))
         detector.save(output)  # whatever comes, what was learned is kept
         if apart < 1 / rate - 1:

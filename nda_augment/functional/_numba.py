@@ -208,9 +208,13 @@ def warp(planes: Tensor, noise: Tensor, down: Tensor, across: Tensor) -> Tensor:
         down: Weight of each node at each row, ``(H, N)``.
         across: Weight of each node at each column, ``(N, W)``.
     """
-    target = torch.empty_like(planes)
+    target, (count, height, width, values) = torch.empty_like(planes), planes.shape[1:]
     fields = map(_array, (noise.transpose(1, 2), down, across))
-    _warp(*_values(target, planes), *fields, planes.shape[1], planes.shape[4], _whole(planes))
+    ready = (
+        planes if planes.dtype == torch.float32 and values == 1 else planes.new_empty(0, 0, 0, 0, dtype=torch.float32)
+    )
+    pixels = _array(ready).reshape(len(ready), ready.shape[1], height * width)
+    _warp(*_values(target, planes), pixels, *fields, count, values, _whole(planes))
     return target
 
 
@@ -1162,11 +1166,16 @@ def _blend_where(target, own, source, opacity, whole):
 
 
 @Kernel
-def _warp(first, last, target, source, noise, down, across, planes, values, whole):
-    pixels, across = np.empty((planes * values, len(down) * across.shape[1]), np.float32), _filled_up(across)
+def _warp(first, last, target, source, pixels, noise, down, across, planes, values, whole):
+    ready = len(pixels) > 0
+    parted = np.empty((0 if ready else planes * values, len(down) * across.shape[1]), np.float32)
+    across = _filled_up(across)
     for image in range(first, last):
-        _part_planes(pixels, source[image], values)
-        _warp_image(target[image], pixels, noise[image], down, across, values, whole)
+        if ready:
+            _warp_image(target[image], pixels[image], noise[image], down, across, values, whole)
+        else:
+            _part_planes(parted, source[image], values)
+            _warp_image(target[image], parted, noise[image], down, across, values, whole)
 
 
 @_compiled

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import nda_augment as nda
-from nda_augment.anomaly import ClassifierDetector, DensityDetector, Encoder, Training, load
+from nda_augment.anomaly import ClassifierDetector, DensityDetector, Derivatives, Encoder, Training, load
 from tests.anomaly.conftest import KINDS, QUICK, make, stripes
 
 
@@ -274,6 +274,17 @@ def test_the_scoring_path_runs_without_torch(fitted, tmp_path) -> None:
     scores, maps = session.run(None, {session.get_inputs()[0].name: images.numpy()})
     torch.testing.assert_close(torch.from_numpy(scores), detector.score(images))
     torch.testing.assert_close(torch.from_numpy(maps), detector.heatmap(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_pixels_are_judged_by_runs_without_torch_in_sizes_of_photographs(tmp_path) -> None:
+    """What an exporter folds away for small images stays for large ones, and runtimes do not know all of it."""
+    images = torch.rand(1, 1, 160, 128)
+    derivatives = Derivatives(1).eval()
+    torch.onnx.export(derivatives, (images,), dynamo=True, verbose=False).save(tmp_path / "derivatives.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "derivatives.onnx")
+    (maps,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    torch.testing.assert_close(torch.from_numpy(maps), derivatives(images), rtol=1e-3, atol=1e-3)
 
 
 def test_a_region_needs_a_heat_map(fitted) -> None:

@@ -1,5 +1,6 @@
 import csv
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,13 @@ def test_images_are_read_once_as_far_as_there_is_memory(surface, monkeypatch) ->
             assert torch.equal(images[number].fill_(9), torch.full_like(one, 9))
             assert torch.equal(images[number], read_image(file, 1))
     assert read == [files[0], files[1], files[2], files[2], files[2], files[2]]
+    assert torch.equal(images[torch.tensor(-3)], one), "the same file, whatever kind of number names it"
+    assert len(read) == 6
+    sent = pickle.loads(pickle.dumps(images))
+    assert torch.equal(sent[0], one), "another process reads its own"
+    assert len(read) == 7
+    images.size = (4, 4)
+    assert images[0].shape == (1, 4, 4)
     with pytest.raises(ValueError, match="memory must be at least 0 bytes, got -1"):
         ImageFiles(files, memory=-1)
 
