@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 LOWEST := .venv-lowest
 CORE_TESTS := tests/functional tests/losses tests/transforms tests/adapters tests/cli \
-	$(addprefix tests/test_,doctor.py guarantees.py package.py policy.py presets.py registry.py sampling.py schedules.py)
+	$(addprefix tests/test_,constants.py doctor.py guarantees.py package.py policy.py presets.py registry.py sampling.py schedules.py)
 # setuptools: torch 2.5 compiles with it and does not ask for it.
 TEST_TOOLS := hypothesis prdc pytest pytest-xdist scikit-image scikit-learn scipy setuptools
 
