@@ -5,13 +5,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from kornia.filters import gaussian_blur2d
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.transforms.v2.functional import to_pil_image
 
 from benchmarks.timing import interleaved, median_ms, ratio
+from nda_augment import _networks
 from nda_augment.anomaly import Encoder
 from nda_augment.anomaly.folders import ImageFiles
 from nda_augment.anomaly.pixels import _smoothed
@@ -25,8 +27,8 @@ def rows(rounds: int = 15) -> Iterator[dict[str, Any]]:
     """Measure, and yield one row per part of a training and size."""
     for shape in LEARNED_FROM:
         images = torch.rand(shape)
-        ours, plain = (_step(Encoder(shape[1]), images, plain=plain) for plain in (False, True))
-        yield _row("a step of Encoder", shape, "channels_last", ours, "as images come", plain, rounds)
+        step = _step(Encoder(shape[1]), images)
+        yield _row("a step of Encoder", shape, "channels_last", step, "as images come", partial(_plain, step), rounds)
     for shape in SMOOTHED:
         images, side = torch.rand(shape), 2 * round(3 * SIGMA) + 1
         blur = partial(gaussian_blur2d, images, (side, side), (SIGMA, SIGMA))
@@ -39,19 +41,21 @@ def rows(rounds: int = 15) -> Iterator[dict[str, Any]]:
         yield _row("files, again", FILES, "kept", kept, "read", read, rounds)
 
 
-def _step(encoder: Encoder, images: Tensor, plain: bool) -> Callable[[], None]:
-    network: Callable[[Tensor], Tensor] = encoder
-    if plain:
-        encoder.to(memory_format=torch.contiguous_format)
-        network = nn.Sequential(encoder.layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+def _step(encoder: Encoder, images: Tensor) -> Callable[[], None]:
     optimizer = torch.optim.AdamW(encoder.parameters())
 
     def step() -> None:
         optimizer.zero_grad()
-        network(images).square().mean().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        encoder(images).square().mean().backward()
         optimizer.step()
 
     return step
+
+
+def _plain(step: Callable[[], None]) -> None:
+    """Make a step with maps as they come."""
+    with patch.object(_networks, "is_plain", return_value=False):
+        step()
 
 
 def _photograph(shape: tuple[int, ...]) -> Tensor:

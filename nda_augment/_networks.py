@@ -71,12 +71,7 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Features of a batch of images."""
-        first, *others = self.layers
-        maps: Tensor = first(images)
-        if is_plain(maps):  # convolutions of CPUs are faster so; of one channel there is no telling
-            maps = maps.contiguous(memory_format=torch.channels_last)
-        for layer in others:
-            maps = layer(maps)
+        maps = self.layers(images)
         if self.places == 1:
             features: Tensor = maps.mean(dim=(2, 3))
             return features
@@ -102,5 +97,7 @@ class _Block(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
+        if is_plain(features):  # CPUs convolve faster so
+            features = features.contiguous(memory_format=torch.channels_last)
         summed: Tensor = self.residual(features) + self.shortcut(features)
         return summed.relu()

@@ -34,10 +34,18 @@ def test_places_are_kept_apart_on_request_alone():
     assert features.view(3, -1, 16).std(2).min() > 0
 
 
+def test_a_hook_on_its_layers_is_called():
+    encoder, seen = Encoder(1, 2), []
+    encoder.layers.register_forward_hook(lambda module, given, maps: seen.append(maps.shape))
+    encoder(torch.rand(2, 1, 8, 8))
+    assert seen == [(2, 8, 2, 2)]
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_lines_of_channels_are_an_affair_of_its_own(channels):
     """Weights and gradients lie as others expect, and gradients of each image can be asked for."""
     encoder, images = Encoder(channels, 2).eval(), torch.rand(3, channels, 8, 8)
+    assert encoder.layers(images).is_contiguous(memory_format=torch.channels_last)
     weights = dict(encoder.named_parameters())
     assert all(weight.is_contiguous() for weight in weights.values())
 

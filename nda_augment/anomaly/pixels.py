@@ -110,12 +110,14 @@ def _smoothed(images: Tensor, sigma: float) -> Tensor:
 def _smoothing(length: int, sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """The matrix ``(length, length)`` that smooths a line of pixels, which is mirrored at its ends."""
     reach, last = min(math.ceil(3 * sigma), length - 1), length - 1
-    bell = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=dtype, device=device) / sigma).square()).sum()
-    at = torch.arange(length, dtype=dtype, device=device)
+    real = torch.promote_types(dtype, torch.float32)  # half precision cannot count the pixels of a line
+    bell = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=real, device=device) / sigma).square()).sum()
+    at = torch.arange(length, dtype=real, device=device)
     # A pixel itself, and its reflections in the first and in the last, which have none of their own.
     apart = torch.stack([at, torch.where(at > 0, -at, torch.inf), torch.where(at < last, 2 * last - at, torch.inf)])
     apart = (apart.unsqueeze(1) - at.unsqueeze(1)).abs()
-    return torch.where(apart <= reach, torch.exp(-0.5 * (apart / sigma).square()), 0.0).sum(dim=0) / bell
+    weights = torch.where(apart <= reach, torch.exp(-0.5 * (apart / sigma).square()), 0.0)
+    return (weights.sum(dim=0) / bell).to(dtype)
 
 
 def _derivatives(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -183,6 +183,12 @@ def test_smoothing_is_that_of_kornia_as_far_as_it_reaches(size: tuple[int, int],
     torch.testing.assert_close(_smoothed(images, sigma), gaussian_blur2d(images, sides, (sigma, sigma)))
 
 
+def test_pixels_of_a_long_line_are_smoothed_in_half_precision_too() -> None:
+    images = torch.rand(1, 1, 3, 700)
+    halves = _smoothed(images.bfloat16(), 2.8).float()
+    torch.testing.assert_close(halves, _smoothed(images, 2.8), rtol=0.03, atol=0.03)
+
+
 def test_contrast_does_not_count_but_the_mean_is_kept() -> None:
     images = torch.rand(2, 2, 30, 30)
     maps, others = Derivatives(2)(images), Derivatives(2)(3 * images + 1)
