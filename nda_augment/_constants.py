@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 _KEPT: dict[Any, Tensor] = {}
-_MOST, _LARGEST = 256, 2**20  # tensors, and bytes of one
+_MOST, _LARGEST, _BYTES = 256, 2**22, 2**26  # tensors, bytes of one, and of all
 
 
 def kept(make: Callable[..., Tensor], *arguments: Any, device: torch.device) -> Tensor:
@@ -30,7 +30,7 @@ def kept(make: Callable[..., Tensor], *arguments: Any, device: torch.device) -> 
         with torch.inference_mode(False):
             found = make(*arguments, device)
         if _may_keep(found):
-            if len(_KEPT) >= _MOST:
+            if len(_KEPT) >= _MOST or sum(each.nbytes for each in (found, *_KEPT.values())) > _BYTES:
                 _KEPT.clear()
             _KEPT[key] = found
     return found

@@ -23,6 +23,12 @@ def test_a_large_one_is_made_every_time() -> None:
     assert kept(ones, most + 1, device=CPU) is not kept(ones, most + 1, device=CPU)
 
 
+def test_all_of_them_are_not_large() -> None:
+    for less in range(2 * _constants._BYTES // _constants._LARGEST):
+        kept(ones, _constants._LARGEST // 4 - less, device=CPU)
+        assert sum(each.nbytes for each in _constants._KEPT.values()) <= _constants._BYTES
+
+
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
 def test_fakes_and_traces_have_their_own() -> None:
     real = kept(ones, 5, device=CPU)
